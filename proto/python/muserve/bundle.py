@@ -1,0 +1,182 @@
+"""A bundle on disk: where its files lie, reading and writing its manifest, proving that the files are the right ones.
+
+A bundle is the folder models/<name>/<version>/. Its manifest.json is written last, so a folder without one is not
+finished. Nothing here opens a graph.
+
+    BundleError
+    ├── ManifestError    manifest.json is missing, unreadable, or contradicts itself
+    └── BundleFileError  a file is missing, too many, cut short, or not the one that the manifest names
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from google.protobuf import json_format
+
+from muserve.v1 import common_pb2, manifest_pb2
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST_FILE",
+    "Bundle",
+    "BundleError",
+    "BundleFileError",
+    "ManifestError",
+    "file_sha256",
+    "read_bundle",
+    "verify_files",
+    "write_manifest",
+]
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+MAX_MANIFEST_BYTES = 4 * 2**20
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+
+
+class BundleError(Exception):
+    """A bundle cannot be used. The text says which, why, and how to mend it."""
+
+
+class ManifestError(BundleError):
+    """manifest.json is missing, unreadable, or contradicts itself or its place."""
+
+
+class BundleFileError(BundleError):
+    """A file of the bundle is missing, cut short, or not the one that the manifest names."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose manifest has been read and checked. Its files have not."""
+
+    folder: Path
+    """The folder that holds manifest.json."""
+    manifest: manifest_pb2.ModelManifest
+    """What it says of itself. Not to be changed."""
+    digest: str
+    """SHA-256 of the bytes of manifest.json, 64 lower-case hex digits."""
+
+    def __str__(self) -> str:
+        return f"{self.manifest.name}/{self.manifest.version}"
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Reads and checks a bundle's manifest.
+
+    Args:
+        folder: The bundle's folder. Its own name and its parent's do not matter here; a repository checks them.
+
+    Raises:
+        ManifestError: The manifest is missing, no proto-JSON, of another format version, or incomplete.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise ManifestError(f"{path}: {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ManifestError(
+            f"{path}: cannot be read ({error.strerror}); a bundle without it is not finished: export or copy it again"
+        ) from error
+    manifest = manifest_pb2.ModelManifest()
+    try:
+        version = json.loads(content).get("formatVersion")
+        if version != FORMAT_VERSION:
+            raise ManifestError(f"{path}: formatVersion is {version!r}; this build reads {FORMAT_VERSION}")
+        json_format.Parse(content.decode(), manifest, ignore_unknown_fields=True)
+    except (ValueError, AttributeError, json_format.ParseError) as error:
+        raise ManifestError(f"{path}: not a manifest as proto-JSON ({error}); export or copy it again") from error
+    _check(manifest, path)
+    return Bundle(folder, manifest, hashlib.sha256(content).hexdigest())
+
+
+def _check(manifest: manifest_pb2.ModelManifest, path: Path) -> None:
+    """Finds what a reader could not go on without. The task checks its own settings."""
+    if not _NAME.fullmatch(manifest.name):
+        raise ManifestError(
+            f"{path}: name is {manifest.name!r}; allowed: a lower-case letter, then up to 62 letters, digits, hyphens"
+        )
+    if manifest.version < 1:
+        raise ManifestError(f"{path}: version is {manifest.version}; it must be at least 1")
+    if manifest.task == common_pb2.TASK_UNSPECIFIED:
+        raise ManifestError(f"{path}: task is missing or unknown to this build")
+    roles = [graph.role for graph in manifest.graphs]
+    if not roles or len(set(roles)) != len(roles):
+        raise ManifestError(f"{path}: graphs have the roles {roles}; at least one is needed, each once")
+    listed = {file.path for file in manifest.files}
+    named = [graph.onnx_file for graph in manifest.graphs] + [golden.file for golden in manifest.goldens]
+    for name in named:
+        if name not in listed:
+            raise ManifestError(f"{path}: {name!r} is used but not listed under files")
+    for name in listed:
+        if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+            raise ManifestError(f"{path}: the file path {name!r} leaves the bundle; only paths inside it are allowed")
+
+
+def verify_files(bundle: Bundle) -> None:
+    """Proves that every file of a bundle is the one that its manifest names.
+
+    Raises:
+        BundleFileError: Names the first file that is missing, cut short or different.
+    """
+    for file in bundle.manifest.files:
+        path = bundle.folder / file.path
+        if not path.is_file():
+            if file.optional and not path.exists():
+                continue
+            raise BundleFileError(f"{bundle}: {file.path} is missing; copy the whole bundle again")
+        size = path.stat().st_size
+        if size != file.size_bytes:
+            raise BundleFileError(
+                f"{bundle}: {file.path} has {size} bytes, the manifest says {file.size_bytes}; "
+                "the copy is not finished or was cut short: copy the bundle again"
+            )
+        digest = file_sha256(path)
+        if digest != file.sha256:
+            raise BundleFileError(
+                f"{bundle}: {file.path} has SHA-256 {digest}, the manifest says {file.sha256}; "
+                "the file was changed or belongs to another bundle: copy the bundle again"
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file as 64 lower-case hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, manifest: manifest_pb2.ModelManifest, *, optional: frozenset[str]) -> Bundle:
+    """Lists every file in the folder with its digest, then writes manifest.json in one step, last.
+
+    Args:
+        folder: The bundle's folder, complete but for the manifest.
+        manifest: Everything but `files` and `format_version`; not changed.
+        optional: Paths of files without which the bundle is still whole.
+
+    Returns:
+        The bundle as a reader sees it.
+
+    Raises:
+        ManifestError: What would be written could not be read back.
+    """
+    complete = manifest_pb2.ModelManifest()
+    complete.CopyFrom(manifest)
+    complete.format_version = FORMAT_VERSION
+    del complete.files[:]
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_FILE):
+        name = path.relative_to(folder).as_posix()
+        complete.files.add(
+            path=name, sha256=file_sha256(path), size_bytes=path.stat().st_size, optional=name in optional
+        )
+    text = json_format.MessageToJson(complete, indent=2)
+    unfinished = folder / f".{MANIFEST_FILE}.part"
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    os.replace(unfinished, folder / MANIFEST_FILE)  # noqa: PTH105 - atomic on every platform
+    return read_bundle(folder)

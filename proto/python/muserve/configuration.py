@@ -1,0 +1,238 @@
+"""Reads a frozen dataclass from flags, environment and TOML: the one way in which Muserve's programs are set.
+
+Used by the server's settings and by training recipes. A field made with `option` carries its help, unit and bounds;
+an unknown key is refused with the nearest valid name. Precedence is the caller's: `build` lets later layers win.
+
+    ConfigurationError    an unknown key, a value of the wrong type or out of bounds, an unreadable file
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+__all__ = [
+    "ConfigurationError",
+    "add_flags",
+    "build",
+    "describe_value",
+    "from_environment",
+    "from_flags",
+    "nearest",
+    "option",
+    "parse_flags",
+    "read_toml",
+]
+
+Config = TypeVar("Config")
+
+
+class ConfigurationError(ValueError):
+    """A setting cannot be used. The text names it, what came, and what is allowed."""
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002 - the word that argparse uses
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] = (),
+) -> Any:
+    """Declares a field that can be set from outside.
+
+    Args:
+        default: Its value where nothing sets it.
+        help: What it does, for --help and the docs.
+        unit: "ms", "rows"; empty for a plain number or text.
+        minimum: Least value allowed.
+        maximum: Greatest value allowed.
+        choices: The only texts allowed, if any.
+    """
+    metadata = {"help": help, "unit": unit, "minimum": minimum, "maximum": maximum, "choices": tuple(choices)}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """Says which valid name was probably meant: "did you mean 'epochs'?", or else lists them all."""
+    close = difflib.get_close_matches(name, valid, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(valid))}"
+
+
+def build(kind: type[Config], *layers: Mapping[str, Any]) -> Config:
+    """Builds a config from layers of values; later layers win.
+
+    Args:
+        kind: A dataclass whose fields were made with `option`.
+        layers: Field name to value, as the field's own type or as text.
+
+    Raises:
+        ConfigurationError: A key that is no field, or a value that does not fit its field.
+    """
+    options = _options(kind)
+    values: dict[str, Any] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if name not in options:
+                raise ConfigurationError(f"unknown setting {name!r}; {nearest(name, list(options))}")
+            values[name] = _convert(name, value, options[name])
+    return kind(**values)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Reads a flat TOML file.
+
+    Raises:
+        ConfigurationError: It cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: not TOML ({error})") from error
+
+
+def from_environment(kind: type[Any], prefix: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """Takes every variable that starts with the prefix: MUSERVE_CONFIG_GRPC_PORT sets grpc_port.
+
+    Raises:
+        ConfigurationError: A variable with the prefix that sets no field.
+    """
+    options = _options(kind)
+    found: dict[str, str] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(prefix):
+            continue
+        name = variable.removeprefix(prefix).lower()
+        if name not in options:
+            valid = [prefix + field.upper() for field in options]
+            raise ConfigurationError(f"unknown environment variable {variable!r}; {nearest(variable, valid)}")
+        found[name] = value
+    return found
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type[Any], *, defaults: Any = None) -> None:
+    """Adds one flag a field: grpc_port becomes --grpc-port.
+
+    Args:
+        parser: Made with `allow_abbrev=False`, so that a wrong flag is never taken for another.
+        kind: A dataclass whose fields were made with `option`.
+        defaults: An instance whose values the help text shows; the fields' own defaults if None.
+    """
+    for name, field in _options(kind).items():
+        shown = describe_value(getattr(defaults, name) if defaults is not None else field.default)
+        unit = f" [{field.metadata['unit']}]" if field.metadata["unit"] else ""
+        help_text = f"{field.metadata['help']}{unit} (default: {shown or 'none'})".replace("%", "%%")
+        flag = "--" + name.replace("_", "-")
+        if field.metadata["resolved"] is bool:
+            parser.add_argument(
+                flag, dest=name, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=help_text
+            )
+        else:
+            metavar = "|".join(field.metadata["choices"]) or _metavar(field)
+            parser.add_argument(flag, dest=name, default=argparse.SUPPRESS, metavar=metavar, help=help_text)
+
+
+def parse_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Parses flags; an unknown one ends the program with the nearest valid name."""
+    namespace, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        valid = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
+        parser.error(f"unknown argument {flag!r}; {nearest(flag, valid)}")
+    return namespace
+
+
+def from_flags(kind: type[Any], namespace: argparse.Namespace) -> dict[str, Any]:
+    """Takes the fields that flags set out of a parsed command line."""
+    return {name: getattr(namespace, name) for name in _options(kind) if hasattr(namespace, name)}
+
+
+def describe_value(value: Any) -> str:
+    """Writes a value the way a flag takes it: tuples with commas, True as "true"."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(describe_value(item) for item in value)
+    return "" if value is None else str(value)
+
+
+def _options(kind: type[Any]) -> dict[str, dataclasses.Field[Any]]:
+    hints = typing.get_type_hints(kind)
+    options = {}
+    for field in dataclasses.fields(kind):
+        field.metadata = types.MappingProxyType({**field.metadata, "resolved": hints[field.name]})
+        options[field.name] = field
+    return options
+
+
+def _metavar(field: dataclasses.Field[Any]) -> str:
+    kind = field.metadata["resolved"]
+    if typing.get_origin(kind) is tuple:
+        return "A,B,…"
+    return {int: "N", float: "X", Path: "PATH"}.get(kind, "TEXT")
+
+
+def _convert(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
+    kind = field.metadata["resolved"]
+    if typing.get_origin(kind) is types.UnionType:  # only "X | None" is used
+        if value is None or value == "":
+            return None
+        kind = next(part for part in typing.get_args(kind) if part is not types.NoneType)
+    try:
+        converted = _convert_to(kind, value)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"{name} is {value!r}; it must be {_wanted(kind)}") from error
+    _check_bounds(name, converted, field.metadata)
+    return converted
+
+
+def _convert_to(kind: Any, value: Any) -> Any:
+    if typing.get_origin(kind) is tuple:
+        items = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else list(value)
+        return tuple(_convert_to(typing.get_args(kind)[0], item) for item in items)
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[_lower(value)]
+    if kind is str and not isinstance(value, str):
+        raise TypeError
+    if kind in (int, float) and (isinstance(value, bool) or (kind is int and isinstance(value, float))):
+        raise TypeError
+    return kind(value)
+
+
+def _lower(value: Any) -> str:
+    text = str(value).lower()
+    if text not in {"true", "1", "yes", "false", "0", "no"}:
+        raise ValueError(text)
+    return text
+
+
+def _wanted(kind: Any) -> str:
+    if typing.get_origin(kind) is tuple:
+        return f"a comma-separated list, each item {_wanted(typing.get_args(kind)[0])}"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}[kind]
+
+
+def _check_bounds(name: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    minimum, maximum, choices = metadata["minimum"], metadata["maximum"], metadata["choices"]
+    for item in value if isinstance(value, tuple) else (value,):
+        if item is None:
+            continue
+        if choices and item not in choices:
+            raise ConfigurationError(f"{name} is {item!r}; allowed: {', '.join(choices)}")
+        # "not <=" also refuses NaN
+        if minimum is not None and not minimum <= item:
+            raise ConfigurationError(f"{name} is {item}; it must be at least {minimum:g} {metadata['unit']}".rstrip())
+        if maximum is not None and not item <= maximum:
+            raise ConfigurationError(f"{name} is {item}; it must be at most {maximum:g} {metadata['unit']}".rstrip())

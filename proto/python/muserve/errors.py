@@ -1,0 +1,257 @@
+"""The errors of the contract: one tree, and with it one table, error ↔ gRPC code + ErrorInfo reason.
+
+The server raises these and writes them to the wire with `to_status`; the SDK reads them back with `from_status`.
+
+    MuserveError
+    ├── InvalidRequestError      INVALID_ARGUMENT     INVALID_REQUEST       fields that are wrong, and how
+    ├── ModelNotFoundError       NOT_FOUND            MODEL_NOT_FOUND
+    ├── ModelRefusedError        FAILED_PRECONDITION  MODEL_REFUSED         the bundle did not pass verification
+    ├── QueueFullError           RESOURCE_EXHAUSTED   QUEUE_FULL            retry_after_s
+    ├── MessageTooLargeError     RESOURCE_EXHAUSTED   MESSAGE_TOO_LARGE
+    ├── DeadlineExceededError    DEADLINE_EXCEEDED    DEADLINE_EXCEEDED
+    ├── CancelledCallError       CANCELLED            CANCELLED
+    ├── UnavailableError         UNAVAILABLE          UNAVAILABLE           not reachable, loading or draining
+    ├── UnimplementedError       UNIMPLEMENTED        UNIMPLEMENTED         the server is older than the client
+    ├── PermissionDeniedError    PERMISSION_DENIED    PERMISSION_DENIED     also UNAUTHENTICATED: from a proxy
+    └── InternalError            INTERNAL             INTERNAL              every code that the table does not name
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc
+from google.protobuf import duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+__all__ = [
+    "ERRORS",
+    "STATUS_DETAILS_KEY",
+    "CancelledCallError",
+    "DeadlineExceededError",
+    "FieldViolation",
+    "InternalError",
+    "InvalidRequestError",
+    "MessageTooLargeError",
+    "ModelNotFoundError",
+    "ModelRefusedError",
+    "MuserveError",
+    "PermissionDeniedError",
+    "QueueFullError",
+    "UnavailableError",
+    "UnimplementedError",
+    "from_status",
+    "to_status",
+]
+
+DOMAIN = "muserve.v1"
+STATUS_DETAILS_KEY = "grpc-status-details-bin"
+MAX_FIELD_VIOLATIONS = 20
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """One wrong field of a request."""
+
+    field: str
+    """Path of the field: "labels[3]"."""
+    description: str
+    """What came, what is allowed, how to fix it."""
+
+
+class MuserveError(Exception):
+    """An error of the contract. Its class gives the gRPC code and the reason; its text is for people.
+
+    Attributes:
+        request_id: The id of the failed call in the server's log; empty if the call never reached a server.
+    """
+
+    code: grpc.StatusCode = grpc.StatusCode.INTERNAL
+    reason: str = "INTERNAL"
+
+    def __init__(self, message: str, *, request_id: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.request_id = request_id
+
+
+class InvalidRequestError(MuserveError):
+    """The request cannot be answered as it stands.
+
+    Attributes:
+        violations: The wrong fields, at most 20.
+    """
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, message: str = "", *, violations: Sequence[FieldViolation] = (), request_id: str = "") -> None:
+        self.violations = tuple(violations[:MAX_FIELD_VIOLATIONS])
+        text = message or "; ".join(f"{violation.field}: {violation.description}" for violation in self.violations)
+        if len(violations) > MAX_FIELD_VIOLATIONS and not message:
+            text += f"; and {len(violations) - MAX_FIELD_VIOLATIONS} more"
+        super().__init__(text, request_id=request_id)
+
+
+class ModelNotFoundError(MuserveError):
+    """No such model or version is served here."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "MODEL_NOT_FOUND"
+
+
+class ModelRefusedError(MuserveError):
+    """The model version is in the repository, but its bundle did not pass verification."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "MODEL_REFUSED"
+
+
+class QueueFullError(MuserveError):
+    """The graph's queue is full.
+
+    Attributes:
+        retry_after_s: When to try again, in seconds.
+    """
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "QUEUE_FULL"
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0, request_id: str = "") -> None:
+        super().__init__(message, request_id=request_id)
+        self.retry_after_s = retry_after_s
+
+
+class MessageTooLargeError(MuserveError):
+    """The request or its answer is larger than the message limit."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "MESSAGE_TOO_LARGE"
+
+
+class DeadlineExceededError(MuserveError):
+    """The deadline passed before the answer was ready."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+
+class CancelledCallError(MuserveError):
+    """The call was cancelled."""
+
+    code = grpc.StatusCode.CANCELLED
+    reason = "CANCELLED"
+
+
+class UnavailableError(MuserveError):
+    """No server could be reached, or it is loading or draining. Trying again is always safe."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "UNAVAILABLE"
+
+
+class UnimplementedError(MuserveError):
+    """The server does not know the method: it is older than the client, or not a Muserve server."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+    reason = "UNIMPLEMENTED"
+
+
+class PermissionDeniedError(MuserveError):
+    """A proxy in front of the server refused the caller."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+
+class InternalError(MuserveError):
+    """The server failed in a way that the caller cannot mend; the request id finds it in the server's log."""
+
+    code = grpc.StatusCode.INTERNAL
+    reason = "INTERNAL"
+
+
+ERRORS: tuple[type[MuserveError], ...] = (
+    InvalidRequestError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    QueueFullError,
+    MessageTooLargeError,
+    DeadlineExceededError,
+    CancelledCallError,
+    UnavailableError,
+    UnimplementedError,
+    PermissionDeniedError,
+    InternalError,
+)
+"""The table. The first error of a code also stands for that code where no reason is given."""
+
+_SAME_MEANING = {
+    grpc.StatusCode.UNAUTHENTICATED: PermissionDeniedError,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
+}
+
+
+def to_status(error: MuserveError) -> status_pb2.Status:
+    """Writes an error as google.rpc.Status: ErrorInfo always, the other details where they apply."""
+    status = status_pb2.Status(code=error.code.value[0], message=error.message)
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN))
+    if isinstance(error, InvalidRequestError) and error.violations:
+        bad_request = error_details_pb2.BadRequest()
+        for violation in error.violations:
+            bad_request.field_violations.add(field=violation.field, description=violation.description)
+        status.details.add().Pack(bad_request)
+    if isinstance(error, QueueFullError):
+        delay = duration_pb2.Duration()
+        delay.FromTimedelta(timedelta(seconds=error.retry_after_s))
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
+    if error.request_id:
+        status.details.add().Pack(error_details_pb2.RequestInfo(request_id=error.request_id))
+    return status
+
+
+def from_status(code: grpc.StatusCode, message: str, details: bytes | None = None) -> MuserveError:
+    """Reads an error from what a call ended with.
+
+    Args:
+        code: The gRPC code. Any of the 16 that are not OK.
+        message: The status message.
+        details: The value of the trailing metadata key `STATUS_DETAILS_KEY`, if there was one.
+
+    Returns:
+        The error of the table that carries the code and, where one is given, the reason.
+    """
+    status = status_pb2.Status()
+    if details:
+        status.MergeFromString(details)
+    reason, request_id, retry_after_s = "", "", 0.0
+    violations: list[FieldViolation] = []
+    for detail in status.details:
+        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        retry, request = error_details_pb2.RetryInfo(), error_details_pb2.RequestInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            reason = info.reason
+        elif detail.Unpack(bad_request):
+            violations = [FieldViolation(item.field, item.description) for item in bad_request.field_violations]
+        elif detail.Unpack(retry):
+            retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
+        elif detail.Unpack(request):
+            request_id = request.request_id
+    kind = _kind(code, reason, message)
+    if kind is InvalidRequestError:
+        return InvalidRequestError(message, violations=violations, request_id=request_id)
+    if kind is QueueFullError:
+        return QueueFullError(message, retry_after_s=retry_after_s, request_id=request_id)
+    return kind(message, request_id=request_id)
+
+
+def _kind(code: grpc.StatusCode, reason: str, message: str) -> type[MuserveError]:
+    candidates = [kind for kind in ERRORS if kind.code is code]
+    for kind in candidates:
+        if kind.reason == reason:
+            return kind
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "message" in message and "larger than max" in message:
+        return MessageTooLargeError  # gRPC itself refuses these and gives no reason
+    return candidates[0] if candidates else _SAME_MEANING.get(code, InternalError)

@@ -1,0 +1,1 @@
+"""Generated from proto/muserve/v1 by `make proto`; not written by hand."""

@@ -1,0 +1,207 @@
+from muserve.v1 import common_pb2 as _common_pb2
+from muserve.v1 import image_pb2 as _image_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DATA_TYPE_UNSPECIFIED: _ClassVar[DataType]
+    DATA_TYPE_FLOAT32: _ClassVar[DataType]
+    DATA_TYPE_INT64: _ClassVar[DataType]
+    DATA_TYPE_INT32: _ClassVar[DataType]
+    DATA_TYPE_BOOL: _ClassVar[DataType]
+    DATA_TYPE_UINT8: _ClassVar[DataType]
+DATA_TYPE_UNSPECIFIED: DataType
+DATA_TYPE_FLOAT32: DataType
+DATA_TYPE_INT64: DataType
+DATA_TYPE_INT32: DataType
+DATA_TYPE_BOOL: DataType
+DATA_TYPE_UINT8: DataType
+
+class ModelManifest(_message.Message):
+    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
+    class FrameworksEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class TrainingEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    FORMAT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    GRAPHS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    GOLDENS_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    FRAMEWORKS_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
+    format_version: int
+    name: str
+    version: int
+    task: _common_pb2.Task
+    description: str
+    graphs: _containers.RepeatedCompositeFieldContainer[Graph]
+    image: ImageSettings
+    training_data: _containers.RepeatedCompositeFieldContainer[TrainingData]
+    licence: str
+    metrics: _containers.RepeatedCompositeFieldContainer[Metric]
+    goldens: _containers.RepeatedCompositeFieldContainer[GoldenRequest]
+    files: _containers.RepeatedCompositeFieldContainer[BundleFile]
+    frameworks: _containers.ScalarMap[str, str]
+    training: _containers.ScalarMap[str, str]
+    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Graph(_message.Message):
+    __slots__ = ("role", "onnx_file", "torchscript_file", "inputs", "outputs", "opset", "max_batch_rows", "parity", "batch_invariance")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    ONNX_FILE_FIELD_NUMBER: _ClassVar[int]
+    TORCHSCRIPT_FILE_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUTS_FIELD_NUMBER: _ClassVar[int]
+    OPSET_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_ROWS_FIELD_NUMBER: _ClassVar[int]
+    PARITY_FIELD_NUMBER: _ClassVar[int]
+    BATCH_INVARIANCE_FIELD_NUMBER: _ClassVar[int]
+    role: str
+    onnx_file: str
+    torchscript_file: str
+    inputs: _containers.RepeatedCompositeFieldContainer[TensorSpec]
+    outputs: _containers.RepeatedCompositeFieldContainer[TensorSpec]
+    opset: int
+    max_batch_rows: int
+    parity: Parity
+    batch_invariance: BatchInvariance
+    def __init__(self, role: _Optional[str] = ..., onnx_file: _Optional[str] = ..., torchscript_file: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., opset: _Optional[int] = ..., max_batch_rows: _Optional[int] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., batch_invariance: _Optional[_Union[BatchInvariance, _Mapping]] = ...) -> None: ...
+
+class TensorSpec(_message.Message):
+    __slots__ = ("name", "dtype", "shape", "unit")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    dtype: DataType
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    unit: str
+    def __init__(self, name: _Optional[str] = ..., dtype: _Optional[_Union[DataType, str]] = ..., shape: _Optional[_Iterable[int]] = ..., unit: _Optional[str] = ...) -> None: ...
+
+class Parity(_message.Message):
+    __slots__ = ("tolerance", "batch_sizes", "onnx_max_abs_diff", "torchscript_max_abs_diff")
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZES_FIELD_NUMBER: _ClassVar[int]
+    ONNX_MAX_ABS_DIFF_FIELD_NUMBER: _ClassVar[int]
+    TORCHSCRIPT_MAX_ABS_DIFF_FIELD_NUMBER: _ClassVar[int]
+    tolerance: float
+    batch_sizes: _containers.RepeatedScalarFieldContainer[int]
+    onnx_max_abs_diff: float
+    torchscript_max_abs_diff: float
+    def __init__(self, tolerance: _Optional[float] = ..., batch_sizes: _Optional[_Iterable[int]] = ..., onnx_max_abs_diff: _Optional[float] = ..., torchscript_max_abs_diff: _Optional[float] = ...) -> None: ...
+
+class BatchInvariance(_message.Message):
+    __slots__ = ("exact", "batch_sizes", "max_abs_diff", "measured_on")
+    EXACT_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZES_FIELD_NUMBER: _ClassVar[int]
+    MAX_ABS_DIFF_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_ON_FIELD_NUMBER: _ClassVar[int]
+    exact: bool
+    batch_sizes: _containers.RepeatedScalarFieldContainer[int]
+    max_abs_diff: float
+    measured_on: str
+    def __init__(self, exact: bool = ..., batch_sizes: _Optional[_Iterable[int]] = ..., max_abs_diff: _Optional[float] = ..., measured_on: _Optional[str] = ...) -> None: ...
+
+class ImageSettings(_message.Message):
+    __slots__ = ("graph", "latent_input", "latent_size", "image_output", "height", "width", "channels", "black", "white", "labels", "label_input", "truncation_input")
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    LATENT_INPUT_FIELD_NUMBER: _ClassVar[int]
+    LATENT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    BLACK_FIELD_NUMBER: _ClassVar[int]
+    WHITE_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    LABEL_INPUT_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATION_INPUT_FIELD_NUMBER: _ClassVar[int]
+    graph: str
+    latent_input: str
+    latent_size: int
+    image_output: str
+    height: int
+    width: int
+    channels: int
+    black: float
+    white: float
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    label_input: str
+    truncation_input: str
+    def __init__(self, graph: _Optional[str] = ..., latent_input: _Optional[str] = ..., latent_size: _Optional[int] = ..., image_output: _Optional[str] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., black: _Optional[float] = ..., white: _Optional[float] = ..., labels: _Optional[_Iterable[str]] = ..., label_input: _Optional[str] = ..., truncation_input: _Optional[str] = ...) -> None: ...
+
+class TrainingData(_message.Message):
+    __slots__ = ("name", "origin", "licence", "split")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    origin: str
+    licence: str
+    split: str
+    def __init__(self, name: _Optional[str] = ..., origin: _Optional[str] = ..., licence: _Optional[str] = ..., split: _Optional[str] = ...) -> None: ...
+
+class Metric(_message.Message):
+    __slots__ = ("name", "value", "unit", "reference", "reference_name")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    unit: str
+    reference: float
+    reference_name: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., reference: _Optional[float] = ..., reference_name: _Optional[str] = ...) -> None: ...
+
+class GoldenRequest(_message.Message):
+    __slots__ = ("name", "file", "tolerance", "generate_images")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    TOLERANCE_FIELD_NUMBER: _ClassVar[int]
+    GENERATE_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    file: str
+    tolerance: float
+    generate_images: _image_pb2.GenerateImagesRequest
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ...) -> None: ...
+
+class BundleFile(_message.Message):
+    __slots__ = ("path", "sha256", "size_bytes", "optional")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OPTIONAL_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    sha256: str
+    size_bytes: int
+    optional: bool
+    def __init__(self, path: _Optional[str] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., optional: bool = ...) -> None: ...

@@ -1,0 +1,1 @@
+"""Serves bundles over gRPC: repository, engine, batcher, tasks, services. Never imports torch."""

@@ -1,0 +1,227 @@
+"""The one place that builds the parts of a server, starts, drains and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from muserve import __version__
+from muserve.configuration import ConfigurationError
+from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
+from muserve_server.interceptors import PipelineInterceptor, deadline_layer, error_layer, telemetry_layer
+from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.logs import configure_logging
+from muserve_server.offload import Offloader
+from muserve_server.repository import Repository
+from muserve_server.services import Health, ImageService, ModelService
+from muserve_server.settings import Settings, read_settings
+from muserve_server.telemetry import HttpEndpoint, Metrics
+
+__all__ = ["Server", "StartUpError", "main"]
+
+logger = logging.getLogger(__name__)
+
+_IMAGE_SERVICE = image_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
+_MODEL_SERVICE = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+_HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+_CONNECTION_GRACE_MS = 30_000
+_MIN_PING_INTERVAL_MS = 30_000
+
+
+class StartUpError(Exception):
+    """The server cannot start as it is set."""
+
+
+class Server:
+    """One server: gRPC on one port, HTTP health and metrics on another."""
+
+    def __init__(self, settings: Settings, options: LocalOptions | None = None) -> None:
+        """Builds the parts; nothing is opened yet.
+
+        Args:
+            settings: What can be set.
+            options: How bundles are opened and run, if not as the settings say: for tests and embedding.
+        """
+        self._settings = settings
+        self._metrics = Metrics()
+        self._options = replace(options or settings.local_options(), on_run=self._metrics.observe_run)
+        self._health = Health({_IMAGE_SERVICE: common_pb2.TASK_IMAGE}, (_MODEL_SERVICE,))
+        self._stopped = asyncio.Event()
+        self._stopping: asyncio.Task[None] | None = None
+        self.grpc_port = 0
+        self.http_port = 0
+
+    @property
+    def metrics(self) -> Metrics:
+        """The server's metrics."""
+        return self._metrics
+
+    async def start(self) -> None:
+        """Opens the ports, loads the models, begins to serve.
+
+        Raises:
+            StartUpError: A port is taken, or the models folder cannot be served as it is set.
+        """
+        settings = self._settings
+        self._offloader = Offloader(settings.offload_threads or os.cpu_count() or 1)
+        self._repository = Repository(
+            settings.models, self._load, settings.default_model_names(), on_change=self._update_health
+        )
+        self._grpc = self._build_grpc()
+        await self._health.start()
+        self.grpc_port = self._bind_grpc()
+        try:
+            self._http = HttpEndpoint(settings.host, settings.http_port, self._metrics, lambda: self._health.ready)
+        except OSError as error:
+            raise StartUpError(
+                f"http_port {settings.http_port} on {settings.host} cannot be opened ({error.strerror}); "
+                "stop what uses it, or choose another with --http-port"
+            ) from error
+        self.http_port = self._http.port
+        self._http.start()
+        # The port is open before the models are loaded, so that health can say NOT_SERVING.
+        await self._grpc.start()
+        try:
+            await self._repository.scan(starting=True)
+        except ConfigurationError as error:
+            await self.stop(drain=False)
+            raise StartUpError(str(error)) from error
+        if not self._health.ready:
+            logger.warning("no model serves yet", extra={"models": str(settings.models)})
+        self._poller = asyncio.create_task(self._poll())
+        logger.info("serving", extra={"grpc_port": self.grpc_port, "http_port": self.http_port})
+
+    async def stop(self, *, drain: bool = True) -> None:
+        """Drains and stops; returns when everything is closed. Calling it again waits for the first.
+
+        Args:
+            drain: Whether to go on serving for drain_delay_s, so that balancers notice first.
+        """
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(drain=drain))
+        await asyncio.shield(self._stopping)
+
+    async def wait(self) -> None:
+        """Returns when the server has stopped."""
+        await self._stopped.wait()
+
+    async def _stop(self, *, drain: bool) -> None:
+        settings = self._settings
+        await self._health.drain()
+        if drain and settings.drain_delay_s:
+            logger.info("draining", extra={"drain_delay_s": settings.drain_delay_s})
+            await asyncio.sleep(settings.drain_delay_s)
+        await self._grpc.stop(settings.grace_s)
+        poller = getattr(self, "_poller", None)
+        if poller:
+            poller.cancel()
+            await asyncio.gather(poller, return_exceptions=True)
+        await self._repository.close()
+        await self._offloader.close()
+        await asyncio.to_thread(self._http.close)
+        self._stopped.set()
+        logger.info("stopped")
+
+    def _build_grpc(self) -> aio.Server:
+        settings = self._settings
+        layers = (telemetry_layer(self._metrics), error_layer, deadline_layer(settings.default_deadline_s))
+        size = settings.max_message_mib * 2**20
+        options: list[tuple[str, int]] = [
+            ("grpc.max_receive_message_length", size),
+            ("grpc.max_send_message_length", size),
+            ("grpc.so_reuseport", int(settings.reuse_port)),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
+        ]
+        if settings.max_connection_age_s:
+            options += [
+                ("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1e3)),
+                ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
+            ]
+        server = aio.server(
+            interceptors=(PipelineInterceptor("/muserve.", layers),),
+            options=options,
+            maximum_concurrent_rpcs=settings.max_concurrent_calls,
+        )
+        image_pb2_grpc.add_ImageServiceServicer_to_server(ImageService(self._repository), server)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._repository), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        names = (_IMAGE_SERVICE, _MODEL_SERVICE, _HEALTH_SERVICE, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+        return server
+
+    def _bind_grpc(self) -> int:
+        settings = self._settings
+        address = f"{settings.host}:{settings.grpc_port}"
+        try:
+            return int(self._grpc.add_insecure_port(address))
+        except RuntimeError as error:
+            raise StartUpError(
+                f"grpc_port: {address} cannot be opened; stop what uses it, or choose another with --grpc-port"
+            ) from error
+
+    async def _load(self, folder: Path) -> LocalModel:
+        return await LocalModel.open(folder, self._options, offloader=self._offloader)
+
+    async def _update_health(self) -> None:
+        await self._health.update(self._repository)
+
+    async def _poll(self) -> None:
+        while self._settings.poll_interval_s:
+            await asyncio.sleep(self._settings.poll_interval_s)
+            try:
+                await self._repository.scan()
+            except ConfigurationError as error:
+                logger.error("models folder not read", extra={"reason": str(error)})  # noqa: TRY400 - no traceback
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT; a second signal ends the process at once.
+
+    Raises:
+        StartUpError: The server cannot start as it is set.
+    """
+    server = Server(settings)
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[None]] = []
+
+    def on_signal() -> None:
+        if stopping:
+            os._exit(1)
+        stopping.append(loop.create_task(server.stop()))
+
+    await server.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await server.wait()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs a server until it is told to stop: the command `muserve-server`."""
+    try:
+        settings = read_settings(arguments)
+        configure_logging(settings.log_level, settings.log_format)
+        logger.info("starting", extra={"muserve": __version__, "models": str(settings.models)})
+        _run(settings)
+    except (ConfigurationError, StartUpError) as error:
+        sys.exit(f"muserve-server: error: {error}")
+
+
+def _run(settings: Settings) -> None:
+    try:
+        import uvloop
+    except ImportError:  # not made for Windows
+        asyncio.run(serve(settings))
+    else:
+        uvloop.run(serve(settings))

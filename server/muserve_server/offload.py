@@ -1,0 +1,87 @@
+"""Runs pure functions off the event loop, many a hop.
+
+A hop to a thread and back costs about as much as encoding a small PNG. So a thread takes every job that waits, one
+after the other, and hands its results back together, at least every millisecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+__all__ = ["Offloader"]
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+_Done = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+_HAND_BACK_AFTER_S = 0.001
+
+
+class Offloader:
+    """A few threads for encoding and decoding. Lives on one event loop."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="offload")
+        self._idle = threads
+        self._waiting: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+
+    async def run(
+        self, function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Runs a function in a thread and returns what it returns, or raises what it raises."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+        self._waiting.append((future, partial(function, *args, **kwargs)))
+        self._wake(loop)
+        return await future
+
+    async def close(self) -> None:
+        """Ends the threads once their jobs are done."""
+        await asyncio.to_thread(self._threads.shutdown)
+
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._idle and self._waiting:
+            self._idle -= 1
+            self._threads.submit(self._work, loop)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """In a thread: takes jobs until none waits."""
+        done: list[_Done] = []
+        handed_back = time.monotonic()
+        while self._waiting:
+            try:
+                future, job = self._waiting.popleft()
+            except IndexError:  # another thread was faster
+                break
+            if future.cancelled():
+                continue
+            try:
+                done.append((future, job(), None))
+            except BaseException as error:  # noqa: BLE001 - handed to whoever awaits the job
+                done.append((future, None, error))
+            now = time.monotonic()
+            if now - handed_back > _HAND_BACK_AFTER_S:
+                loop.call_soon_threadsafe(_hand_back, done)
+                done, handed_back = [], now
+        loop.call_soon_threadsafe(self._rest, loop, done)
+
+    def _rest(self, loop: asyncio.AbstractEventLoop, done: list[_Done]) -> None:
+        _hand_back(done)
+        self._idle += 1
+        self._wake(loop)  # for what came after the thread had looked
+
+
+def _hand_back(done: list[_Done]) -> None:
+    for future, result, error in done:
+        if future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)

@@ -1,0 +1,7 @@
+"""One thin servicer a proto service; health."""
+
+from muserve_server.services.health import Health
+from muserve_server.services.image import ImageService
+from muserve_server.services.model import ModelService
+
+__all__ = ["Health", "ImageService", "ModelService"]

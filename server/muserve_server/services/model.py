@@ -1,0 +1,47 @@
+"""muserve.v1.ModelService."""
+
+from __future__ import annotations
+
+from muserve.errors import FieldViolation, InvalidRequestError
+from muserve.v1 import common_pb2, model_pb2, model_pb2_grpc
+from muserve_server.interceptors import CallContext
+from muserve_server.repository import ModelEntry, Repository
+
+__all__ = ["ModelService"]
+
+
+class ModelService(model_pb2_grpc.ModelServiceServicer):
+    """Says what the repository holds."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+
+    async def ListModels(
+        self, request: model_pb2.ListModelsRequest, _call: CallContext
+    ) -> model_pb2.ListModelsResponse:
+        """Lists models; see model.proto."""
+        if request.task not in common_pb2.Task.values():
+            allowed = ", ".join(common_pb2.Task.keys())
+            raise InvalidRequestError(violations=[FieldViolation("task", f"is {request.task}; allowed: {allowed}")])
+        models = [self._model(entry) for entry in self._repository.entries()]
+        return model_pb2.ListModelsResponse(
+            models=[model for model in models if request.task in (common_pb2.TASK_UNSPECIFIED, model.task)]
+        )
+
+    async def GetModel(self, request: model_pb2.GetModelRequest, _call: CallContext) -> model_pb2.GetModelResponse:
+        """Gets one model; see model.proto."""
+        if not request.name:
+            raise InvalidRequestError(violations=[FieldViolation("name", "is empty; ListModels gives the names")])
+        entry = self._repository.find(request.name, request.version if request.HasField("version") else None)
+        manifest = entry.bundle.manifest if entry.bundle else None
+        return model_pb2.GetModelResponse(model=self._model(entry), manifest=manifest)
+
+    def _model(self, entry: ModelEntry) -> model_pb2.Model:
+        model = model_pb2.Model(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
+        if entry.bundle:
+            model.task = entry.bundle.manifest.task
+            model.digest = entry.bundle.digest
+            model.description = entry.bundle.manifest.description
+            newest = self._repository.find(entry.name, None)
+            model.default = self._repository.default_name(model.task) == entry.name and newest is entry
+        return model

@@ -1,0 +1,13 @@
+"""The tasks, one package each: all pre- and post-processing. No gRPC, no onnxruntime."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from muserve.v1 import common_pb2
+from muserve_server.tasks.base import Call, Rows, Task, TaskFactory, TaskLimits
+from muserve_server.tasks.image import ImageTask
+
+__all__ = ["TASKS", "Call", "Rows", "Task", "TaskFactory", "TaskLimits"]
+
+TASKS: Mapping[int, TaskFactory] = MappingProxyType({common_pb2.TASK_IMAGE: ImageTask})
+"""The tasks that this build can serve, by `muserve.v1.Task`."""

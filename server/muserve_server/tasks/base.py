@@ -1,0 +1,80 @@
+"""The seam between the tasks and everything around them: what a task is, and what it may ask for.
+
+A task turns one request into one response by running graphs of its bundle. It knows neither gRPC nor onnxruntime, so
+server, evaluation and tests all run the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+from google.protobuf.message import Message
+from numpy.typing import NDArray
+
+from muserve.bundle import Bundle
+
+__all__ = ["Call", "Rows", "Task", "TaskFactory", "TaskLimits"]
+
+Rows = Mapping[str, NDArray[Any]]
+"""Tensors by name. The first dimension of each is the row, the same number in all."""
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class Call(Protocol):
+    """What a task may ask of its surroundings while it answers one request."""
+
+    async def infer(self, graph: str, rows: Rows) -> Rows:
+        """Runs rows through one of the bundle's graphs, in batches with other requests' rows.
+
+        Args:
+            graph: The graph's role.
+            rows: Every input of the graph, [row, ...].
+
+        Returns:
+            Every output of the graph, [row, ...], in the order of the rows.
+
+        Raises:
+            MuserveError: The queue is full, the deadline has passed, or the graph failed on these rows.
+        """
+
+    async def offload(
+        self, function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Runs a pure function (encoding, decoding, tokenising) off the event loop; counted as encode time."""
+
+
+class Task(Protocol):
+    """All pre- and post-processing of one loaded bundle."""
+
+    async def run(self, request: Any, call: Call) -> Message:
+        """Answers one request of the task's proto service.
+
+        Args:
+            request: The service's request message. Not to be changed.
+            call: Runs the graphs.
+
+        Returns:
+            The service's response message, with `info.seed` set where the task draws noise.
+
+        Raises:
+            InvalidRequestError: Names each wrong field.
+        """
+
+
+class TaskLimits(Protocol):
+    """The limits that tasks check before they take memory."""
+
+    @property
+    def max_samples_per_call(self) -> int:
+        """Most samples that one call may ask for."""
+
+    @property
+    def max_pixels_per_call(self) -> int:
+        """Most pixels, over all images, that one call may take or make."""
+
+
+TaskFactory = Callable[[Bundle, TaskLimits], Task]
+"""Builds the task of a bundle. Raises ManifestError if the manifest's settings contradict its graphs."""
