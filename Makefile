@@ -1,0 +1,43 @@
+# The everyday verbs; CI runs the same ones (.ci/run). Nothing here needs more than Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := .venv-demo
+# Stubs are written by the oldest grpcio-tools and protobuf that pyproject.toml admits, so that every newer one reads them.
+PROTO_TOOLS := grpcio-tools==1.76.0 protobuf==6.31.1
+
+.DEFAULT_GOAL := help
+.PHONY: help install format lint test proto bench demo check image-test clean
+
+help: ## List the verbs.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+install: .venv/ready ## Everything for work on Muserve, into .venv (with torch).
+
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+format: install ## Rewrite the code in the house's format.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: install ## Format, lint, types, walls, protos.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd proto && ../$(BIN)/buf lint
+
+test: install ## All tests.
+	$(BIN)/python -m pytest
+
+proto: .venv-proto/ready ## Write the Python stubs anew from proto/.
+	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto/python --pyi_out=proto/python \
+	    --grpc_python_out=proto/python proto/muserve/v1/*.proto
+	find proto/python/muserve/v1 -name '*_pb2_grpc.py' -exec sh -c 'grep -q "^class" "$$1" || rm "$$1"' _ {} \;
+
+.venv-proto/ready: Makefile
+	test -x .venv-proto/bin/python || $(PYTHON) -m venv .venv-proto
+	.venv-proto/bin/python -m pip install --quiet --disable-pip-version-check $(PROTO_TOOLS)
+	@touch $@

@@ -1,0 +1,1 @@
+"""The Python SDK: images, models and errors of a Muserve server, in typed calls."""

@@ -1,0 +1,1 @@
+"""Trains generators and writes them as bundles. The only package with torch."""

@@ -1,0 +1,117 @@
+"""Real servers for tests: in this process, in a thread of it, or as a process of their own. Ports are always free ones."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from muserve_server.app import Server
+from muserve_server.local import LocalOptions
+from muserve_server.settings import Settings
+
+__all__ = ["ServerProcess", "server_process", "serving", "serving_in_thread"]
+
+_QUICK: dict[str, Any] = {"grpc_port": 0, "http_port": 0, "drain_delay_s": 0.0, "grace_s": 5.0, "poll_interval_s": 0.0}
+START_TIMEOUT_S = 60
+
+
+@asynccontextmanager
+async def serving(models: Path, *, options: LocalOptions | None = None, **settings: Any) -> AsyncIterator[Server]:
+    """A started server on this event loop; stopped at the end."""
+    server = Server(Settings(models=models, **(_QUICK | settings)), options)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop(drain=False)
+
+
+@contextmanager
+def serving_in_thread(models: Path, *, options: LocalOptions | None = None, **settings: Any) -> Iterator[Server]:
+    """A started server on an event loop in a thread of its own: for synchronous clients."""
+    started: queue.Queue[Server | BaseException] = queue.Queue()
+    loop = asyncio.new_event_loop()
+    finish = asyncio.Event()
+
+    async def run() -> None:
+        try:
+            async with serving(models, options=options, **settings) as server:
+                started.put(server)
+                await finish.wait()
+        except BaseException as error:
+            started.put(error)
+            raise
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
+    thread.start()
+    try:
+        server = started.get(timeout=START_TIMEOUT_S)
+        if isinstance(server, BaseException):
+            raise server
+        yield server
+    finally:
+        loop.call_soon_threadsafe(finish.set)
+        thread.join()
+        loop.close()
+
+
+class ServerProcess:
+    """A `muserve-server` process."""
+
+    def __init__(self, process: subprocess.Popen[str], grpc_port: int, http_port: int) -> None:
+        self.process = process
+        self.grpc_port = grpc_port
+        self.http_port = http_port
+
+    def terminate(self) -> None:
+        """Sends SIGTERM: the server drains."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, timeout_s: float = 60) -> int:
+        """Returns the exit code."""
+        return self.process.wait(timeout_s)
+
+
+@contextmanager
+def server_process(models: Path, *flags: str, environ: dict[str, str] | None = None) -> Iterator[ServerProcess]:
+    """A server as users start it; killed at the end if it still runs."""
+    command = [
+        sys.executable, "-m", "muserve_server", "--models", str(models), "--grpc-port", "0", "--http-port", "0",
+        "--log-format", "json", *flags,
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})})
+    lines: list[str] = []
+    serving_line: queue.Queue[dict[str, Any] | None] = queue.Queue()
+
+    def read() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            if '"serving"' in line:
+                serving_line.put(json.loads(line))
+        serving_line.put(None)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        ports = serving_line.get(timeout=START_TIMEOUT_S)
+        if ports is None:
+            raise RuntimeError("the server did not start:\n" + "".join(lines))
+        yield ServerProcess(process, ports["grpc_port"], ports["http_port"])
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        reader.join()
+        if process.stderr is not None:
+            process.stderr.close()
