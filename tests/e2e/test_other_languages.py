@@ -1,0 +1,138 @@
+"""The examples for other languages, by the very lines of their READMEs, against a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.bundles import HEIGHT, WIDTH, image_bundle
+from tests.servers import server_process
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "clients/examples"
+SEED = 2**64 - 1  # a double would round it
+SHEET_OF_16 = (4 * WIDTH + 3 * 2, 4 * HEIGHT + 3 * 2)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    models = tmp_path_factory.mktemp("models")
+    image_bundle(models, "shapes", labels=("round", "square"))
+    with server_process(models) as server:
+        yield f"localhost:{server.grpc_port}"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory, address: str) -> Path:
+    """A copy of what the Node example needs, after its README's lines were run in it."""
+    if not shutil.which("npm"):
+        pytest.skip("node and npm are not installed: the Node example cannot run")
+    copy = tmp_path_factory.mktemp("checkout")
+    ignore = shutil.ignore_patterns("node_modules", "package-lock.json", "python")
+    shutil.copytree(REPOSITORY / "proto", copy / "proto", ignore=ignore)
+    shutil.copytree(EXAMPLES, copy / "clients/examples", ignore=ignore)
+    result = run("\n".join(snippets("node", address)), copy)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return copy / "clients/examples/node"
+
+
+def test_node_saves_a_png_by_the_lines_of_its_readme(checkout: Path) -> None:
+    with Image.open(checkout / "images.png") as image:
+        assert (image.format, image.size) == ("PNG", SHEET_OF_16)
+
+
+def test_node_keeps_all_digits_of_a_seed(checkout: Path, address: str) -> None:
+    result = node(checkout, address, "--count=1", f"--seed={SEED}", "--labels=round", "--out=one.png")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"one.png: {WIDTH}x{HEIGHT}, shapes version 1, seed {SEED}\n"
+    with Image.open(checkout / "one.png") as image:
+        assert json.loads(image.text["muserve"])["seed"] == SEED  # type: ignore[attr-defined]
+
+
+def test_node_reports_an_unknown_model(checkout: Path, address: str) -> None:
+    result = node(checkout, address, "--model=nonesuch", "--out=never.png")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("NOT_FOUND: ")
+    assert "'nonesuch'" in result.stderr
+    assert not (checkout / "never.png").exists()
+
+
+def test_node_lists_the_wrong_fields(checkout: Path, address: str) -> None:
+    result = node(checkout, address, "--count=1000", "--labels=triangle")
+    code, *fields = result.stderr.splitlines()
+    assert result.returncode == 1
+    assert code.startswith("INVALID_ARGUMENT: ")
+    assert [line.split(":")[0] for line in fields] == ["  count", "  labels[0]"]
+
+
+@pytest.mark.parametrize("seed", ["-1", "12x", "1e3"])
+def test_node_refuses_what_is_no_seed(checkout: Path, address: str, seed: str) -> None:
+    result = node(checkout, address, f"--seed={seed}")
+    assert result.returncode == 2
+    assert f"'{seed}'" in result.stderr
+
+
+def test_node_reports_a_server_that_is_not_there(checkout: Path) -> None:
+    result = node(checkout, "localhost:1")
+    assert result.returncode == 1
+    assert result.stderr.startswith("UNAVAILABLE: ")
+
+
+def test_node_ends_at_its_deadline(checkout: Path, address: str) -> None:
+    result = node(checkout, address, "--timeout-s=0")
+    assert result.returncode == 1
+    assert result.stderr.startswith("DEADLINE_EXCEEDED: ")
+
+
+def test_buf_curl_lists_the_models_and_saves_a_png(tmp_path: Path, address: str) -> None:
+    listing, generating = snippets("buf-curl", address)
+    result = run(listing, tmp_path)
+    assert result.returncode == 0, result.stderr
+    (model,) = json.loads(result.stdout)["models"]
+    assert (model["name"], model["state"], model["default"]) == ("shapes", "MODEL_STATE_READY", True)
+    result = run(generating, tmp_path)
+    assert result.returncode == 0, result.stderr
+    with Image.open(tmp_path / "image.png") as image:
+        assert (image.format, image.size) == ("PNG", (WIDTH, HEIGHT))
+
+
+def test_buf_curl_reports_an_unknown_model(tmp_path: Path, address: str) -> None:
+    generating = snippets("buf-curl", address)[1].split("|")[0].replace('{"count": 1}', '{"model": "nonesuch"}')
+    result = run(generating, tmp_path)
+    assert result.returncode != 0
+    error = json.loads(result.stderr)
+    assert error["code"] == "not_found"
+    assert "'nonesuch'" in error["message"]
+
+
+def snippets(example: str, address: str) -> list[str]:
+    """The shell blocks of an example's README, pointed at the test's server."""
+    text = (EXAMPLES / example / "README.md").read_text(encoding="utf-8")
+    blocks: list[str] = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [point_at(address, block) for block in blocks]
+
+
+def point_at(address: str, block: str) -> str:
+    block = block.replace("localhost:8001", address)
+    return re.sub(r"(node generate\.mjs)", rf"\1 --server {address}", block)
+
+
+def node(folder: Path, server: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = ["node", "generate.mjs", f"--server={server}", *flags]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"  # buf lies beside this Python
+    return subprocess.run(
+        ["sh", "-e", "-c", script], cwd=folder, capture_output=True, text=True, timeout=110, check=False,
+        env={**os.environ, "PATH": path},
+    )  # fmt: skip
