@@ -1,1 +1,55 @@
-"""The Python SDK: images, models and errors of a Muserve server, in typed calls."""
+"""The Python SDK: images, models and errors of a Muserve server, in typed calls.
+
+with Client("localhost:8001") as client:
+    client.images(count=16, seed=7).save("digits/")
+"""
+
+from muserve import __version__
+from muserve.configuration import ConfigurationError
+from muserve.errors import (
+    CancelledCallError,
+    DeadlineExceededError,
+    FieldViolation,
+    InternalError,
+    InvalidRequestError,
+    MessageTooLargeError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    MuserveError,
+    PermissionDeniedError,
+    QueueFullError,
+    UnavailableError,
+    UnimplementedError,
+)
+from muserve_client.answers import Info, Timings
+from muserve_client.async_client import AsyncClient
+from muserve_client.client import Client
+from muserve_client.images import Image, Images
+from muserve_client.models import Model
+from muserve_client.options import Retries
+
+__all__ = [
+    "AsyncClient",
+    "CancelledCallError",
+    "Client",
+    "ConfigurationError",
+    "DeadlineExceededError",
+    "FieldViolation",
+    "Image",
+    "Images",
+    "Info",
+    "InternalError",
+    "InvalidRequestError",
+    "MessageTooLargeError",
+    "Model",
+    "ModelNotFoundError",
+    "ModelRefusedError",
+    "MuserveError",
+    "PermissionDeniedError",
+    "QueueFullError",
+    "Retries",
+    "Timings",
+    "UnavailableError",
+    "UnimplementedError",
+    "__version__",
+]

@@ -143,10 +143,13 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[Any], *, defaults: Any
 
 
 def parse_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parses flags; an unknown one ends the program with the nearest valid name."""
+    """Parses flags; an unknown one ends the program with the nearest valid name, of the subcommand if there is one."""
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag = unknown[0].split("=")[0]
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parser = action.choices.get(getattr(namespace, action.dest, ""), parser)
         valid = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
         parser.error(f"unknown argument {flag!r}; {nearest(flag, valid)}")
     return namespace

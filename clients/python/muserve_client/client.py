@@ -1,0 +1,244 @@
+"""The synchronous client: a thin skin over the core."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from muserve.errors import CancelledCallError
+from muserve_client.core import CLOSED, Attempts, Method, Rpc
+from muserve_client.health import NOT_READY, health_rpc, never_ready, waits
+from muserve_client.images import Images, image_request, images_rpc
+from muserve_client.models import Model, get_model_rpc, list_models_rpc
+from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
+
+__all__ = ["Client"]
+
+Answer = TypeVar("Answer")
+
+
+class Client:
+    """Calls a Muserve server. Safe to share between threads; connects at the first call.
+
+    with Client("localhost:8001") as client:
+        client.images(count=16, seed=7).save("digits/")
+    """
+
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        *,
+        timeout_s: float = 60.0,
+        retries: Retries = Retries(),  # noqa: B008 - frozen
+        tls: bool = False,
+        credentials: grpc.ChannelCredentials | None = None,
+        metadata: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]] = (),
+        max_message_mib: int = 32,
+        channel_options: Iterable[tuple[str, Any]] = (),
+    ) -> None:
+        """Checks and stores what it is given; opens nothing.
+
+        Args:
+            target: "host:port", balanced over all addresses of the name; or a gRPC target:
+                "ipv4:10.0.0.1:8001,10.0.0.2:8001", "unix:/run/muserve.sock".
+            timeout_s: Seconds that a call may take in all, unless the call says otherwise.
+            retries: When to try again.
+            tls: Encrypt, trusting the certificates that gRPC trusts.
+            credentials: Encrypt with these instead, for own or mutual certificates: `grpc.ssl_channel_credentials`.
+            metadata: Sent with every call: {"authorization": "Bearer …"}.
+            max_message_mib: Largest message both ways, in MiB; the server has its own limit.
+            channel_options: gRPC channel arguments, for what is not named here. They win.
+
+        Raises:
+            ConfigurationError: Something cannot be used.
+        """
+        self._options = ClientOptions.of(
+            target,
+            timeout_s=timeout_s,
+            retries=retries,
+            tls=tls,
+            credentials=credentials,
+            metadata=metadata,
+            max_message_mib=max_message_mib,
+            channel_options=channel_options,
+        )
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._channel: grpc.Channel | None = None
+        self._callables: dict[str, grpc.UnaryUnaryMultiCallable] = {}
+
+    def images(
+        self,
+        count: int | None = None,
+        *,
+        labels: str | Sequence[str] = (),
+        seed: int | None = None,
+        first_sample: int = 0,
+        truncation: float | None = None,
+        sheet: bool = False,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Images:
+        """Draws images.
+
+        Args:
+            count: How many; None takes as many as labels, or 1.
+            labels: What to show: one label for all, or one an image. A model with labels draws them if there are none.
+            seed: From 0 up to 2^64 - 1; None lets the server draw one, which the answer names.
+            first_sample: Index in the seed's endless series to begin at: sample 7 of a set again is
+                first_sample=7, count=1.
+            truncation: Above 0 up to 1: less is more typical and less varied. Not every model takes it.
+            sheet: One contact sheet instead of separate images.
+            model: Its name; "" takes the server's default.
+            version: Its version; None takes the newest.
+            timeout_s: Seconds for this call, retries included; None takes the client's.
+            request_id: The call's name in the server's log; None draws one.
+
+        Returns:
+            The images with model, digest and seed.
+
+        Raises:
+            MuserveError: As `muserve.errors` lists them.
+        """
+        request = image_request(
+            {
+                "count": count,
+                "labels": labels,
+                "seed": seed,
+                "first_sample": first_sample,
+                "truncation": truncation,
+                "sheet": sheet,
+                "model": model,
+                "version": version,
+            }
+        )
+        return self._call(images_rpc(request), timeout_s, request_id)
+
+    def models(
+        self, task: str | None = None, *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> list[Model]:
+        """Lists every model version of the server, the refused ones too, by name and version.
+
+        Args:
+            task: Only those of one task: "image"; None for all.
+            timeout_s: See `images`.
+            request_id: See `images`.
+
+        Raises:
+            MuserveError: As `muserve.errors` lists them.
+        """
+        return self._call(list_models_rpc(task), timeout_s, request_id)
+
+    def model(
+        self,
+        name: str,
+        version: int | None = None,
+        *,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Model:
+        """Gets one model version with its manifest.
+
+        Args:
+            name: Its name.
+            version: Its version; None takes the newest that is ready.
+            timeout_s: See `images`.
+            request_id: See `images`.
+
+        Raises:
+            MuserveError: As `muserve.errors` lists them.
+        """
+        return self._call(get_model_rpc(name, version), timeout_s, request_id)
+
+    def is_ready(self, model: str = "", *, timeout_s: float = 5.0) -> bool:
+        """Asks once whether the server takes calls. Of several replicas, one is asked.
+
+        Args:
+            model: Ask for this model instead of the server as a whole.
+            timeout_s: Seconds to wait; no answer is a no.
+
+        Raises:
+            MuserveError: The answer is neither yes nor no: a proxy refuses, or it is no Muserve server.
+        """
+        try:
+            return self._call(health_rpc(model), timeout_s, None, attempts=1)
+        except NOT_READY:
+            return False
+
+    def wait_until_ready(self, timeout_s: float = 60.0, *, model: str = "") -> None:
+        """Waits until the server takes calls.
+
+        Args:
+            timeout_s: Most seconds to wait.
+            model: Wait for this model instead of the server as a whole.
+
+        Raises:
+            DeadlineExceededError: It was not ready in time.
+            MuserveError: See `is_ready`.
+        """
+        for check_s, pause_s in waits(timeout_s):
+            if self.is_ready(model, timeout_s=check_s):
+                return
+            self._pause(pause_s)
+        raise never_ready(self._options.address, model, timeout_s)
+
+    def close(self) -> None:
+        """Ends the connection and the calls on it. Closing again does nothing."""
+        with self._lock:
+            self._closed.set()
+            if self._channel is not None:
+                self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(
+        self, rpc: Rpc[Answer], timeout_s: float | None, request_id: str | None, *, attempts: int | None = None
+    ) -> Answer:
+        """Sends a call, again where that is safe, and reads its answer."""
+        call = Attempts(self._options, timeout_s=timeout_s, request_id=request_id, most=attempts)
+        send = self._callable(rpc.method)
+        while True:
+            try:
+                return rpc.read(send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata))
+            except grpc.RpcError as error:
+                failure = call.translate(error)
+                pause = call.pause_s(failure)
+                if pause is None:
+                    raise failure from error
+            except ValueError as error:  # gRPC's answer when the channel was closed just now
+                if self._closed.is_set():
+                    raise CancelledCallError(CLOSED) from error
+                raise
+            self._pause(pause)
+
+    def _callable(self, method: Method) -> grpc.UnaryUnaryMultiCallable:
+        with self._lock:
+            if self._closed.is_set():
+                raise RuntimeError(CLOSED)
+            if self._channel is None:
+                self._channel = self._open()
+            if method.path not in self._callables:
+                self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize, method.parse)
+            return self._callables[method.path]
+
+    def _open(self) -> grpc.Channel:
+        credentials, arguments = self._options.channel_credentials(), self._options.channel_arguments()
+        if credentials is None:
+            return grpc.insecure_channel(self._options.target, arguments)
+        return grpc.secure_channel(self._options.target, credentials, arguments)
+
+    def _pause(self, seconds: float) -> None:
+        if self._closed.wait(seconds):
+            raise CancelledCallError(CLOSED)

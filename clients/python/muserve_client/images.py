@@ -1,0 +1,211 @@
+"""Images: the request, and the answer as PNG files that can be saved, shown and made again."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import string
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from muserve.v1 import image_pb2
+from muserve_client.answers import Info, read_info
+from muserve_client.core import Method, Rpc
+from muserve_client.fields import Fields
+from muserve_client.saving import write_file
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+__all__ = ["Image", "Images", "image_request", "images_rpc"]
+
+_GENERATE_IMAGES = Method(
+    "/muserve.v1.ImageService/GenerateImages",
+    image_pb2.GenerateImagesRequest.SerializeToString,
+    image_pb2.GenerateImagesResponse.FromString,
+)
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXT_KEY = b"muserve\0"
+_DEFAULT_NAME = "{model}-{seed}-{sample}.png"
+_UNSAFE = re.compile(r"[^\w.-]+")
+
+
+@dataclass(frozen=True)
+class Image:
+    """One PNG."""
+
+    png: bytes = field(repr=False)
+    """The file's content."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    sample: int
+    """Index in the seed's series; on a contact sheet, of the first sample."""
+    labels: tuple[str, ...] = ()
+    """The labels shown, one a sample; empty for a model without labels."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the file says of its making: model, version, digest, seed, sample and more. Empty if it says nothing."""
+        return _read_facts(self.png)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the PNG file in one step, and missing folders above it.
+
+        Returns:
+            The path.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        return write_file(path, self.png)
+
+    def to_pil(self) -> PIL.Image.Image:
+        """Decodes the image for Pillow.
+
+        Raises:
+            ModuleNotFoundError: Pillow is not installed.
+        """
+        try:
+            import PIL.Image
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("to_pil needs Pillow, which is not installed: pip install pillow") from error
+        image = PIL.Image.open(io.BytesIO(self.png))
+        image.load()
+        return image
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+
+@dataclass(frozen=True)
+class Images(Sequence[Image]):
+    """The images of one answer, in the order of their samples; or a single contact sheet, if that was asked for."""
+
+    files: tuple[Image, ...]
+    """The images."""
+    info: Info
+    """Model, seed and timings."""
+    sheet: Image | None = None
+    """The contact sheet with all samples; None if separate images were asked for."""
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Image, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Image | tuple[Image, ...]:
+        return self.files[index]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[Image]:
+        return iter(self.files)
+
+    def save(self, where: str | os.PathLike[str]) -> list[Path]:
+        """Writes every image as a PNG file, and missing folders above them.
+
+        Args:
+            where: A folder; or a pattern such as "out/{label}-{sample}.png" with the fields {index} (from 0),
+                {sample}, {label}, {seed}, {model} and {version}; or, for a single image, the path of its file.
+
+        Returns:
+            The paths, in the order of the images.
+
+        Raises:
+            ValueError: The pattern has an unknown field, or gives two images the same path.
+            OSError: A file cannot be written.
+        """
+        paths = [self._path(where, index) for index in range(len(self))]
+        if len(set(paths)) < len(paths):
+            raise ValueError(
+                f"{os.fspath(where)!r} gives {len(self)} images the same path; "
+                "give a folder, a pattern with {sample}, or ask for one contact sheet with sheet=True"
+            )
+        return [image.save(path) for image, path in zip(self, paths, strict=True)]
+
+    def _path(self, where: str | os.PathLike[str], index: int) -> Path:
+        pattern, image = os.fspath(where), self.files[index]
+        if not _field_names(pattern) and (Path(pattern).suffix.lower() != ".png" or Path(pattern).is_dir()):
+            pattern = str(Path(pattern) / _DEFAULT_NAME)
+        values = {
+            "index": index,
+            "sample": image.sample,
+            "label": _file_part("-".join(image.labels)),
+            "seed": self.info.seed,
+            "model": _file_part(self.info.model),
+            "version": self.info.version,
+        }
+        for name in _field_names(pattern):
+            if name not in values:
+                raise ValueError(f"{pattern!r} has the field {name!r}; allowed: {', '.join(values)}")
+        return Path(pattern.format(**values))
+
+
+def image_request(arguments: Mapping[str, Any]) -> image_pb2.GenerateImagesRequest:
+    """Writes the arguments of `Client.images` as a request.
+
+    Raises:
+        InvalidRequestError: Names the arguments that no request can carry.
+    """
+    fields, request = Fields(), image_pb2.GenerateImagesRequest()
+    request.model = fields.text("model", arguments["model"])
+    request.labels.extend(fields.texts("labels", arguments["labels"]))
+    request.first_sample = fields.whole("first_sample", arguments["first_sample"], bits=64)
+    if arguments["sheet"]:
+        request.layout = image_pb2.IMAGE_LAYOUT_CONTACT_SHEET
+    if arguments["version"] is not None:
+        request.version = fields.whole("version", arguments["version"], bits=32)
+    if arguments["count"] is not None:
+        request.count = fields.whole("count", arguments["count"], bits=32)
+    if arguments["seed"] is not None:
+        request.seed = fields.whole("seed", arguments["seed"], bits=64)
+    if arguments["truncation"] is not None:
+        request.truncation = fields.real("truncation", arguments["truncation"])
+    fields.check()
+    return request
+
+
+def images_rpc(request: image_pb2.GenerateImagesRequest) -> Rpc[Images]:
+    """Returns the call that answers a request."""
+    is_sheet = request.layout == image_pb2.IMAGE_LAYOUT_CONTACT_SHEET
+
+    def read(response: image_pb2.GenerateImagesResponse) -> Images:
+        files = tuple(
+            Image(image.png, image.width, image.height, image.sample, tuple(image.labels)) for image in response.images
+        )
+        return Images(files, read_info(response.info), files[0] if is_sheet and files else None)
+
+    return Rpc(_GENERATE_IMAGES, request, read)
+
+
+def _read_facts(png: bytes) -> dict[str, Any]:
+    """Finds the text chunk "muserve" of a PNG (PNG specification, 11.3.3) and reads its JSON."""
+    position = len(_PNG_SIGNATURE)
+    while png.startswith(_PNG_SIGNATURE) and position + 8 <= len(png):
+        length = int.from_bytes(png[position : position + 4], "big")
+        kind, content = png[position + 4 : position + 8], png[position + 8 : position + 8 + length]
+        if kind == b"tEXt" and content.startswith(_TEXT_KEY):
+            try:
+                facts = json.loads(content.removeprefix(_TEXT_KEY).decode("latin-1"))
+            except ValueError:
+                return {}
+            return facts if isinstance(facts, dict) else {}
+        position += length + 12  # length, type and checksum take four bytes each
+    return {}
+
+
+def _field_names(pattern: str) -> list[str]:
+    return [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
+
+
+def _file_part(text: str) -> str:
+    """Makes a server's text safe as part of a file's name."""
+    return _UNSAFE.sub("_", text).strip(".")
