@@ -41,3 +41,6 @@ proto: .venv-proto/ready ## Write the Python stubs anew from proto/.
 	test -x .venv-proto/bin/python || $(PYTHON) -m venv .venv-proto
 	.venv-proto/bin/python -m pip install --quiet --disable-pip-version-check $(PROTO_TOOLS)
 	@touch $@
+
+image-test: install ## Build the container image and run it, without Docker (Debian, as root).
+	$(BIN)/python -m pytest -s tests/image/built_image.py
