@@ -16,9 +16,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from muserve import __version__
+from muserve.bundle import Bundle
 from muserve.configuration import ConfigurationError
 from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
-from muserve_server.interceptors import PipelineInterceptor, deadline_layer, error_layer, telemetry_layer
+from muserve_server.engine import EngineError
+from muserve_server.interceptors import PipelineInterceptor, deadline_layer, error_layer, limit_layer, telemetry_layer
 from muserve_server.local import LocalModel, LocalOptions
 from muserve_server.logs import configure_logging
 from muserve_server.offload import Offloader
@@ -36,6 +38,8 @@ _MODEL_SERVICE = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _CONNECTION_GRACE_MS = 30_000
 _MIN_PING_INTERVAL_MS = 30_000
+# Above max_concurrent_calls: room for health and reflection, and for refusals that say why. gRPC's own say nothing.
+_SPARE_CALLS = 1000
 
 
 class StartUpError(Exception):
@@ -54,10 +58,19 @@ class Server:
         """
         self._settings = settings
         self._metrics = Metrics()
-        self._options = replace(options or settings.local_options(), on_run=self._metrics.observe_run)
+        options = options or settings.local_options()
+        self._watch_run = options.on_run
+        self._options = replace(options, on_run=self._observe_run)
         self._health = Health({_IMAGE_SERVICE: common_pb2.TASK_IMAGE}, (_MODEL_SERVICE,))
         self._stopped = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
+        self._grpc: aio.Server | None = None
+        self._http: HttpEndpoint | None = None
+        self._poller: asyncio.Task[None] | None = None
+        self._offloader = Offloader(settings.offload_threads or os.cpu_count() or 1)
+        self._repository = Repository(
+            settings.models, self._load, settings.default_model_names(), on_change=self._update_health
+        )
         self.grpc_port = 0
         self.http_port = 0
 
@@ -67,35 +80,31 @@ class Server:
         return self._metrics
 
     async def start(self) -> None:
-        """Opens the ports, loads the models, begins to serve.
+        """Opens the ports, loads the models, begins to serve. A server that could not start is stopped.
 
         Raises:
-            StartUpError: A port is taken, or the models folder cannot be served as it is set.
+            StartUpError: A port is taken, or device or models folder cannot be used as they are set.
         """
-        settings = self._settings
-        self._offloader = Offloader(settings.offload_threads or os.cpu_count() or 1)
-        self._repository = Repository(
-            settings.models, self._load, settings.default_model_names(), on_change=self._update_health
-        )
-        self._grpc = self._build_grpc()
-        await self._health.start()
-        self.grpc_port = self._bind_grpc()
         try:
-            self._http = HttpEndpoint(settings.host, settings.http_port, self._metrics, lambda: self._health.ready)
-        except OSError as error:
-            raise StartUpError(
-                f"http_port {settings.http_port} on {settings.host} cannot be opened ({error.strerror}); "
-                "stop what uses it, or choose another with --http-port"
-            ) from error
+            await self._start()
+        except (ConfigurationError, EngineError) as error:
+            await self.stop(drain=False)
+            raise StartUpError(str(error)) from error
+        except BaseException:
+            await self.stop(drain=False)
+            raise
+
+    async def _start(self) -> None:
+        settings = self._settings
+        self._options.onnx.providers()  # a device that is not there would refuse every bundle
+        self._grpc = self._build_grpc()
+        self.grpc_port = self._bind_grpc(self._grpc)
+        self._http = self._open_http()
         self.http_port = self._http.port
         self._http.start()
         # The port is open before the models are loaded, so that health can say NOT_SERVING.
         await self._grpc.start()
-        try:
-            await self._repository.scan(starting=True)
-        except ConfigurationError as error:
-            await self.stop(drain=False)
-            raise StartUpError(str(error)) from error
+        await self._repository.scan(starting=True)
         if not self._health.ready:
             logger.warning("no model serves yet", extra={"models": str(settings.models)})
         self._poller = asyncio.create_task(self._poll())
@@ -117,24 +126,31 @@ class Server:
 
     async def _stop(self, *, drain: bool) -> None:
         settings = self._settings
-        await self._health.drain()
+        self._health.drain()
+        if self._poller:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
         if drain and settings.drain_delay_s:
             logger.info("draining", extra={"drain_delay_s": settings.drain_delay_s})
             await asyncio.sleep(settings.drain_delay_s)
-        await self._grpc.stop(settings.grace_s)
-        poller = getattr(self, "_poller", None)
-        if poller:
-            poller.cancel()
-            await asyncio.gather(poller, return_exceptions=True)
+        self._health.close()
+        if self._grpc:
+            await self._grpc.stop(settings.grace_s)
         await self._repository.close()
         await self._offloader.close()
-        await asyncio.to_thread(self._http.close)
+        if self._http:
+            await asyncio.to_thread(self._http.close)
         self._stopped.set()
         logger.info("stopped")
 
     def _build_grpc(self) -> aio.Server:
         settings = self._settings
-        layers = (telemetry_layer(self._metrics), error_layer, deadline_layer(settings.default_deadline_s))
+        layers = (
+            telemetry_layer(self._metrics),
+            error_layer,
+            limit_layer(settings.max_concurrent_calls),
+            deadline_layer(settings.default_deadline_s),
+        )
         size = settings.max_message_mib * 2**20
         options: list[tuple[str, int]] = [
             ("grpc.max_receive_message_length", size),
@@ -150,32 +166,46 @@ class Server:
                 ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
             ]
         server = aio.server(
-            interceptors=(PipelineInterceptor("/muserve.", layers),),
+            interceptors=(PipelineInterceptor("/muserve.", layers, max_response_bytes=size),),
             options=options,
-            maximum_concurrent_rpcs=settings.max_concurrent_calls,
+            maximum_concurrent_rpcs=settings.max_concurrent_calls + _SPARE_CALLS,
         )
         image_pb2_grpc.add_ImageServiceServicer_to_server(ImageService(self._repository), server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._repository), server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (_IMAGE_SERVICE, _MODEL_SERVICE, _HEALTH_SERVICE, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         return server
 
-    def _bind_grpc(self) -> int:
-        settings = self._settings
-        address = f"{settings.host}:{settings.grpc_port}"
+    def _bind_grpc(self, server: aio.Server) -> int:
+        host = self._settings.host
+        address = f"[{host}]:{self._settings.grpc_port}" if ":" in host else f"{host}:{self._settings.grpc_port}"
         try:
-            return int(self._grpc.add_insecure_port(address))
+            return int(server.add_insecure_port(address))
         except RuntimeError as error:
             raise StartUpError(
                 f"grpc_port: {address} cannot be opened; stop what uses it, or choose another with --grpc-port"
             ) from error
 
+    def _open_http(self) -> HttpEndpoint:
+        settings = self._settings
+        try:
+            return HttpEndpoint(settings.host, settings.http_port, self._metrics, lambda: self._health.ready)
+        except OSError as error:
+            raise StartUpError(
+                f"http_port {settings.http_port} on {settings.host} cannot be opened ({error.strerror}); "
+                "stop what uses it, or choose another with --http-port"
+            ) from error
+
     async def _load(self, folder: Path) -> LocalModel:
         return await LocalModel.open(folder, self._options, offloader=self._offloader)
 
-    async def _update_health(self) -> None:
-        await self._health.update(self._repository)
+    def _update_health(self) -> None:
+        self._health.update(self._repository)
+
+    def _observe_run(self, bundle: Bundle, graph: str, rows: int, seconds: float) -> None:
+        self._metrics.observe_run(bundle, graph, rows, seconds)
+        self._watch_run(bundle, graph, rows, seconds)
 
     async def _poll(self) -> None:
         while self._settings.poll_interval_s:
@@ -184,6 +214,8 @@ class Server:
                 await self._repository.scan()
             except ConfigurationError as error:
                 logger.error("models folder not read", extra={"reason": str(error)})  # noqa: TRY400 - no traceback
+            except Exception:
+                logger.exception("models folder not read")
 
 
 async def serve(settings: Settings) -> None:
@@ -192,19 +224,28 @@ async def serve(settings: Settings) -> None:
     Raises:
         StartUpError: The server cannot start as it is set.
     """
-    server = Server(settings)
     loop = asyncio.get_running_loop()
-    stopping: list[asyncio.Task[None]] = []
+    signalled = asyncio.Event()
 
     def on_signal() -> None:
-        if stopping:
+        if signalled.is_set():
+            logger.warning("stopped at once by a second signal")
             os._exit(1)
-        stopping.append(loop.create_task(server.stop()))
+        signalled.set()
+        starting.cancel()
 
-    await server.start()
+    server = Server(settings)
+    starting = asyncio.create_task(server.start())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    await server.wait()
+    try:
+        await starting
+    except asyncio.CancelledError:
+        if not signalled.is_set():
+            raise
+        return  # told to stop before it had started; it has stopped itself
+    await signalled.wait()
+    await server.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -7,6 +7,7 @@ async with await LocalModel.open(Path("models/digits/1")) as model:
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -20,8 +21,9 @@ from numpy.typing import NDArray
 
 from muserve import __version__
 from muserve.bundle import Bundle, BundleError, BundleFileError, ManifestError, read_bundle, verify_files
+from muserve.errors import MuserveError
 from muserve.v1 import common_pb2, manifest_pb2
-from muserve_server.engine import Batcher, BatcherOptions, Engine, EngineError, OnnxEngine, OnnxOptions
+from muserve_server.engine import Batcher, BatcherOptions, Engine, EngineError, OnnxEngine, OnnxOptions, RunStats
 from muserve_server.offload import Offloader
 from muserve_server.tasks import TASKS, Rows, TaskFactory
 
@@ -36,13 +38,11 @@ class WarmUpError(BundleError):
 
 
 @dataclass
-class CallStats:
-    """Where the time of one call goes; filled in as it runs."""
+class CallStats(RunStats):
+    """Where the time of one call goes, added up over its runs; filled in as it runs."""
 
-    queue_s: float = 0.0
-    compute_s: float = 0.0
     encode_s: float = 0.0
-    batch_rows: int = 0
+    """Encoding and decoding, and the wait for a thread to do it."""
 
 
 @dataclass(frozen=True)
@@ -192,16 +192,21 @@ class LocalModel:
         return lambda rows, seconds: self._options.on_run(self.bundle, role, rows, seconds)
 
     async def _replay(self, golden: manifest_pb2.GoldenRequest) -> None:
-        path = self.bundle.folder / golden.file
         kind = golden.WhichOneof("request")
         if kind is None:
             raise ManifestError(f"{self.bundle}: golden {golden.name!r} has no request that this build knows")
+        if not 0 <= golden.tolerance < math.inf:
+            raise ManifestError(
+                f"{self.bundle}: golden {golden.name!r} has the tolerance {golden.tolerance}; it must be 0 or more"
+            )
         try:
-            with np.load(path, allow_pickle=False) as file:
-                wanted = dict(file)
-        except (OSError, ValueError) as error:
+            wanted = await asyncio.to_thread(_read_tensors, self.bundle.folder / golden.file)
+        except Exception as error:  # numpy and zipfile raise whatever a broken file makes them
             raise BundleFileError(f"{self.bundle}: {golden.file} is no .npz without pickles ({error})") from error
-        found = await self.record(getattr(golden, kind))
+        try:
+            found = await self.record(getattr(golden, kind))
+        except (MuserveError, EngineError) as error:
+            raise WarmUpError(f"{self.bundle}: golden {golden.name!r} failed: {error}") from error
         if set(found) != set(wanted):
             raise WarmUpError(f"{self.bundle}: golden {golden.name!r} ran {sorted(found)}, at export {sorted(wanted)}")
         for name, tensor in wanted.items():
@@ -226,12 +231,8 @@ class _ModelCall:
         self._admitted = False
 
     async def infer(self, graph: str, rows: Rows) -> Rows:
-        outputs, run = await self._batchers[graph].infer(rows, deadline=self._deadline, admitted=self._admitted)
-        self._admitted = True  # a request that was let in is not refused half-way
-        self._stats.queue_s += run.queue_s
-        self._stats.compute_s += run.compute_s
-        self._stats.batch_rows = max(self._stats.batch_rows, run.batch_rows)
-        return outputs
+        admitted, self._admitted = self._admitted, True  # a request that was let in is not refused half-way
+        return await self._batchers[graph].infer(rows, deadline=self._deadline, admitted=admitted, stats=self._stats)
 
     async def offload(
         self, function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -257,6 +258,11 @@ class _RecordingCall(_ModelCall):
         for side, tensors in (("in", rows), ("out", outputs)):
             self.tensors |= {f"{run}.{graph}.{side}.{name}": np.array(tensor) for name, tensor in tensors.items()}
         return outputs
+
+
+def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
 
 
 def _max_abs_diff(found: NDArray[Any], wanted: NDArray[Any]) -> float:

@@ -30,11 +30,18 @@ class Offloader:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="offload")
         self._idle = threads
         self._waiting: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+        self._closed = False
 
     async def run(
         self, function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> Result:
-        """Runs a function in a thread and returns what it returns, or raises what it raises."""
+        """Runs a function in a thread and returns what it returns, or raises what it raises.
+
+        Raises:
+            RuntimeError: The offloader is closed.
+        """
+        if self._closed:
+            raise RuntimeError("the offloader is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((future, partial(function, *args, **kwargs)))
@@ -42,11 +49,15 @@ class Offloader:
         return await future
 
     async def close(self) -> None:
-        """Ends the threads once their jobs are done."""
+        """Takes no more jobs, and ends the threads once those that came are done."""
+        self._closed = True
         await asyncio.to_thread(self._threads.shutdown)
+        while self._waiting:  # came after the last thread had looked
+            future, _ = self._waiting.popleft()
+            future.cancel()
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
-        if self._idle and self._waiting:
+        if self._idle and self._waiting and not self._closed:
             self._idle -= 1
             self._threads.submit(self._work, loop)
 
@@ -63,6 +74,8 @@ class Offloader:
                 continue
             try:
                 done.append((future, job(), None))
+            except StopIteration as error:  # a future cannot hold one
+                done.append((future, None, RuntimeError(f"a job raised {error!r}")))
             except BaseException as error:  # noqa: BLE001 - handed to whoever awaits the job
                 done.append((future, None, error))
             now = time.monotonic()

@@ -92,6 +92,8 @@ class Settings:
             ConfigurationError: Settings contradict each other.
         """
         self.default_model_names()
+        if not self.host:
+            raise ConfigurationError("host is empty; it must be an address: 127.0.0.1, or 0.0.0.0 for every interface")
         if self.max_samples_per_call > self.max_queue_rows:
             raise ConfigurationError(
                 f"max_samples_per_call is {self.max_samples_per_call}, but max_queue_rows is {self.max_queue_rows}: "

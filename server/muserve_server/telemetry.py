@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -16,6 +20,8 @@ from muserve.bundle import Bundle
 from muserve_server.local import CallStats
 
 __all__ = ["HttpEndpoint", "Metrics"]
+
+logger = logging.getLogger(__name__)
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -70,6 +76,23 @@ class Metrics:
         children[1].observe(seconds)
 
 
+class _HttpServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
+
+    def server_bind(self) -> None:
+        """Binds without the look-up of the host's name, which can take seconds where there is no DNS."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, _request: Any, client_address: Any) -> None:
+        """A scraper that hangs up is not worth a traceback on standard error."""
+        logger.debug("HTTP request failed", extra={"peer": str(client_address)}, exc_info=True)
+
+
 class HttpEndpoint:
     """GET /metrics, /healthz (the process lives), /readyz (it takes calls). In a thread of its own."""
 
@@ -105,9 +128,8 @@ class HttpEndpoint:
             def log_message(self, *_: object) -> None:
                 """Scrapes are not worth a log line."""
 
-        self._server = ThreadingHTTPServer((host, port), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="http", daemon=True)
+        self._server = _HttpServer((host, port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="http", daemon=True)
 
     @property
     def port(self) -> int:

@@ -78,20 +78,23 @@ def read_bundle(folder: Path) -> Bundle:
     """
     path = folder / MANIFEST_FILE
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise ManifestError(f"{path}: {path.stat().st_size} bytes; a manifest has at most {MAX_MANIFEST_BYTES}")
-        content = path.read_bytes()
+        if not path.is_file():  # a pipe would be read forever
+            raise ManifestError(f"{path}: no such file; a bundle without it is not finished: export or copy it again")
+        with path.open("rb") as file:
+            content = file.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         raise ManifestError(
             f"{path}: cannot be read ({error.strerror}); a bundle without it is not finished: export or copy it again"
         ) from error
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise ManifestError(f"{path}: a manifest has at most {MAX_MANIFEST_BYTES} bytes")
     manifest = manifest_pb2.ModelManifest()
     try:
         version = json.loads(content).get("formatVersion")
         if version != FORMAT_VERSION:
             raise ManifestError(f"{path}: formatVersion is {version!r}; this build reads {FORMAT_VERSION}")
         json_format.Parse(content.decode(), manifest, ignore_unknown_fields=True)
-    except (ValueError, AttributeError, json_format.ParseError) as error:
+    except (ValueError, AttributeError, RecursionError, json_format.ParseError) as error:
         raise ManifestError(f"{path}: not a manifest as proto-JSON ({error}); export or copy it again") from error
     _check(manifest, path)
     return Bundle(folder, manifest, hashlib.sha256(content).hexdigest())
@@ -126,8 +129,11 @@ def verify_files(bundle: Bundle) -> None:
     Raises:
         BundleFileError: Names the first file that is missing, cut short or different.
     """
+    inside = bundle.folder.resolve()
     for file in bundle.manifest.files:
         path = bundle.folder / file.path
+        if not path.resolve().is_relative_to(inside):
+            raise BundleFileError(f"{bundle}: {file.path} is a link out of the bundle; copy the file itself into it")
         if not path.is_file():
             if file.optional and not path.exists():
                 continue

@@ -49,6 +49,10 @@ __all__ = [
 DOMAIN = "muserve.v1"
 STATUS_DETAILS_KEY = "grpc-status-details-bin"
 MAX_FIELD_VIOLATIONS = 20
+# Errors travel in headers, of which gRPC's peers take 8 KiB. A caller's own text, repeated to him, may be any length.
+MAX_MESSAGE_BYTES = 1024
+MAX_DESCRIPTION_BYTES = 256
+MAX_VIOLATIONS_BYTES = 3072
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,8 @@ class MuserveError(Exception):
     reason: str = "INTERNAL"
 
     def __init__(self, message: str, *, request_id: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = _shortened(message, MAX_MESSAGE_BYTES)
+        super().__init__(self.message)
         self.request_id = request_id
 
 
@@ -88,10 +92,10 @@ class InvalidRequestError(MuserveError):
     reason = "INVALID_REQUEST"
 
     def __init__(self, message: str = "", *, violations: Sequence[FieldViolation] = (), request_id: str = "") -> None:
-        self.violations = tuple(violations[:MAX_FIELD_VIOLATIONS])
+        self.violations = _fitting(violations)
         text = message or "; ".join(f"{violation.field}: {violation.description}" for violation in self.violations)
-        if len(violations) > MAX_FIELD_VIOLATIONS and not message:
-            text += f"; and {len(violations) - MAX_FIELD_VIOLATIONS} more"
+        if len(violations) > len(self.violations) and not message:
+            text = _shortened(text, MAX_MESSAGE_BYTES - 32) + f"; and {len(violations) - len(self.violations)} more"
         super().__init__(text, request_id=request_id)
 
 
@@ -192,6 +196,26 @@ _SAME_MEANING = {
     grpc.StatusCode.UNAUTHENTICATED: PermissionDeniedError,
     grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
 }
+
+
+def _shortened(text: str, max_bytes: int) -> str:
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= max_bytes:
+        return text
+    return encoded[: max_bytes - 3].decode(errors="ignore") + "…"
+
+
+def _fitting(violations: Sequence[FieldViolation]) -> tuple[FieldViolation, ...]:
+    """Returns the first violations, shortened: at most 20, and no more than fit into an error's headers."""
+    fitting: list[FieldViolation] = []
+    room = MAX_VIOLATIONS_BYTES
+    for violation in violations[:MAX_FIELD_VIOLATIONS]:
+        short = FieldViolation(violation.field, _shortened(violation.description, MAX_DESCRIPTION_BYTES))
+        room -= len(short.field.encode()) + len(short.description.encode())
+        if room < 0:
+            break
+        fitting.append(short)
+    return tuple(fitting)
 
 
 def to_status(error: MuserveError) -> status_pb2.Status:

@@ -9,10 +9,12 @@ guilty one fails. Rows that nobody waits for any more are dropped when a batch i
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +25,8 @@ from muserve.errors import DeadlineExceededError, QueueFullError, UnavailableErr
 from muserve_server.engine.engine import Engine, EngineError
 
 __all__ = ["Batcher", "BatcherOptions", "RunStats"]
+
+logger = logging.getLogger(__name__)
 
 Rows = Mapping[str, NDArray[Any]]
 
@@ -39,15 +43,15 @@ class BatcherOptions:
     """How long an idle engine waits for a fuller batch."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunStats:
-    """What became of one request's rows."""
+    """What becomes of one request's rows. Filled in as they run, so that a request that fails has its share too."""
 
-    queue_s: float
-    """From arrival to the start of the first run."""
-    compute_s: float
+    queue_s: float = 0.0
+    """From arrival to the start of the first run, or to the end of the wait for it."""
+    compute_s: float = 0.0
     """Sum over the runs that held its rows."""
-    batch_rows: int
+    batch_rows: int = 0
     """Rows of the largest of these runs."""
 
 
@@ -59,14 +63,12 @@ class _Entry:
     count: int
     bucket: tuple[Any, ...]
     deadline: float | None
+    stats: RunStats
     arrived: float
     future: asyncio.Future[dict[str, NDArray[Any]]]
     taken: int = 0
     done: int = 0
     parts: dict[int, Rows] = field(default_factory=dict)
-    queue_s: float = 0.0
-    compute_s: float = 0.0
-    batch_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,10 +79,22 @@ class _Slice:
     start: int
     stop: int
 
+    @property
+    def count(self) -> int:
+        return self.stop - self.start
+
     def rows(self) -> Rows:
-        if self.stop - self.start == self.entry.count:
-            return self.entry.rows
-        return {name: tensor[self.start : self.stop] for name, tensor in self.entry.rows.items()}
+        return _cut(self.entry.rows, self.start, self.stop, of=self.entry.count)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of an engine, and what came of it."""
+
+    parts: Sequence[_Slice]
+    rows: int
+    seconds: float
+    outputs: Rows | EngineError
 
 
 class Batcher:
@@ -121,50 +135,49 @@ class Batcher:
         self._workers = [asyncio.create_task(self._work(engine)) for engine in self._engines]
 
     async def infer(
-        self, rows: Rows, *, deadline: float | None = None, admitted: bool = False
-    ) -> tuple[dict[str, NDArray[Any]], RunStats]:
+        self, rows: Rows, *, deadline: float | None = None, admitted: bool = False, stats: RunStats | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Runs rows and returns their outputs.
 
         Args:
-            rows: Every input of the graph, [row, ...], at least one row.
+            rows: Every input of the graph, [row, ...], the same number of rows in each, at least one.
             deadline: On the clock of `time.monotonic`; later than that nobody waits.
             admitted: True for later steps of a request whose first step was let in: these are never refused.
+            stats: Gets what becomes of the rows added.
 
         Returns:
-            Every output, [row, ...], and what became of the rows.
+            Every output, [row, ...].
 
         Raises:
             QueueFullError: No room for the rows; says when to try again.
             DeadlineExceededError: The deadline passed while the rows waited.
             EngineError: The graph failed on these rows.
             UnavailableError: The batcher was closed.
+            ValueError: The tensors disagree in their number of rows, or have none.
         """
-        entry = self._enter(rows, deadline, admitted=admitted)
+        entry = self._enter(rows, deadline, stats or RunStats(), admitted=admitted)
         try:
-            outputs = await entry.future
+            return await entry.future
         finally:
-            self._queued_rows -= entry.count - entry.taken  # cancelled or failed: what is left will not run
-            entry.taken = entry.count
-        return outputs, RunStats(entry.queue_s, entry.compute_s, entry.batch_rows)
+            self._leave(entry)
 
     async def close(self) -> None:
         """Fails what waits, lets running batches end, closes the engines."""
         self._closed = True
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
         for entry in self._queue:
             if not entry.future.done():
                 entry.future.set_exception(UnavailableError("the model was unloaded; try again"))
         self._queue.clear()
+        self._arrived.set()
+        await asyncio.gather(*self._workers, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown)
         for engine in self._engines:
             engine.close()
 
-    def _enter(self, rows: Rows, deadline: float | None, *, admitted: bool) -> _Entry:
+    def _enter(self, rows: Rows, deadline: float | None, stats: RunStats, *, admitted: bool) -> _Entry:
         if self._closed:
             raise UnavailableError("the model was unloaded; try again")
-        count = next(iter(rows.values())).shape[0]
+        count = _count(rows)
         if not admitted and self._queued_rows + count > self._options.max_queue_rows:
             raise QueueFullError(
                 f"{self._queued_rows} rows wait and {count} more came; the queue holds {self._options.max_queue_rows}",
@@ -172,16 +185,29 @@ class Batcher:
             )
         bucket = tuple((name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in rows.items())
         future = asyncio.get_running_loop().create_future()
-        entry = _Entry(rows, count, bucket, deadline, time.monotonic(), future)
+        entry = _Entry(rows, count, bucket, deadline, stats, time.monotonic(), future)
         self._queue.append(entry)
         self._queued_rows += count
         self._arrived.set()
         return entry
 
+    def _leave(self, entry: _Entry) -> None:
+        """Takes back what of an entry will not run any more, because it was cancelled or has failed."""
+        if entry.taken == entry.count:
+            return
+        if not entry.taken:
+            entry.stats.queue_s += time.monotonic() - entry.arrived
+        self._queued_rows -= entry.count - entry.taken
+        entry.taken = entry.count
+        with suppress(ValueError):  # it may have been dropped already
+            self._queue.remove(entry)
+
     async def _work(self, engine: Engine) -> None:
         loop = asyncio.get_running_loop()
         while True:
             while not self._queue:
+                if self._closed:
+                    return
                 self._arrived.clear()
                 await self._arrived.wait()
             if self._options.max_delay_s:
@@ -189,13 +215,13 @@ class Batcher:
             batch = self._take()
             if not batch:
                 continue
-            running = loop.run_in_executor(self._threads, _run, engine, batch)
             try:
-                results, seconds = await asyncio.shield(running)
-            except asyncio.CancelledError:
-                self._settle(batch, *await running)  # closing: what runs is still answered
-                raise
-            self._settle(batch, results, seconds)
+                self._settle(await loop.run_in_executor(self._threads, _run, engine, batch))
+            except Exception as error:  # whatever it is, the worker must go on with the next batch
+                logger.exception("batch failed outside the engine")
+                for part in batch:
+                    if not part.entry.future.done():
+                        part.entry.future.set_exception(EngineError(repr(error)))
 
     async def _wait_for_more(self) -> None:
         until = self._queue[0].arrived + self._options.max_delay_s
@@ -226,57 +252,74 @@ class Batcher:
                 kept.append(entry)
                 continue
             if not entry.taken:
-                entry.queue_s = now - entry.arrived
-            stop = min(entry.count, entry.taken + room)
-            batch.append(_Slice(entry, entry.taken, stop))
-            room -= stop - entry.taken
-            self._queued_rows -= stop - entry.taken
-            entry.taken = stop
-            if stop < entry.count:
-                kept.insert(0, entry)
+                entry.stats.queue_s += now - entry.arrived
+            part = _Slice(entry, entry.taken, min(entry.count, entry.taken + room))
+            batch.append(part)
+            room -= part.count
+            self._queued_rows -= part.count
+            entry.taken = part.stop
+            if entry.taken < entry.count:
+                kept.append(entry)  # behind those that came before it, so that no bucket starves another
         self._queue.extendleft(reversed(kept))
         return batch
 
-    def _settle(self, batch: Sequence[_Slice], results: Sequence[Rows | EngineError], seconds: float) -> None:
-        rows = sum(part.stop - part.start for part in batch)
-        self._row_s = seconds / rows
-        self._on_run(rows, seconds)
-        for part, result in zip(batch, results, strict=True):
-            entry = part.entry
-            entry.compute_s += seconds
-            entry.batch_rows = max(entry.batch_rows, rows)
-            if entry.future.done():
-                continue
-            if isinstance(result, EngineError):
-                entry.future.set_exception(result)
-                continue
-            entry.parts[part.start] = result
-            entry.done += part.stop - part.start
-            if entry.done == entry.count:
-                entry.future.set_result(_join([entry.parts[start] for start in sorted(entry.parts)]))
+    def _settle(self, runs: Sequence[_Run]) -> None:
+        for run in runs:
+            self._row_s = run.seconds / run.rows
+            self._on_run(run.rows, run.seconds)
+            position = 0
+            for part in run.parts:
+                entry, start = part.entry, position
+                position += part.count
+                entry.stats.compute_s += run.seconds
+                entry.stats.batch_rows = max(entry.stats.batch_rows, run.rows)
+                if entry.future.done():
+                    continue
+                if not isinstance(run.outputs, EngineError):
+                    entry.parts[part.start] = _cut(run.outputs, start, position, of=run.rows)
+                    entry.done += part.count
+                    if entry.done == entry.count:
+                        entry.future.set_result(_join([entry.parts[key] for key in sorted(entry.parts)]))
+                elif len(run.parts) == 1:  # of several, each was run again alone
+                    entry.future.set_exception(run.outputs)
 
 
-def _run(engine: Engine, batch: Sequence[_Slice]) -> tuple[list[Rows | EngineError], float]:
-    """Runs a batch in the engine's thread; if it fails, each of its slices alone."""
+def _run(engine: Engine, batch: Sequence[_Slice]) -> list[_Run]:
+    """Runs a batch in the engine's thread; if it fails, each of its slices that is still waited for, alone."""
+    together = _run_once(engine, batch)
+    if len(batch) == 1 or not isinstance(together.outputs, EngineError):
+        return [together]
+    return [together, *(_run_once(engine, [part]) for part in batch if not part.entry.future.done())]
+
+
+def _run_once(engine: Engine, parts: Sequence[_Slice]) -> _Run:
     started = time.monotonic()
-    results: list[Rows | EngineError] = []
+    rows = sum(part.count for part in parts)
+    outputs: Rows | EngineError
     try:
-        outputs = engine.run(_join([part.rows() for part in batch]))
-        rows = sum(part.stop - part.start for part in batch)
+        outputs = engine.run(_join([part.rows() for part in parts]))
         if any(tensor.shape[:1] != (rows,) for tensor in outputs.values()):
             shapes = {name: tensor.shape for name, tensor in outputs.items()}
-            raise EngineError(f"{rows} rows went in, but the outputs have the shapes {shapes}")
-        position = 0
-        for part in batch:
-            end = position + part.stop - part.start
-            results.append({name: tensor[position:end] for name, tensor in outputs.items()})
-            position = end
-    except Exception as error:  # noqa: BLE001 - whatever it is, the worker must go on with the next batch
-        if len(batch) > 1:
-            results = [_run(engine, [part])[0][0] for part in batch]
-        else:
-            results = [error if isinstance(error, EngineError) else EngineError(repr(error))]
-    return results, time.monotonic() - started
+            outputs = EngineError(f"{rows} rows went in, but the outputs have the shapes {shapes}")
+    except EngineError as error:
+        outputs = error
+    except Exception as error:  # noqa: BLE001 - an engine that breaks its promise fails its rows, not the worker
+        outputs = EngineError(repr(error))
+    return _Run(parts, rows, time.monotonic() - started, outputs)
+
+
+def _count(rows: Rows) -> int:
+    counts = {tensor.shape[:1] for tensor in rows.values()}
+    if len(counts) != 1 or counts <= {(), (0,)}:
+        shapes = {name: tensor.shape for name, tensor in rows.items()}
+        raise ValueError(f"the tensors have the shapes {shapes}; each must have the same number of rows, at least one")
+    return int(counts.pop()[0])
+
+
+def _cut(rows: Rows, start: int, stop: int, *, of: int) -> Rows:
+    if stop - start == of:
+        return rows
+    return {name: tensor[start:stop] for name, tensor in rows.items()}
 
 
 def _join(parts: Sequence[Rows]) -> dict[str, NDArray[Any]]:

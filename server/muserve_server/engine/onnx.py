@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ class OnnxEngine:
         Raises:
             EngineError: The file is no graph that this onnxruntime can run, or its signature is another.
         """
+        providers = options.providers()
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
@@ -70,9 +72,14 @@ class OnnxEngine:
         # Spinning threads would take the core from the event loop between two batches.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = ort.InferenceSession(path, settings, providers=options.providers())
+            session = ort.InferenceSession(path, settings, providers=providers)
+            opset = _opset(path)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise EngineError(f"{graph.onnx_file} cannot be opened: {error}") from error
+        if session.get_providers()[0] != providers[0]:  # onnxruntime falls back without an error
+            raise EngineError(f"{graph.onnx_file}: {providers[0]} cannot be used here; see onnxruntime's log above")
+        if opset != graph.opset:
+            raise EngineError(f"{graph.onnx_file} has opset {opset}, the manifest says {graph.opset}")
         _check_signature(graph, "input", graph.inputs, session.get_inputs())
         _check_signature(graph, "output", graph.outputs, session.get_outputs())
         return cls(session, [spec.name for spec in graph.outputs])
@@ -100,6 +107,10 @@ def _check_signature(
     if set(names) != set(by_name):
         raise EngineError(f"{graph.onnx_file} has the {side}s {sorted(by_name)}, the manifest names {sorted(names)}")
     for spec in wanted:
+        if not spec.shape or spec.shape[0] != -1:
+            raise EngineError(
+                f"{graph.onnx_file}: {side} {spec.name!r} is {list(spec.shape)}; the batch, -1, comes first"
+            )
         arg = by_name[spec.name]
         shape = [size if isinstance(size, int) else -1 for size in arg.shape]
         if arg.type != _ONNX_TYPES.get(spec.dtype) or shape != list(spec.shape):
@@ -107,3 +118,44 @@ def _check_signature(
                 f"{graph.onnx_file}: {side} {spec.name!r} is {arg.type} {shape}, the manifest says "
                 f"{_ONNX_TYPES.get(spec.dtype)} {list(spec.shape)}"
             )
+
+
+def _opset(path: Path) -> int:
+    """Returns the opset of the default domain, which onnxruntime does not tell; 0 if the file names none.
+
+    Reads ModelProto.opset_import (field 8), messages of domain (field 1) and version (field 2), from the encoded file:
+    see onnx/onnx.proto.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for number, value in _fields(data, 0, len(data)):
+            if number == 8 and isinstance(value, slice):
+                entry = dict(_fields(data, value.start, value.stop))
+                domain = entry.get(1, slice(0, 0))
+                if isinstance(domain, slice) and data[domain] in (b"", b"ai.onnx"):
+                    return int(entry.get(2, 0))
+    return 0
+
+
+def _fields(data: mmap.mmap, position: int, stop: int) -> Iterator[tuple[int, Any]]:
+    """Yields number and value of each field of an encoded message: an int, or the slice where bytes lie."""
+    while position < stop:
+        key, position = _varint(data, position)
+        wire_type = key & 7
+        if wire_type == 0:
+            value, position = _varint(data, position)
+            yield key >> 3, value
+            continue
+        size, position = _varint(data, position) if wire_type == 2 else ({1: 8, 5: 4}[wire_type], position)
+        yield key >> 3, slice(position, position + size)
+        position += size
+
+
+def _varint(data: mmap.mmap, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7

@@ -23,9 +23,11 @@ def deadline_layer(default_s: float) -> Layer:
         seconds = default_s if call.time_remaining_s is None else call.time_remaining_s
         call.deadline = time.monotonic() + seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as scope:
                 return await proceed(request, call)
         except TimeoutError as error:
+            if not scope.expired():
+                raise  # something else's timeout, not the call's
             raise DeadlineExceededError(f"the call was not done within its {seconds:.3g} s") from error
 
     return layer

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
 
-from muserve.errors import STATUS_DETAILS_KEY, MuserveError, to_status
+from muserve.errors import STATUS_DETAILS_KEY, InvalidRequestError, MessageTooLargeError, MuserveError, to_status
 from muserve_server.interceptors.call import CallContext, Handler, Layer
 
 __all__ = ["PipelineInterceptor"]
@@ -21,15 +22,18 @@ _MAX_REQUEST_ID = 128
 class PipelineInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
     """Wraps each method once, then reuses the wrapped one: an interceptor a layer would cost every call."""
 
-    def __init__(self, prefix: str, layers: Sequence[Layer]) -> None:
+    def __init__(self, prefix: str, layers: Sequence[Layer], *, max_response_bytes: int) -> None:
         """Stores its parts.
 
         Args:
             prefix: Methods that start with it go through the layers: "/muserve.v1.".
             layers: From the outermost in. Of what they raise, only `MuserveError` and cancellation may get out.
+            max_response_bytes: Size of the largest answer. Larger ones end inside the layers, so that they are counted
+                and explained; gRPC would refuse to send them after all is done.
         """
         self._prefix = prefix
         self._layers = layers
+        self._max_response_bytes = max_response_bytes
         self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
 
     async def intercept_service(
@@ -45,11 +49,8 @@ class PipelineInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None or not method.startswith(self._prefix):
             return handler
-        wrapped = grpc.unary_unary_rpc_method_handler(
-            _on_grpc(method, _compose(self._layers, handler.unary_unary)),
-            handler.request_deserializer,
-            handler.response_serializer,
-        )
+        on_bytes = _on_bytes(handler, self._max_response_bytes)
+        wrapped = grpc.unary_unary_rpc_method_handler(_on_grpc(method, _compose(self._layers, on_bytes)))
         self._wrapped[method] = wrapped
         return wrapped
 
@@ -63,6 +64,26 @@ def _compose(layers: Sequence[Layer], handler: Handler) -> Handler:
 def _around(layer: Layer, proceed: Handler) -> Handler:
     async def handler(request: Any, call: CallContext) -> Any:
         return await layer(request, call, proceed)
+
+    return handler
+
+
+def _on_bytes(method: grpc.RpcMethodHandler, max_response_bytes: int) -> Handler:
+    """Reads and writes messages inside the layers, where a broken or a too large one is an error like any other."""
+
+    async def handler(data: bytes, call: CallContext) -> bytes:
+        try:
+            request = method.request_deserializer(data)
+        except DecodeError as error:
+            raise InvalidRequestError(f"the request is not a message of {call.method} ({error})") from error
+        response = await method.unary_unary(request, call)
+        answer: bytes = method.response_serializer(response)
+        if len(answer) > max_response_bytes:
+            raise MessageTooLargeError(
+                f"the answer has {len(answer)} bytes; this server sends at most {max_response_bytes} (its setting "
+                "max_message_mib): ask for less in one call"
+            )
+        return answer
 
     return handler
 

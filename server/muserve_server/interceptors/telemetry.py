@@ -15,6 +15,8 @@ __all__ = ["telemetry_layer"]
 
 logger = logging.getLogger(__name__)
 
+_CLOCK_SLACK_S = 0.01
+
 
 def telemetry_layer(metrics: Metrics) -> Layer:
     """Returns a layer that counts calls by method, model, version and code, and logs each at level debug."""
@@ -31,7 +33,8 @@ def telemetry_layer(metrics: Metrics) -> Layer:
             code = error.code.name
             raise
         except asyncio.CancelledError:
-            code = "CANCELLED"
+            # At the deadline the caller cancels too, and may be a little faster than the deadline layer.
+            code = "CANCELLED" if time.monotonic() < call.deadline - _CLOCK_SLACK_S else "DEADLINE_EXCEEDED"
             raise
         finally:
             seconds = time.monotonic() - started

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from muserve.bundle import MANIFEST_FILE, Bundle, BundleError, ManifestError, read_bundle
+from muserve.bundle import MANIFEST_FILE, Bundle, BundleError, ManifestError, read_bundle, verify_files
 from muserve.configuration import ConfigurationError
 from muserve.errors import ModelNotFoundError, ModelRefusedError, UnavailableError
 from muserve.v1 import common_pb2, model_pb2
@@ -25,6 +25,12 @@ __all__ = ["ModelEntry", "Repository"]
 logger = logging.getLogger(__name__)
 
 Signature = tuple[tuple[str, int, int], ...]
+
+_MAX_VERSION = 2**32 - 1
+
+
+class _SecondModelError(ManifestError):
+    """The bundle is sound, but its task has a model already, and no setting says which is the default."""
 
 
 class _Lease:
@@ -52,7 +58,9 @@ class ModelEntry:
     bundle: Bundle | None = None
     """What it serves or, if it serves nothing, what could be read of it."""
     signature: Signature = ()
-    """Names, sizes and times of its files when it was last tried."""
+    """Names, sizes and times of its files when it was last tried; empty to try it again."""
+    waits: bool = False
+    """Whether it was refused only because of another model, and may serve once that one is gone."""
     lease: _Lease | None = None
     """What it serves."""
 
@@ -66,7 +74,7 @@ class Repository:
         load: Callable[[Path], Awaitable[LocalModel]],
         default_models: Mapping[int, str],
         *,
-        on_change: Callable[[], Awaitable[None]],
+        on_change: Callable[[], None],
     ) -> None:
         """Stores its parts; `scan` does the work.
 
@@ -74,14 +82,16 @@ class Repository:
             folder: Holds <name>/<version>/manifest.json.
             load: Opens and warms up a bundle; raises BundleError.
             default_models: Default model's name by task, where a task may have several.
-            on_change: Awaited after models began or ceased to serve.
+            on_change: Called after models began or ceased to serve.
         """
         self._folder = folder
         self._load = load
         self._default_models = default_models
         self._on_change = on_change
         self._entries: dict[tuple[str, int], ModelEntry] = {}
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._retiring: dict[asyncio.Task[None], LocalModel] = {}
+        self._leases: dict[tuple[int, str, int | None], _Lease] = {}  # what requests asked for, until models change
+        self._scanned = False
 
     def entries(self) -> list[ModelEntry]:
         """Returns all entries by name and version."""
@@ -111,21 +121,28 @@ class Repository:
         for key in [key for key in self._entries if key not in found]:
             entry = self._entries.pop(key)
             self._retire(entry.lease)
+            self._leases.clear()
             changed = True
+            for other in self._entries.values():
+                if other.waits:
+                    other.signature = ()
             logger.info("model removed", extra={"model": entry.name, "version": entry.version})
-        for (name, version), (path, signature) in sorted(found.items()):
-            entry = self._entries.setdefault((name, version), ModelEntry(name, version, model_pb2.MODEL_STATE_LOADING))
+        for name, version in found:  # all of them first, so that none is unknown while another loads
+            self._entries.setdefault((name, version), ModelEntry(name, version, model_pb2.MODEL_STATE_LOADING))
+        for key, (path, signature) in sorted(found.items()):
+            entry = self._entries[key]
             if entry.signature != signature:
                 entry.signature = signature
                 await self._try(entry, path, starting=starting)
                 changed = True
         if starting:
             self._check_defaults()
-        if changed:
-            await self._on_change()
+        self._scanned = True
+        if changed or starting:
+            self._on_change()
 
-    @asynccontextmanager
-    async def use(self, task: int, name: str, version: int | None) -> AsyncIterator[LocalModel]:
+    @contextmanager
+    def use(self, task: int, name: str, version: int | None) -> Iterator[LocalModel]:
         """Finds the model for a request and keeps it loaded while the request runs.
 
         Raises:
@@ -133,7 +150,11 @@ class Repository:
             ModelRefusedError: The asked version is there, but was refused.
             UnavailableError: It is still loading.
         """
-        lease = self._find_lease(task, name or self.default_name(task), version)
+        key = (task, name, version)
+        lease = self._leases.get(key)
+        if lease is None:
+            lease = self._find_lease(task, name or self.default_name(task), version)
+            self._leases[key] = lease
         lease.calls += 1
         lease.unused.clear()
         try:
@@ -148,7 +169,10 @@ class Repository:
 
         Raises:
             ModelNotFoundError: There is none; says what is there.
+            UnavailableError: It is not yet known what is there.
         """
+        if not self._scanned and not self._entries:
+            raise UnavailableError("the server looks for its models; try again")
         versions = {entry.version: entry for entry in self.entries() if entry.name == name}
         if not versions:
             raise ModelNotFoundError(f"model is {name!r}; this server has {_listed({e.name for e in self.entries()})}")
@@ -161,12 +185,12 @@ class Repository:
 
     async def close(self) -> None:
         """Unloads every model. Calls that still run fail."""
-        for entry in self._entries.values():
-            if entry.lease:
-                await entry.lease.model.close()
-        for task in self._retiring:
+        retiring = dict(self._retiring)
+        for task in retiring:
             task.cancel()
-        await asyncio.gather(*self._retiring, return_exceptions=True)
+        await asyncio.gather(*retiring, return_exceptions=True)
+        for model in (*retiring.values(), *(entry.lease.model for entry in self._entries.values() if entry.lease)):
+            await model.close()
 
     def _serving(self) -> list[ModelEntry]:
         return [entry for entry in self._entries.values() if entry.lease]
@@ -174,6 +198,8 @@ class Repository:
     def _find_lease(self, task: int, name: str | None, version: int | None) -> _Lease:
         label = common_pb2.Task.Name(task).removeprefix("TASK_").lower()
         if name is None:
+            if not self._scanned:
+                raise UnavailableError("the server loads its models; try again")
             names = {entry.name for entry in self._entries.values() if _task(entry) == task}
             raise ModelNotFoundError(f"no {label} model serves here; in the repository: {_listed(names)}")
         entry = self.find(name, version)
@@ -194,23 +220,29 @@ class Repository:
             bundle = await asyncio.to_thread(read_bundle, path)
             entry.bundle = entry.bundle if entry.lease else bundle
             if entry.lease and entry.lease.model.bundle.digest == bundle.digest:
+                await asyncio.to_thread(verify_files, bundle)  # what serves is in memory, but a restart would need them
                 entry.reason = ""
                 return
             self._check_place(entry, bundle, starting=starting)
             model = await self._load(path)
             if model.bundle.digest != bundle.digest:
                 raise ManifestError(f"{bundle}: {MANIFEST_FILE} changed while it was loading; it is tried again")
-        except (BundleError, OSError) as error:
+        except Exception as error:  # a bundle may break what it meets, but never what serves
             if model:
                 await model.close()
-            entry.reason = str(error)
+            entry.reason = str(error) if isinstance(error, BundleError | OSError) else repr(error)
+            entry.waits = isinstance(error, _SecondModelError)
             if not entry.lease:
                 entry.state = model_pb2.MODEL_STATE_REFUSED
-            still_serving = bool(entry.lease)
-            logger.warning("bundle refused", extra=extra | {"reason": entry.reason, "still_serving": still_serving})
+            logger.warning(
+                "bundle refused",
+                extra=extra | {"reason": entry.reason, "still_serving": bool(entry.lease)},
+                exc_info=None if isinstance(error, BundleError | OSError) else error,
+            )
             return
         self._retire(entry.lease)
-        entry.lease, entry.bundle, entry.reason = _Lease(model), model.bundle, ""
+        self._leases.clear()
+        entry.lease, entry.bundle, entry.reason, entry.waits = _Lease(model), model.bundle, "", False
         entry.state = model_pb2.MODEL_STATE_READY
         logger.info("model ready", extra=extra | {"digest": model.bundle.digest})
 
@@ -224,7 +256,7 @@ class Repository:
         other = self.default_name(manifest.task)
         if not starting and other not in (None, manifest.name) and manifest.task not in self._default_models:
             task = common_pb2.Task.Name(manifest.task).removeprefix("TASK_").lower()
-            raise ManifestError(
+            raise _SecondModelError(
                 f"{bundle} is a second {task} model beside {other!r}, and no setting says which is the default; "
                 f"start the server with --default-models {task}={other}"
             )
@@ -248,15 +280,13 @@ class Repository:
         """Closes a model once its last call has ended."""
         if lease:
             task = asyncio.create_task(_close_when_unused(lease))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._retiring[task] = lease.model
+            task.add_done_callback(lambda done: self._retiring.pop(done, None))
 
 
 async def _close_when_unused(lease: _Lease) -> None:
-    try:
-        await lease.unused.wait()
-    finally:
-        await lease.model.close()
+    await lease.unused.wait()
+    await lease.model.close()
 
 
 def _task(entry: ModelEntry) -> int:
@@ -270,10 +300,17 @@ def _listed(names: Iterable[object]) -> str:
 def _find(folder: Path) -> dict[tuple[str, int], tuple[Path, Signature]]:
     """Lists <name>/<version> folders with the signatures of their files. Hidden folders are copies in the making."""
     found = {}
-    for name in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        for version in name.iterdir():
-            if version.is_dir() and version.name.isdecimal() and str(int(version.name)) == version.name:
-                found[name.name, int(version.name)] = (version, _signature(version))
+    for name in folder.iterdir():
+        if name.name.startswith(".") or not name.name.isprintable() or not name.is_dir():
+            continue
+        try:
+            versions = list(name.iterdir())
+        except FileNotFoundError:
+            continue  # being removed; the next look sees it gone
+        for path in versions:
+            version = int(path.name) if path.name.isdecimal() else -1
+            if str(version) == path.name and 0 <= version <= _MAX_VERSION and path.is_dir():
+                found[name.name, version] = (path, _signature(path))
     return found
 
 
@@ -282,7 +319,7 @@ def _signature(folder: Path) -> Signature:
     for path in sorted(folder.rglob("*")):
         try:
             stat = path.stat()
-        except FileNotFoundError:
-            continue  # being removed; the next look sees it gone
+        except OSError:  # being removed, or a link to nowhere; verification says what is missing
+            continue
         rows.append((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns))
-    return tuple(rows)
+    return (("", 0, 0), *rows)

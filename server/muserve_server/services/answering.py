@@ -28,7 +28,7 @@ async def answer(repository: Repository, task: int, request: Any, call: CallCont
         MuserveError: As the service documents.
     """
     version = request.version if request.HasField("version") else None
-    async with repository.use(task, request.model, version) as model:
+    with repository.use(task, request.model, version) as model:
         call.model = model.bundle.manifest.name
         call.version = str(model.bundle.manifest.version)
         response: Message = await model.answer(

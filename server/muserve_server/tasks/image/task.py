@@ -20,6 +20,7 @@ from muserve_server.tasks.image.png import contact_sheet, encode_png, to_pixels
 
 __all__ = ["ImageTask"]
 
+_MAX_LATENT_SIZE = 2**16
 _CONTACT_SHEET = image_pb2.IMAGE_LAYOUT_CONTACT_SHEET
 
 
@@ -49,7 +50,7 @@ class ImageTask:
         self._limits = limits
         self._settings = bundle.manifest.image
         self._label_index = {label: index for index, label in enumerate(self._settings.labels)}
-        _check_settings(bundle)
+        _check_settings(bundle, limits)
 
     async def run(self, request: image_pb2.GenerateImagesRequest, call: Call) -> image_pb2.GenerateImagesResponse:
         """Draws the images; see `Task.run`."""
@@ -93,7 +94,9 @@ class ImageTask:
         count = int(request.count) if request.HasField("count") else max(1, len(request.labels))
         most = self._limits.max_samples_per_call
         pixels = self._settings.width * self._settings.height
-        if not 1 <= count <= most:
+        if len(request.labels) > most:
+            wrong.append(FieldViolation("labels", f"are {len(request.labels)}; allowed: up to {most}"))
+        elif not 1 <= count <= most:
             wrong.append(FieldViolation("count", f"is {count}; allowed: 1 up to {most}"))
         elif count * pixels > self._limits.max_pixels_per_call:
             fits = self._limits.max_pixels_per_call // pixels
@@ -110,7 +113,7 @@ class ImageTask:
             wrong.append(FieldViolation("labels", f"model {self._bundle} has no labels; leave them out"))
             return None
         known = ", ".join(self._label_index)
-        for position, label in enumerate(labels):
+        for position, label in enumerate(labels[: self._limits.max_samples_per_call]):
             if label not in self._label_index:
                 wrong.append(FieldViolation(f"labels[{position}]", f"is {label!r}; allowed: {known}"))
         if wrong:
@@ -120,6 +123,8 @@ class ImageTask:
 
     def _encode(self, plan: _Plan, images: NDArray[np.float32]) -> image_pb2.GenerateImagesResponse:
         """Encodes the images and describes them. Runs off the event loop."""
+        if not np.isfinite(images).all():
+            raise ValueError(f"graph {self._settings.graph!r} of {self._bundle} gave values that are no numbers")
         pixels = to_pixels(images, self._settings.black, self._settings.white)
         labels = [] if plan.label_indices is None else [self._settings.labels[i] for i in plan.label_indices]
         response = image_pb2.GenerateImagesResponse()
@@ -159,7 +164,7 @@ class ImageTask:
         response.images.add(png=encode_png(pixels, facts), width=width, height=height, sample=sample, labels=labels)
 
 
-def _check_settings(bundle: Bundle) -> None:
+def _check_settings(bundle: Bundle, limits: TaskLimits) -> None:
     settings = bundle.manifest.image
     graph = next((graph for graph in bundle.manifest.graphs if graph.role == settings.graph), None)
     if graph is None:
@@ -174,10 +179,19 @@ def _check_settings(bundle: Bundle) -> None:
         needed[settings.truncation_input] = (float32, [-1])
     if {name: (spec.dtype, list(spec.shape)) for name, spec in inputs.items()} != needed:
         raise ManifestError(f"{bundle}: the image settings ask for the inputs {needed}, the graph has {dict(inputs)}")
+    if not 1 <= settings.latent_size <= _MAX_LATENT_SIZE:
+        raise ManifestError(f"{bundle}: latent_size is {settings.latent_size}; allowed: 1 up to {_MAX_LATENT_SIZE}")
     image = outputs.get(settings.image_output)
     shape = [-1, settings.channels, settings.height, settings.width]
     if image is None or list(image.shape) != shape or settings.channels not in (1, 3) or not min(shape[2:]) > 0:
         raise ManifestError(f"{bundle}: output {settings.image_output!r} must have the shape {shape}, 1 or 3 channels")
+    if image.dtype != float32:
+        raise ManifestError(f"{bundle}: output {settings.image_output!r} must be float32")
+    if settings.width * settings.height > limits.max_pixels_per_call:
+        raise ManifestError(
+            f"{bundle}: one image has {settings.width * settings.height} pixels; max_pixels_per_call of this server is "
+            f"{limits.max_pixels_per_call}"
+        )
     if len(set(settings.labels)) != len(settings.labels) or bool(settings.labels) != bool(settings.label_input):
         raise ManifestError(f"{bundle}: labels must be unique, and come together with label_input")
     if not math.isfinite(settings.white - settings.black) or settings.white == settings.black:
