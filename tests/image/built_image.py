@@ -22,15 +22,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 from PIL import Image
 
-from muserve.v1 import image_pb2, image_pb2_grpc
+from muserve_client import Client, Images, Retries
 
 REPOSITORY = Path(__file__).parents[2]
 CACHE = REPOSITORY / "build/image"
@@ -124,19 +122,20 @@ def test_server_is_not_root(server: RunningServer) -> None:
     assert ids == {"Uid:": ["10001"] * 4, "Gid:": ["10001"] * 4}
 
 
-def test_server_answers_from_outside(server: RunningServer) -> None:
-    response = generate(server)
-    assert len(response.images) == 1
-    with Image.open(BytesIO(response.images[0].png)) as picture:
-        picture.load()
-        assert picture.format == "PNG"
-        assert picture.size == (response.images[0].width, response.images[0].height)
-        assert picture.getextrema() not in ((0, 0), (255, 255))
+def test_server_answers_the_command_line_from_outside(server: RunningServer, tmp_path: Path) -> None:
+    address, out = f"localhost:{server.grpc_port}", tmp_path / "sheet.png"
+    muserve = REPOSITORY / ".venv/bin/muserve"
+    run(str(muserve), "images", "--count", "16", "--out", str(out), "--server", address)
+    with Image.open(out) as sheet:
+        sheet.load()
+        assert sheet.format == "PNG"
+        assert sheet.width >= 4 * 6
+        assert sheet.getextrema() not in ((0, 0), (255, 255))
 
 
 def test_server_is_reached_at_every_address(server: RunningServer) -> None:
     # A socket bound to 127.0.0.1 alone would refuse 127.0.0.2.
-    assert generate(server, host="127.0.0.2").images
+    assert len(generate(server, host="127.0.0.2")) == 1
     assert http_status(server, "/metrics", host="127.0.0.2") == 200
 
 
@@ -160,7 +159,7 @@ def test_sigterm_drains_and_ends_with_0(image: dict[str, Any]) -> None:
         assert http_status(server, "/readyz") == 200
         os.kill(server.pid, signal.SIGTERM)
         wait_until(lambda: http_status(server, "/readyz") == 503)
-        assert generate(server).images  # balancers lag: calls are still answered
+        assert len(generate(server)) == 1  # balancers lag: calls are still answered
         assert health_check(server, image) != 0
         assert server.process.wait(30) == 0
 
@@ -263,12 +262,9 @@ def server_pid(ancestor: int) -> int:
     return 0
 
 
-def generate(server: RunningServer, host: str = "127.0.0.1") -> image_pb2.GenerateImagesResponse:
-    with grpc.insecure_channel(f"{host}:{server.grpc_port}") as channel:
-        response: image_pb2.GenerateImagesResponse = image_pb2_grpc.ImageServiceStub(channel).GenerateImages(
-            image_pb2.GenerateImagesRequest(count=1, seed=7), timeout=30
-        )
-        return response
+def generate(server: RunningServer, host: str = "127.0.0.1") -> Images:
+    with Client(f"{host}:{server.grpc_port}", timeout_s=30, retries=Retries(attempts=1)) as client:
+        return client.images(count=1, seed=7)
 
 
 def http_status(server: RunningServer, path: str, host: str = "127.0.0.1") -> int:
