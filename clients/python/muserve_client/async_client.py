@@ -141,7 +141,7 @@ class AsyncClient:
         send = self._callable(rpc.method)
         while True:
             try:
-                return rpc.read(await send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata))
+                return rpc.answer(await send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata))
             except grpc.RpcError as error:
                 failure = call.translate(error)
                 pause = call.pause_s(failure)
@@ -163,7 +163,7 @@ class AsyncClient:
         if self._channel is None:
             self._channel = self._open()
         if method.path not in self._callables:
-            self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize, method.parse)
+            self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize)
         return self._callables[method.path]
 
     def _open(self) -> aio.Channel:

@@ -211,7 +211,7 @@ class Client:
         send = self._callable(rpc.method)
         while True:
             try:
-                return rpc.read(send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata))
+                return rpc.answer(send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata))
             except grpc.RpcError as error:
                 failure = call.translate(error)
                 pause = call.pause_s(failure)
@@ -230,7 +230,7 @@ class Client:
             if self._channel is None:
                 self._channel = self._open()
             if method.path not in self._callables:
-                self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize, method.parse)
+                self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize)
             return self._callables[method.path]
 
     def _open(self) -> grpc.Channel:

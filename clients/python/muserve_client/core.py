@@ -10,9 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from google.protobuf.message import DecodeError
+
 from muserve.errors import (
     STATUS_DETAILS_KEY,
     DeadlineExceededError,
+    InternalError,
     MuserveError,
     QueueFullError,
     UnavailableError,
@@ -52,6 +55,20 @@ class Rpc(Generic[Answer]):
     """The request message."""
     read: Callable[[Any], Answer]
     """Turns the response message into what the caller gets."""
+
+    def answer(self, response: bytes) -> Answer:
+        """Reads what came over the wire. Not left to gRPC: its asyncio side gives None for what it cannot parse.
+
+        Raises:
+            InternalError: It is no response of this method.
+        """
+        try:
+            message = self.method.parse(response)
+        except DecodeError as error:
+            raise InternalError(
+                f"{self.method.path} was answered with something else; is it a Muserve server?"
+            ) from error
+        return self.read(message)
 
 
 class Attempts:

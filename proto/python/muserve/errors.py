@@ -18,12 +18,14 @@ The server raises these and writes them to the wire with `to_status`; the SDK re
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import grpc
-from google.protobuf import duration_pb2
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 __all__ = [
@@ -247,28 +249,47 @@ def from_status(code: grpc.StatusCode, message: str, details: bytes | None = Non
     Returns:
         The error of the table that carries the code and, where one is given, the reason.
     """
-    status = status_pb2.Status()
-    if details:
-        status.MergeFromString(details)
-    reason, request_id, retry_after_s = "", "", 0.0
-    violations: list[FieldViolation] = []
-    for detail in status.details:
-        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        retry, request = error_details_pb2.RetryInfo(), error_details_pb2.RequestInfo()
-        if detail.Unpack(info) and info.domain == DOMAIN:
-            reason = info.reason
-        elif detail.Unpack(bad_request):
-            violations = [FieldViolation(item.field, item.description) for item in bad_request.field_violations]
-        elif detail.Unpack(retry):
-            retry_after_s = retry.retry_delay.ToTimedelta().total_seconds()
-        elif detail.Unpack(request):
-            request_id = request.request_id
-    kind = _kind(code, reason, message)
+    found = _read_details(details or b"")
+    kind = _kind(code, found.reason, message)
     if kind is InvalidRequestError:
-        return InvalidRequestError(message, violations=violations, request_id=request_id)
+        return InvalidRequestError(message, violations=found.violations, request_id=found.request_id)
     if kind is QueueFullError:
-        return QueueFullError(message, retry_after_s=retry_after_s, request_id=request_id)
-    return kind(message, request_id=request_id)
+        return QueueFullError(message, retry_after_s=found.retry_after_s, request_id=found.request_id)
+    return kind(message, request_id=found.request_id)
+
+
+@dataclass
+class _Details:
+    """What the details of a status say."""
+
+    reason: str = ""
+    request_id: str = ""
+    retry_after_s: float = 0.0
+    violations: Sequence[FieldViolation] = ()
+
+
+def _read_details(content: bytes) -> _Details:
+    """Reads what can be read; whatever a proxy put there, the code and the message still count."""
+    found, status = _Details(), status_pb2.Status()
+    with contextlib.suppress(DecodeError):
+        status.MergeFromString(content)
+        for detail in status.details:
+            _read_detail(detail, found)
+    return found
+
+
+def _read_detail(detail: any_pb2.Any, found: _Details) -> None:
+    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    retry, request = error_details_pb2.RetryInfo(), error_details_pb2.RequestInfo()
+    if detail.Unpack(info) and info.domain == DOMAIN:
+        found.reason = info.reason
+    elif detail.Unpack(bad_request):
+        found.violations = [FieldViolation(item.field, item.description) for item in bad_request.field_violations]
+    elif detail.Unpack(retry):
+        # Not ToTimedelta: it refuses durations that a foreign server may well send.
+        found.retry_after_s = max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
+    elif detail.Unpack(request):
+        found.request_id = request.request_id
 
 
 def _kind(code: grpc.StatusCode, reason: str, message: str) -> type[MuserveError]:

@@ -1,0 +1,125 @@
+"""Tiny real gRPC servers that answer as a test says, and one way to call them with either skin."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import grpc
+import pytest
+
+from muserve.errors import STATUS_DETAILS_KEY, MuserveError, to_status
+from muserve.v1 import image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
+from muserve_client import AsyncClient, Client
+
+__all__ = ["FakeServer", "Skin", "both_skins", "call", "fail", "fake_server"]
+
+Skin = type[Client] | type[AsyncClient]
+both_skins = pytest.mark.parametrize("skin", [Client, AsyncClient])
+
+
+@dataclass
+class FakeServer:
+    """What a fake server has seen."""
+
+    target: str = ""
+    metadata: list[dict[str, str | bytes]] = field(default_factory=list)
+    """Of each call."""
+    remaining_s: list[float | None] = field(default_factory=list)
+    """Until the deadline of each call; gRPC gives an enormous number where there is none."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def calls(self) -> int:
+        """How many calls came."""
+        return len(self.metadata)
+
+    def see(self, context: grpc.ServicerContext) -> int:
+        """Notes a call; returns its number, from 1."""
+        with self.lock:
+            self.metadata.append(dict(context.invocation_metadata()))
+            self.remaining_s.append(context.time_remaining())
+            return self.calls
+
+
+Answer = Callable[[Any, grpc.ServicerContext, int], Any]
+"""Answers a request of any method; the last argument is the call's number, from 1."""
+
+
+class _Servicer(image_pb2_grpc.ImageServiceServicer, model_pb2_grpc.ModelServiceServicer):
+    def __init__(self, server: FakeServer, answer: Answer) -> None:
+        self._server, self._answer = server, answer
+
+    def _any(self, request: Any, context: grpc.ServicerContext) -> Any:
+        return self._answer(request, context, self._server.see(context))
+
+    GenerateImages = ListModels = GetModel = _any
+
+
+@contextmanager
+def fake_server(
+    answer: Answer, *, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None
+) -> Iterator[FakeServer]:
+    """A gRPC server with the methods of the typed API, all answered by one function."""
+    fake = FakeServer()
+    with ThreadPoolExecutor(32) as threads:
+        server = grpc.server(threads)
+        servicer = _Servicer(fake, answer)
+        image_pb2_grpc.add_ImageServiceServicer_to_server(servicer, server)
+        model_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
+        port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        fake.target = address if address.startswith("unix:") else f"127.0.0.1:{port}"
+        server.start()
+        try:
+            yield fake
+        finally:
+            server.stop(None).wait()
+
+
+def fail(context: grpc.ServicerContext, error: MuserveError) -> NoReturn:
+    """Ends a call with an error as the real server would."""
+    context.set_trailing_metadata(((STATUS_DETAILS_KEY, to_status(error).SerializeToString()),))
+    context.abort(error.code, error.message)
+    raise AssertionError  # abort has raised
+
+
+def one_image(png: bytes = b"png") -> image_pb2.GenerateImagesResponse:
+    """An answer with one image."""
+    return image_pb2.GenerateImagesResponse(images=[image_pb2.GeneratedImage(png=png, width=1, height=1)])
+
+
+def empty(request: Any) -> Any:
+    """The empty answer to a request."""
+    if isinstance(request, image_pb2.GenerateImagesRequest):
+        return one_image()
+    return model_pb2.ListModelsResponse() if isinstance(request, model_pb2.ListModelsRequest) else _NO_MODEL
+
+
+_NO_MODEL = model_pb2.GetModelResponse()
+
+
+def call(skin: Skin, target: str, method: str, /, *arguments: Any, client: Any = None, **keywords: Any) -> Any:
+    """Makes one call with a client of its own.
+
+    Args:
+        skin: `Client` or `AsyncClient`.
+        target: The server.
+        method: "images".
+        arguments: Of the method.
+        client: Keyword arguments of the client.
+        keywords: Of the method.
+    """
+    if skin is Client:
+        with Client(target, **(client or {})) as sync_client:
+            return getattr(sync_client, method)(*arguments, **keywords)
+
+    async def run() -> Any:
+        async with AsyncClient(target, **(client or {})) as async_client:
+            return await getattr(async_client, method)(*arguments, **keywords)
+
+    return asyncio.run(run())
