@@ -63,8 +63,9 @@ def option(
 
 def nearest(name: str, valid: Sequence[str]) -> str:
     """Says which valid name was probably meant: "did you mean 'epochs'?", or else lists them all."""
-    close = difflib.get_close_matches(name, valid, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(sorted(valid))}"
+    bare = {text.lstrip("-"): text for text in valid}  # the dashes of flags would make all of them alike
+    close = difflib.get_close_matches(name.lstrip("-"), bare, n=1)
+    return f"did you mean {bare[close[0]]!r}?" if close else f"valid: {', '.join(sorted(valid))}"
 
 
 def build(kind: type[Config], *layers: Mapping[str, Any]) -> Config:
