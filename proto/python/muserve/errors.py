@@ -203,7 +203,7 @@ _SAME_MEANING = {
 def _shortened(text: str, max_bytes: int) -> str:
     encoded = text.encode(errors="replace")
     if len(encoded) <= max_bytes:
-        return text
+        return encoded.decode()  # not the text itself: names of files may hold surrogates, which no message can carry
     return encoded[: max_bytes - 3].decode(errors="ignore") + "…"
 
 
