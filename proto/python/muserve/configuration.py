@@ -148,12 +148,19 @@ def parse_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None
     namespace, unknown = parser.parse_known_args(arguments)
     if unknown:
         flag = unknown[0].split("=")[0]
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                parser = action.choices.get(getattr(namespace, action.dest, ""), parser)
+        parser = _chosen_parser(parser, namespace)
         valid = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
         parser.error(f"unknown argument {flag!r}; {nearest(flag, valid)}")
     return namespace
+
+
+def _chosen_parser(parser: argparse.ArgumentParser, namespace: argparse.Namespace) -> argparse.ArgumentParser:
+    """Goes down the subcommands that were given, however deep they nest."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            chosen = action.choices.get(getattr(namespace, action.dest, ""))
+            return _chosen_parser(chosen, namespace) if chosen else parser
+    return parser
 
 
 def from_flags(kind: type[Any], namespace: argparse.Namespace) -> dict[str, Any]:

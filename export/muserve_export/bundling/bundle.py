@@ -1,0 +1,128 @@
+"""Writes a whole bundle beside its place and moves it there in one step."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import re
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from muserve import __version__
+from muserve.bundle import read_bundle, verify_files, write_manifest
+from muserve.configuration import describe_value
+from muserve.v1 import manifest_pb2
+from muserve_export.bundling.card import model_card
+from muserve_export.bundling.graphs import GraphSource, write_graph
+from muserve_export.errors import RunError
+from muserve_server.local import LocalModel
+
+__all__ = ["BundlePlan", "write_bundle"]
+
+_FRAMEWORKS = ("torch", "onnx", "onnxruntime", "onnxscript", "numpy")
+
+
+@dataclass(frozen=True)
+class BundlePlan:
+    """What a family knows of the bundle that it wants written."""
+
+    manifest: manifest_pb2.ModelManifest
+    """Task, description, settings, training data, licence. Name, version, graphs and the rest are filled in."""
+    graphs: Sequence[GraphSource]
+    """The graphs."""
+    training: Mapping[str, Any]
+    """Every value that the model was trained with."""
+    goldens: Sequence[manifest_pb2.GoldenRequest]
+    """Requests to record; without a file yet."""
+    samples: Callable[[LocalModel], Awaitable[Mapping[str, bytes]]]
+    """Makes files to show, by name, from the opened bundle."""
+    notes: str = ""
+    """What the model card says of limits and known faults, as Markdown."""
+    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = field(default=None)
+    """Measures the written bundle; None to leave figures out."""
+
+
+def write_bundle(plan: BundlePlan, destination: Path, *, name: str, version: int | None) -> Path:
+    """Writes models/<name>/<version>.
+
+    Args:
+        plan: What to write.
+        destination: The folder of all bundles.
+        name: Name of the model.
+        version: Positive and new; None takes one more than the newest.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        RunError: The version exists already or the name cannot be used.
+        ParityError: A graph does not compute what the module does.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
+        raise RunError(f"name is {name!r}; allowed: a lower-case letter, then up to 62 letters, digits, hyphens")
+    versions = [int(path.name) for path in (destination / name).glob("*") if path.name.isdecimal()]
+    version = version if version is not None else max(versions, default=0) + 1
+    if version < 1 or version in versions:
+        raise RunError(
+            f"version is {version}; {name} has {sorted(versions) or 'none'}: take a new one, versions are never reused"
+        )
+    (destination / name).mkdir(parents=True, exist_ok=True)
+    # Hidden, so that a server that watches the folder does not see it before it is whole.
+    staged = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=destination / name))
+    try:
+        _write(plan, staged, name, version)
+        staged.chmod(0o755)
+        return staged.rename(destination / name / str(version))
+    except BaseException:
+        shutil.rmtree(staged)
+        raise
+
+
+def _write(plan: BundlePlan, folder: Path, name: str, version: int) -> None:
+    manifest = manifest_pb2.ModelManifest()
+    manifest.CopyFrom(plan.manifest)
+    manifest.name, manifest.version = name, version
+    manifest.graphs.extend(write_graph(source, folder) for source in plan.graphs)
+    manifest.frameworks.update({"muserve": __version__})
+    manifest.frameworks.update({package: importlib.metadata.version(package) for package in _FRAMEWORKS})
+    manifest.training.update({key: describe_value(value) for key, value in plan.training.items()})
+    optional = frozenset(graph.torchscript_file for graph in manifest.graphs)
+    write_manifest(folder, manifest, optional=optional)
+    asyncio.run(_record(plan, folder, manifest))
+    if plan.measure:
+        write_manifest(folder, manifest, optional=optional)
+        manifest.metrics.extend(plan.measure(folder))
+    samples = sorted(path.name for path in (folder / "samples").iterdir())
+    (folder / "MODEL_CARD.md").write_text(model_card(manifest, samples, plan.notes), encoding="utf-8")
+    write_manifest(
+        folder, manifest, optional=optional | {f"samples/{sample}" for sample in samples} | {"MODEL_CARD.md"}
+    )
+    asyncio.run(_prove(folder))
+
+
+async def _record(plan: BundlePlan, folder: Path, manifest: manifest_pb2.ModelManifest) -> None:
+    """Records the golden requests and makes the samples, through the code that serves them."""
+    (folder / "goldens").mkdir()
+    (folder / "samples").mkdir()
+    async with await LocalModel.open(folder) as model:
+        for golden in plan.goldens:
+            tensors = await model.record(getattr(golden, golden.WhichOneof("request") or ""))
+            entry = manifest.goldens.add()
+            entry.CopyFrom(golden)
+            entry.file = f"goldens/{golden.name}.npz"
+            with (folder / entry.file).open("wb") as file:
+                np.savez(file, allow_pickle=False, **tensors)
+        for file_name, content in (await plan.samples(model)).items():
+            (folder / "samples" / file_name).write_bytes(content)
+
+
+async def _prove(folder: Path) -> None:
+    """Opens the bundle as a server would; its golden requests run."""
+    verify_files(read_bundle(folder))
+    await (await LocalModel.open(folder)).close()

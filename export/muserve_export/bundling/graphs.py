@@ -1,0 +1,203 @@
+"""Torch modules to ONNX and TorchScript, with proof that all three compute the same."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muserve.v1 import manifest_pb2
+from muserve_export.errors import ParityError
+from muserve_server.engine import OnnxEngine, OnnxOptions
+
+__all__ = ["GraphSource", "write_graph"]
+
+OPSET = 20
+_INVARIANCE_SIZES = (1, 2, 3, 5, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True)
+class GraphSource:
+    """A trained module on its way to becoming a graph of a bundle."""
+
+    role: str
+    """Name by which the task calls it."""
+    module: nn.Module
+    """In evaluation mode, on the CPU; takes the inputs in order."""
+    inputs: tuple[manifest_pb2.TensorSpec, ...]
+    """In order; -1 where a size is free, the batch first."""
+    outputs: tuple[manifest_pb2.TensorSpec, ...]
+    """In order."""
+    draw: Callable[[int, np.random.Generator], tuple[NDArray[Any], ...]]
+    """draw(rows, random): typical inputs, to compare the three forms on."""
+    max_batch_rows: int = 64
+    """Most rows that are worth putting into one run."""
+    tolerance: float = 1e-5
+    """Largest absolute difference allowed between the three forms."""
+
+
+def write_graph(source: GraphSource, folder: Path) -> manifest_pb2.Graph:
+    """Writes graphs/<role>.onnx and graphs/<role>.ts and proves them.
+
+    Args:
+        source: What to write.
+        folder: The bundle's folder.
+
+    Returns:
+        The graph's entry in the manifest, with measured parity and batch invariance.
+
+    Raises:
+        ParityError: One of the forms computes something else than torch does.
+    """
+    graph = manifest_pb2.Graph(
+        role=source.role,
+        onnx_file=f"graphs/{source.role}.onnx",
+        torchscript_file=f"graphs/{source.role}.ts",
+        inputs=source.inputs,
+        outputs=source.outputs,
+        opset=OPSET,
+        max_batch_rows=source.max_batch_rows,
+    )
+    (folder / "graphs").mkdir(parents=True, exist_ok=True)
+    # Sizes of one are taken for constants by the exporter, so the example has two rows.
+    example = tuple(torch.from_numpy(value) for value in source.draw(2, np.random.default_rng(0)))
+    _write_onnx(source, example, folder / graph.onnx_file)
+    script = _write_torchscript(source, example, folder / graph.torchscript_file)
+    engine = OnnxEngine.open(folder / graph.onnx_file, graph, OnnxOptions())
+    try:
+        graph.parity.CopyFrom(_measure_parity(source, script, engine))
+        graph.batch_invariance.CopyFrom(_measure_invariance(source, engine))
+    finally:
+        engine.close()
+    return graph
+
+
+def _write_onnx(source: GraphSource, example: tuple[Tensor, ...], path: Path) -> None:
+    batch = torch.export.Dim("batch")
+    shapes = tuple(
+        {
+            axis: batch if axis == 0 else torch.export.Dim(f"{spec.name}_{axis}")
+            for axis, size in enumerate(spec.shape)
+            if size == -1
+        }
+        for spec in source.inputs
+    )
+    with _quiet_exporter():
+        torch.onnx.export(
+            source.module,
+            example,
+            path,
+            dynamo=True,
+            opset_version=OPSET,
+            dynamic_shapes=shapes,
+            input_names=[spec.name for spec in source.inputs],
+            output_names=[spec.name for spec in source.outputs],
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _write_torchscript(source: GraphSource, example: tuple[Tensor, ...], path: Path) -> torch.jit.ScriptModule:
+    with _allow_torchscript(), torch.no_grad():
+        script: torch.jit.ScriptModule = torch.jit.trace(source.module, example)
+        script.save(path)
+        loaded: torch.jit.ScriptModule = torch.jit.load(path)
+    return loaded
+
+
+def _measure_parity(source: GraphSource, script: torch.jit.ScriptModule, engine: OnnxEngine) -> manifest_pb2.Parity:
+    sizes = sorted({1, 3, source.max_batch_rows})
+    parity = manifest_pb2.Parity(tolerance=source.tolerance, batch_sizes=sizes)
+    for size in sizes:
+        inputs = source.draw(size, np.random.default_rng(size))
+        wanted = _run_torch(source, source.module, inputs)
+        parity.torchscript_max_abs_diff = max(
+            parity.torchscript_max_abs_diff, _difference(_run_torch(source, script, inputs), wanted)
+        )
+        parity.onnx_max_abs_diff = max(
+            parity.onnx_max_abs_diff, _difference(engine.run(_named(source, inputs)), wanted)
+        )
+    for form, found in (("TorchScript", parity.torchscript_max_abs_diff), ("ONNX", parity.onnx_max_abs_diff)):
+        if not found <= source.tolerance:
+            raise ParityError(
+                f"graph {source.role!r}: {form} differs from torch by {found:.3g}; allowed: {source.tolerance:.3g}. "
+                "Export with this torch and onnx version cannot be trusted for this module"
+            )
+    return parity
+
+
+def _measure_invariance(source: GraphSource, engine: OnnxEngine) -> manifest_pb2.BatchInvariance:
+    """Compares each row of each batch size, bit by bit, with the same row run alone."""
+    sizes = [size for size in _INVARIANCE_SIZES if size <= source.max_batch_rows]
+    inputs = _named(source, source.draw(max(sizes), np.random.default_rng(1)))
+    alone = [engine.run({name: value[row : row + 1] for name, value in inputs.items()}) for row in range(max(sizes))]
+    exact, largest = True, 0.0
+    for size in sizes:
+        outputs = engine.run({name: value[:size] for name, value in inputs.items()})
+        for row in range(size):
+            for name, value in outputs.items():
+                exact &= value[row].tobytes() == alone[row][name][0].tobytes()
+                largest = max(largest, _difference({name: value[row]}, {name: alone[row][name][0]}))
+    return manifest_pb2.BatchInvariance(
+        exact=exact,
+        batch_sizes=sizes,
+        max_abs_diff=largest,
+        measured_on=f"CPUExecutionProvider, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+    )
+
+
+def _run_torch(
+    source: GraphSource, module: Callable[..., Any], inputs: Sequence[NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    with torch.no_grad():
+        outputs = module(*(torch.from_numpy(value) for value in inputs))
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    return {spec.name: value.numpy() for spec, value in zip(source.outputs, outputs, strict=True)}
+
+
+def _named(source: GraphSource, inputs: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {spec.name: value for spec, value in zip(source.inputs, inputs, strict=True)}
+
+
+def _difference(found: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]]) -> float:
+    largest = 0.0
+    for name, value in wanted.items():
+        if found[name].shape != value.shape:
+            return float("inf")
+        # NaN must count as a difference, and max() would drop it.
+        difference = np.abs(found[name].astype(np.float64) - value.astype(np.float64))
+        largest = max(largest, float("inf") if np.isnan(difference).any() else float(difference.max(initial=0.0)))
+    return largest
+
+
+@contextmanager
+def _allow_torchscript() -> Iterator[None]:
+    """Silences exactly the warnings that TorchScript is deprecated: users in C++ still need it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*`?torch\.jit\.\w+`?.* is (deprecated|not supported)")
+        yield
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keeps the exporter's own notes, which are for its developers, out of users' terminals."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

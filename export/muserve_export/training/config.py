@@ -1,0 +1,27 @@
+"""What can be set on every training run. Needs no torch, so that --help is quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from muserve.configuration import option
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The settings that all families share; each family adds its own. A recipe is a TOML file of them."""
+
+    data: str = option("", "where the training data is; empty takes the family's own package")
+    seed: int = option(0, "seed of weights, order of the data and noise", minimum=0, maximum=2**53 - 1)
+    epochs: int = option(1, "passes over the training data", minimum=1)
+    batch_size: int = option(64, "items in one step of one process", unit="items", minimum=1)
+    log_every_steps: int = option(50, "steps that one row of metrics.csv averages", unit="steps", minimum=1)
+    sheet_every_epochs: int = option(10, "how often a sheet of samples is drawn; 0 never", unit="epochs", minimum=0)
+    checkpoint_every_epochs: int = option(1, "how often the run is saved", unit="epochs", minimum=1)
+    device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda"))
+    devices: int = option(1, "devices of this machine to train on; torchrun's own number wins", minimum=1)
+    precision: str = option(
+        "32-true", "arithmetic, as Lightning Fabric names it", choices=("32-true", "bf16-mixed", "16-mixed")
+    )

@@ -1,0 +1,155 @@
+"""A run on disk: its configuration, checkpoints, metrics and sample sheets.
+
+runs/digits-tutorial/
+  config.toml        every value that the run was trained with
+  metrics.csv        losses by step; metrics.png plots them
+  samples/           sheets of samples, one an epoch: epoch-0010.png
+  checkpoints/       epoch-0050.ckpt, the newest few
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from muserve.configuration import build, read_toml
+from muserve_export.errors import RunError
+from muserve_export.training.config import TrainingConfig
+
+__all__ = ["RunFolder", "read_checkpoint"]
+
+KEPT_CHECKPOINTS = 2
+_MAY_CHANGE_ON_RESUME = frozenset({"epochs", "device", "devices", "log_every_steps", "sheet_every_epochs"})
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run."""
+
+    path: Path
+
+    @property
+    def metrics_csv(self) -> Path:
+        """The metrics log."""
+        return self.path / "metrics.csv"
+
+    @property
+    def metrics_plot(self) -> Path:
+        """The plot of the metrics log."""
+        return self.path / "metrics.png"
+
+    def sheet(self, epoch: int) -> Path:
+        """The sheet of samples drawn after an epoch, counted from 1."""
+        return self.path / "samples" / f"epoch-{epoch:04d}.png"
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints, oldest first."""
+        return sorted((self.path / "checkpoints").glob("epoch-*.ckpt"))
+
+    def newest_checkpoint(self) -> Path:
+        """The newest checkpoint.
+
+        Raises:
+            RunError: There is none.
+        """
+        found = self.checkpoints()
+        if not found:
+            raise RunError(f"{self.path} has no checkpoint; train it first: muserve-export train ... --out {self.path}")
+        return found[-1]
+
+    def values(self) -> dict[str, Any]:
+        """Reads the values that the run was trained with.
+
+        Raises:
+            ConfigurationError: They cannot be read; this is no run.
+        """
+        values = read_toml(self.path / "config.toml")
+        values.pop("family", None)
+        return values
+
+    def family(self) -> str:
+        """Reads which family the run belongs to.
+
+        Raises:
+            ConfigurationError: It cannot be read; this is no run.
+        """
+        return str(read_toml(self.path / "config.toml").get("family", ""))
+
+    def begin(self, family: str, config: TrainingConfig) -> None:
+        """Makes the folder of a new run and writes its configuration.
+
+        Raises:
+            RunError: There is a run already.
+        """
+        if self.checkpoints() or (self.path / "config.toml").exists():
+            raise RunError(f"{self.path} holds a run already; go on with it by --resume, or choose another --out")
+        (self.path / "samples").mkdir(parents=True, exist_ok=True)
+        (self.path / "checkpoints").mkdir(exist_ok=True)
+        self._write_config(family, config)
+
+    def resume(self, family: str, config: TrainingConfig) -> None:
+        """Checks that a run can go on with a configuration, and writes down what changed.
+
+        Raises:
+            RunError: There is no run of the family, or a value changed that would make it another run.
+        """
+        self.newest_checkpoint()
+        if self.family() != family:
+            raise RunError(f"{self.path} is a run of family {self.family()!r}, not {family!r}")
+        before = dataclasses.asdict(build(type(config), self.values()))
+        for name, value in dataclasses.asdict(config).items():
+            if value != before[name] and name not in _MAY_CHANGE_ON_RESUME:
+                raise RunError(
+                    f"{name} is {value!r}, but {self.path} was trained with {before[name]!r}; leave it out to resume, "
+                    f"or start another run from these weights: --init-from {self.path}"
+                )
+        self._write_config(family, config)
+
+    def save_checkpoint(self, fabric: Fabric, epoch: int, state: Mapping[str, Any]) -> None:
+        """Saves a checkpoint in one step, so that a kill leaves the one before whole. Called on every process."""
+        path = self.path / "checkpoints" / f"epoch-{epoch:04d}.ckpt"
+        unfinished = path.with_suffix(".part")
+        fabric.save(unfinished, dict(state))
+        if fabric.is_global_zero:
+            os.replace(unfinished, path)  # noqa: PTH105 - atomic on every platform
+            for old in self.checkpoints()[:-KEPT_CHECKPOINTS]:
+                old.unlink()
+        fabric.barrier()
+
+    def _write_config(self, family: str, config: TrainingConfig) -> None:
+        # Every value is text, number, boolean or a list of these, which JSON and TOML write alike.
+        lines = [f"family = {json.dumps(family)}"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in dataclasses.asdict(config).items()]
+        (self.path / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU. Never runs code from it.
+
+    Args:
+        path: A checkpoint, or a run folder, whose newest one is taken.
+
+    Raises:
+        RunError: It is missing or broken.
+    """
+    if path.is_dir():
+        path = RunFolder(path).newest_checkpoint()
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise RunError(f"{path}: no such checkpoint or run folder") from error
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        raise RunError(f"{path}: not a whole checkpoint ({error}); remove it to go on from the one before") from error
+    if not isinstance(content, dict) or not re.fullmatch(r"[a-z]+", str(content.get("family", ""))):
+        raise RunError(f"{path}: not a checkpoint of muserve-export")
+    return content
