@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from muserve_server.local import LocalModel
 FLOAT32, INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 LATENT_SIZE, HEIGHT, WIDTH = 16, 8, 6
 OPSET = 20
+LOOP_STEPS = 10
 
 
 def image_bundle(
@@ -45,7 +47,7 @@ def image_bundle(
         helper.make_node("Tanh", [last], ["flat"]),
         helper.make_node("Reshape", ["flat", "shape"], ["image"]),
     ]
-    constants = {
+    constants: dict[str, NDArray[Any]] = {
         "weights": weights,
         "one": np.array([1], np.int64),
         "shape": np.array([-1, 1, HEIGHT, WIDTH], np.int64),
@@ -72,13 +74,59 @@ def image_bundle(
     return folder
 
 
+def loop_bundle(root: Path, name: str = "loop", version: int = 1) -> Path:
+    """Writes a bundle of two graphs, "step" and "mix", for a task that infers many times; see `tests.e2e.scenarios`.
+
+    An index of LOOP_STEPS or more makes a run of "step" fail, as a row that passed validation but not the graph would.
+    """
+    folder = root / name / str(version)
+    (folder / "graphs").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    size = [LATENT_SIZE]
+    weights = random.standard_normal((LATENT_SIZE, LATENT_SIZE)).astype(np.float32)
+    table = random.standard_normal((LOOP_STEPS, LATENT_SIZE)).astype(np.float32)
+    step = write_graph(
+        folder,
+        "step",
+        [
+            helper.make_node("Gather", ["table", "index"], ["bias"]),
+            helper.make_node("MatMul", ["state", "weights"], ["dense"]),
+            helper.make_node("Add", ["dense", "bias"], ["sum"]),
+            helper.make_node("Tanh", ["sum"], ["next"]),
+        ],
+        [("state", FLOAT32, size), ("index", INT64, [])],
+        [("next", FLOAT32, size)],
+        {"weights": weights, "table": table},
+        max_batch_rows=16,
+    )
+    mix = write_graph(
+        folder,
+        "mix",
+        [helper.make_node("Softmax", ["state"], ["next"])],
+        [("state", FLOAT32, size)],
+        [("next", FLOAT32, size)],
+        {},
+        max_batch_rows=16,
+    )
+    manifest = manifest_pb2.ModelManifest(
+        name=name,
+        version=version,
+        task=common_pb2.TASK_IMAGE,
+        description="Two graphs with random weights, called in turns.",
+        graphs=[step, mix],
+        licence="Apache-2.0",
+    )
+    write_manifest(folder, manifest, optional=frozenset())
+    return folder
+
+
 def write_graph(
     folder: Path,
     role: str,
     nodes: list[onnx.NodeProto],
-    inputs: list[tuple[str, int, list[int]]],
-    outputs: list[tuple[str, int, list[int]]],
-    constants: dict[str, NDArray[np.generic]],
+    inputs: list[tuple[str, manifest_pb2.DataType, list[int]]],
+    outputs: list[tuple[str, manifest_pb2.DataType, list[int]]],
+    constants: dict[str, NDArray[Any]],
     *,
     max_batch_rows: int,
 ) -> manifest_pb2.Graph:

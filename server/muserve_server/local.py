@@ -261,7 +261,7 @@ class _RecordingCall(_ModelCall):
 
 
 def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:
-    with np.load(path, allow_pickle=False) as file:
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:  # np.load itself leaves a broken file open
         return dict(file)
 
 

@@ -27,7 +27,7 @@ async def test_a_taken_port_is_a_clear_error(tmp_path: Path, setting: str) -> No
     async with serving(tmp_path) as server:
         taken = getattr(server, setting)
         ports = {"grpc_port": 0, "http_port": 0} | {setting: taken}
-        other = Server(Settings(models=tmp_path, **ports))  # type: ignore[arg-type]
+        other = Server(Settings(models=tmp_path, **ports))
         with pytest.raises(StartUpError, match=rf"{setting}.*{taken}.*--{setting.replace('_', '-')}"):
             await other.start()
         async with channel_to(server.grpc_port) as channel:  # the one that had it goes on

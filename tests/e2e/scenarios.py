@@ -1,0 +1,156 @@
+"""What the mixed load is made of. A family joins by adding one `Scenario` to SCENARIOS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf.message import Message
+from grpc import aio
+
+from muserve.bundle import Bundle
+from muserve.errors import FieldViolation, InvalidRequestError
+from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc
+from muserve_server.tasks import TASKS, Call, Task, TaskLimits, noise
+from muserve_server.tasks.image.png import encode_png, to_pixels
+from tests.bundles import LATENT_SIZE, LOOP_STEPS, image_bundle, loop_bundle
+
+__all__ = ["SCENARIOS", "TEST_TASKS", "LoopTask", "Scenario"]
+
+INVALID, INTERNAL = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One bundle, what it is asked for, and what must come back."""
+
+    name: str
+    """Also the name of the model."""
+    write: Callable[[Path], Path]
+    """Writes the bundle under a models folder."""
+    call: Callable[[aio.Channel], Callable[..., Any]]
+    """The RPC to call on a channel."""
+    good: Sequence[Message]
+    """Requests with seeds: the media of each must be the same bytes alone and in any company."""
+    bad: Sequence[tuple[Message, grpc.StatusCode]]
+    """Requests that must fail, each by itself, and with which code."""
+    media: Callable[[Any], list[bytes]]
+    """Takes what must be equal out of a response."""
+
+
+class LoopTask:
+    """Ten steps over two graphs, in turns: what decoding loops, roll-outs and retrieval do. For tests only.
+
+    The label "bad" makes the sixth step fail inside the graph; "endless" goes on until it is stopped.
+    """
+
+    def __init__(self, _bundle: Bundle, limits: TaskLimits) -> None:
+        self._limits = limits
+        self.endless = 0
+        self.endless_steps = 0
+
+    async def run(self, request: image_pb2.GenerateImagesRequest, call: Call) -> image_pb2.GenerateImagesResponse:
+        if not 1 <= request.count <= self._limits.max_samples_per_call:
+            raise InvalidRequestError(violations=[FieldViolation("count", f"is {request.count}")])
+        state = noise.standard_normal(request.seed, request.first_sample, request.count, LATENT_SIZE)
+        if "endless" in request.labels:
+            return await self._loop_forever(state, call)
+        bad = "bad" in request.labels
+        for step in range(LOOP_STEPS):
+            if step % 2:
+                outputs = await call.infer("mix", {"state": state})
+            else:
+                index = LOOP_STEPS if bad and step == 6 else step
+                outputs = await call.infer("step", {"state": state, "index": np.full(len(state), index, np.int64)})
+            state = np.ascontiguousarray(outputs["next"], dtype=np.float32)
+        return await call.offload(_encode, state, request.seed)
+
+    async def _loop_forever(self, state: Any, call: Call) -> image_pb2.GenerateImagesResponse:
+        self.endless += 1
+        try:
+            while True:
+                outputs = await call.infer("mix", {"state": state})
+                state = outputs["next"]
+                self.endless_steps += 1
+        finally:
+            self.endless -= 1
+
+
+def _encode(state: Any, seed: int) -> image_pb2.GenerateImagesResponse:
+    # The very bits, since 8-bit pixels would hide small differences.
+    bits = np.ascontiguousarray(state).view(np.uint8).reshape(len(state), 1, 1, -1)
+    response = image_pb2.GenerateImagesResponse(info=common_pb2.ResponseInfo(seed=seed))
+    for pixels in to_pixels(bits.astype(np.float32), 0, 255):
+        response.images.add(png=encode_png(pixels, {"seed": seed}))
+    return response
+
+
+def _image_task_or_loop(bundle: Bundle, limits: TaskLimits) -> Task:
+    if bundle.manifest.name == "loop":
+        return LoopTask(bundle, limits)
+    return TASKS[common_pb2.TASK_IMAGE](bundle, limits)
+
+
+TEST_TASKS = {**TASKS, common_pb2.TASK_IMAGE: _image_task_or_loop}
+"""The server's tasks, and LoopTask behind ImageService for the model named loop."""
+
+
+def _generate_images(channel: aio.Channel) -> Callable[..., Any]:
+    return image_pb2_grpc.ImageServiceStub(channel).GenerateImages  # type: ignore[no-any-return]
+
+
+def _pngs(response: image_pb2.GenerateImagesResponse) -> list[bytes]:
+    return [image.png for image in response.images]
+
+
+def _request(model: str, **fields: Any) -> image_pb2.GenerateImagesRequest:
+    return image_pb2.GenerateImagesRequest(model=model, **fields)
+
+
+LOOP = Scenario(
+    name="loop",
+    write=loop_bundle,
+    call=_generate_images,
+    good=[_request("loop", seed=seed, count=1 + seed % 5, first_sample=seed) for seed in range(12)],
+    bad=[
+        (_request("loop", seed=1, count=1, labels=["bad"]), INTERNAL),
+        (_request("loop", seed=2, count=3, labels=["bad"]), INTERNAL),
+        (_request("loop", count=0), INVALID),
+    ],
+    media=_pngs,
+)
+
+PLAIN = Scenario(
+    name="plain",
+    write=lambda root: image_bundle(root, "plain"),
+    call=_generate_images,
+    good=[_request("plain", seed=2**64 - 1 - seed, count=1 + 7 * seed) for seed in range(6)],
+    bad=[(_request("plain", labels=["0"]), INVALID), (_request("plain", count=257), INVALID)],
+    media=_pngs,
+)
+
+LABELLED = Scenario(
+    name="labelled",
+    write=lambda root: image_bundle(root, "labelled", labels=("cat", "dog", "emu")),
+    call=_generate_images,
+    good=[
+        _request("labelled", seed=1),
+        _request("labelled", seed=1, labels=["dog"]),
+        _request("labelled", seed=1, labels=["dog"], count=70, truncation=0.25),  # spans runs
+        _request("labelled", seed=2, labels=["cat", "emu", "dog"], truncation=1.0),
+        _request("labelled", seed=2, first_sample=2**53 - 9, count=9, layout=image_pb2.IMAGE_LAYOUT_CONTACT_SHEET),
+        _request("labelled", seed=3, count=5, truncation=0.5, layout=image_pb2.IMAGE_LAYOUT_SEPARATE),
+    ],
+    bad=[
+        (_request("labelled", labels=["cow"]), INVALID),
+        (_request("labelled", truncation=float("nan")), INVALID),
+        (_request("labelled", labels=["cat", "dog"], count=3), INVALID),
+    ],
+    media=_pngs,
+)
+
+SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED)

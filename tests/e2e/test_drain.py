@@ -1,0 +1,161 @@
+"""Server processes, and the signals that end them: nobody's call is lost, and nobody waits in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from muserve.v1 import image_pb2, image_pb2_grpc
+from tests.bundles import image_bundle
+from tests.server.calling import channel_to, get_http
+from tests.server.waiting import until
+from tests.servers import server_process
+
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def start(models: Path, *flags: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "muserve_server", "--models", str(models), "--http-port", "0", *flags]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_under_load_fails_no_call(tmp_path: Path, number: signal.Signals) -> None:
+    """Callers leave when health says NOT_SERVING, as balancers do; what they have sent by then is answered."""
+    image_bundle(tmp_path)
+    with server_process(tmp_path, "--drain-delay-s", "1", "--grace-s", "20") as server:
+        async with channel_to(server.grpc_port) as channel:
+            images = image_pb2_grpc.ImageServiceStub(channel)
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            leave = asyncio.Event()
+            answered = 0
+
+            async def call_on(worker: int) -> None:
+                nonlocal answered
+                count = 256 if worker < 2 else 1
+                while not leave.is_set():
+                    response = await images.GenerateImages(image_pb2.GenerateImagesRequest(count=count), timeout=60)
+                    assert len(response.images) == count
+                    answered += 1
+
+            workers = [asyncio.create_task(call_on(worker)) for worker in range(12)]
+            await until(lambda: answered > 50)
+            server.process.send_signal(number)
+            while (await watch.read()).status != NOT_SERVING:
+                pass
+            at_signal = answered
+            await until(lambda: answered > at_signal + 20)  # it goes on serving
+            leave.set()
+            await asyncio.gather(*workers)
+            code = await asyncio.to_thread(server.wait)
+        assert code == 0
+
+
+async def test_what_runs_when_the_drain_ends_is_finished(tmp_path: Path) -> None:
+    """Calls that wait for a fuller batch at the moment of the signal, and no drain delay: all are answered."""
+    image_bundle(tmp_path)
+    with server_process(tmp_path, "--drain-delay-s", "0", "--grace-s", "60", "--max-delay-ms", "3000") as server:
+        async with channel_to(server.grpc_port) as channel:
+            images = image_pb2_grpc.ImageServiceStub(channel)
+            calls = [images.GenerateImages(image_pb2.GenerateImagesRequest(count=7)) for _ in range(4)]
+            tasks = [asyncio.ensure_future(call) for call in calls]
+            await until_in_progress(server.http_port, len(calls))
+            server.terminate()
+            responses = await asyncio.gather(*tasks)
+            assert [len(response.images) for response in responses] == [7] * 4
+            assert await asyncio.to_thread(server.wait) == 0
+
+
+async def until_in_progress(http_port: int, calls: int) -> None:
+    async with asyncio.timeout(20):
+        text = ""
+        while f"muserve_calls_in_progress {calls}.0" not in text:
+            _, text = await asyncio.to_thread(get_http, http_port, "/metrics")
+
+
+async def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
+    image_bundle(tmp_path)
+    with server_process(tmp_path, "--drain-delay-s", "600") as server:
+        async with channel_to(server.grpc_port) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
+            await watch.read()
+            server.terminate()
+            assert (await watch.read()).status == NOT_SERVING
+            server.terminate()
+            assert await asyncio.to_thread(server.wait, 20) == 1
+
+
+def test_a_signal_while_it_loads_ends_it_well(tmp_path: Path) -> None:
+    for version in range(1, 200):
+        image_bundle(tmp_path, version=version)
+    with start(tmp_path, "--grpc-port", "0") as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr)
+        assert any('"model ready"' in line for line in lines)
+        process.send_signal(signal.SIGTERM)
+        rest = [json.loads(line)["message"] for line in lines]
+        assert process.wait(30) == 0
+    assert "serving" not in rest
+    assert rest[-1] == "stopped"
+
+
+@pytest.mark.parametrize("setting", ["grpc-port", "http-port"])
+def test_a_taken_port_names_its_setting(tmp_path: Path, setting: str) -> None:
+    image_bundle(tmp_path)
+    with server_process(tmp_path) as server:
+        taken = server.grpc_port if setting == "grpc-port" else server.http_port
+        flags = (
+            ("--grpc-port", str(taken)) if setting == "grpc-port" else ("--grpc-port", "0", "--http-port", str(taken))
+        )
+        with start(tmp_path, *flags) as process:
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert f"--{setting}" in errors.splitlines()[-1]
+        assert str(taken) in errors.splitlines()[-1]
+        assert "Traceback" not in errors
+        assert get_http(server.http_port, "/readyz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (("--models", "/nowhere"), "models is /nowhere, which cannot be read"),
+        (("--grpc-port", "x"), "grpc_port is 'x'; it must be a whole number"),
+        (("--device", "cuda"), "device is 'cuda', but this onnxruntime offers only"),
+        (("--grpcport", "1"), "unknown argument '--grpcport'; did you mean '--grpc-port'?"),
+    ],
+)
+def test_what_it_cannot_be_is_one_line_not_a_traceback(tmp_path: Path, flags: tuple[str, ...], text: str) -> None:
+    with start(tmp_path, "--grpc-port", "0", *flags) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert f"muserve-server: error: {text}" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_start_logs_what_serves_and_what_was_refused(tmp_path: Path) -> None:
+    image_bundle(tmp_path)
+    (image_bundle(tmp_path, version=2) / "graphs/generator.onnx").unlink()
+    with start(tmp_path, "--grpc-port", "0", "--drain-delay-s", "0") as process:
+        assert process.stderr is not None
+        records = []
+        for line in process.stderr:
+            records.append(json.loads(line))
+            if records[-1]["message"] == "serving":
+                process.terminate()
+        assert process.wait(30) == 0
+    by_message = {record["message"]: record for record in records}
+    assert list(by_message) == ["starting", "model ready", "bundle refused", "serving", "stopped"]
+    assert by_message["starting"]["muserve"]
+    assert by_message["model ready"] | {"model": "shapes", "version": 1} == by_message["model ready"]
+    refused = by_message["bundle refused"]
+    assert (refused["level"], refused["model"], refused["version"]) == ("WARNING", "shapes", 2)
+    assert "generator.onnx is missing" in refused["reason"]
+    assert by_message["serving"]["grpc_port"] > 0

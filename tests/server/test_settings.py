@@ -1,0 +1,106 @@
+"""What can be set: flags, environment, file, their order, and what each refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from muserve.configuration import ConfigurationError
+from muserve.v1 import common_pb2
+from muserve_server.settings import Settings, read_settings
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "muserve.toml"
+    file.write_text("grpc_port = 1\nhttp_port = 1\nmax_delay_ms = 1\n")
+    environ = {"MUSERVE_CONFIG": str(file), "MUSERVE_CONFIG_GRPC_PORT": "2", "MUSERVE_CONFIG_HTTP_PORT": "2"}
+    settings = read_settings(["--grpc-port", "3"], environ)
+    assert (settings.grpc_port, settings.http_port, settings.max_delay_ms) == (3, 2, 1.0)
+    assert settings.max_batch_rows == Settings().max_batch_rows
+    other = tmp_path / "other.toml"
+    other.write_text("grpc_port = 9")
+    assert read_settings(["--config", str(other)], {"MUSERVE_CONFIG": str(file)}).grpc_port == 9
+
+
+def test_an_unknown_setting_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        read_settings(["--grpc-prt", "1"], {})
+    assert caught.value.code == 2
+    assert "unknown argument '--grpc-prt'; did you mean '--grpc-port'?" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="'MUSERVE_CONFIG_GRCP_PORT'; did you mean 'MUSERVE_CONFIG_GRPC_PORT'"):
+        read_settings([], {"MUSERVE_CONFIG_GRCP_PORT": "1"})
+    file = tmp_path / "muserve.toml"
+    file.write_text("grpcport = 1")
+    with pytest.raises(ConfigurationError, match="'grpcport'; did you mean 'grpc_port'"):
+        read_settings(["--config", str(file)], {})
+
+
+@pytest.mark.parametrize("argument", [["--grpc"], ["--grpc=1"], ["stray"]])
+def test_flags_are_not_guessed(argument: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_settings(argument, {})
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        (["--grpc-port", "x"], "grpc_port is 'x'; it must be a whole number"),
+        (["--grpc-port", "65536"], "grpc_port is 65536; it must be at most 65535"),
+        (["--grpc-port", "-1"], "grpc_port is -1; it must be at least 0"),
+        (["--device", "tpu"], "device is 'tpu'; allowed: cpu, cuda"),
+        (["--max-delay-ms", "nan"], "max_delay_ms is nan; it must be at least 0 ms"),
+        (["--default-deadline-s", "0"], "default_deadline_s is 0.0; it must be at least 0.001 s"),
+        (["--default-models", "digits"], "default_models has 'digits'; each item must be TASK=NAME"),
+        (["--default-models", "imge=digits"], "default_models has the task 'imge'; did you mean 'image'?"),
+        (["--max-samples-per-call", "100", "--max-queue-rows", "99"], "the largest call would never fit"),
+        (["--host", ""], "host is empty"),
+        (["--config", "/nowhere/muserve.toml"], "/nowhere/muserve.toml: cannot be read"),
+    ],
+)
+def test_a_wrong_or_contradictory_value_says_what_is_allowed(flags: list[str], text: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(text)):
+        read_settings(flags, {})
+
+
+def test_a_file_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "muserve.toml"
+    file.write_text("grpc_port: 1")
+    with pytest.raises(ConfigurationError, match=r"muserve\.toml: not TOML"):
+        read_settings(["--config", str(file)], {})
+
+
+def test_help_documents_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read_settings(["--help"], {})
+    text = re.sub(r"\s+", " ", capsys.readouterr().out)
+    for field in dataclasses.fields(Settings):
+        flag = "--" + field.name.replace("_", "-")
+        start = re.search(rf"{flag}(, --no-\S+)? (?:[^-]\S* )?", text)
+        assert start, flag
+        assert field.metadata["help"], field.name
+        words = re.sub(r"\s+", " ", field.metadata["help"])
+        unit = f" [{field.metadata['unit']}]" if field.metadata["unit"] else ""
+        assert f"{words}{unit} (default: " in text, field.name
+    for field in dataclasses.fields(Settings):
+        for suffix, unit in {"_s": "s", "_ms": "ms", "_mib": "MiB", "_rows": "rows"}.items():
+            if field.name.endswith(suffix):
+                assert field.metadata["unit"] == unit, field.name
+
+
+def test_default_models_are_by_task() -> None:
+    settings = read_settings(["--default-models", "image=digits, music=jazz"], {})
+    assert settings.default_model_names() == {common_pb2.TASK_IMAGE: "digits", common_pb2.TASK_MUSIC: "jazz"}
+
+
+def test_settings_reach_the_parts() -> None:
+    options = Settings(
+        max_batch_rows=3, max_queue_rows=500, max_delay_ms=4, engine_threads=5, engine_instances=6,
+        max_samples_per_call=7, max_pixels_per_call=8,
+    ).local_options()  # fmt: skip
+    batcher = options.batcher
+    assert (batcher.max_batch_rows, batcher.max_queue_rows, batcher.max_delay_s) == (3, 500, 0.004)
+    assert (options.onnx.device, options.onnx.threads, options.engine_instances) == ("cpu", 5, 6)
+    assert (options.max_samples_per_call, options.max_pixels_per_call) == (7, 8)
