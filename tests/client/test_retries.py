@@ -53,6 +53,21 @@ def test_a_bare_unavailable_is_tried_again_and_only_by_us(skin: Skin) -> None:
 
 
 @both_skins
+def test_a_call_that_a_stopping_server_dropped_is_tried_again(skin: Skin) -> None:
+    def answer(_request: Any, context: grpc.ServicerContext, number: int) -> Any:
+        if number == 1:
+            context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+        return one_image()
+
+    with fake_server(answer) as server:
+        assert call(skin, server.target, "images", client=QUICK)[0].png == b"png"
+        assert server.calls == 2
+        server.metadata.clear()
+        with pytest.raises(UnavailableError, match="dropped the call"):
+            call(skin, server.target, "images", client={"retries": Retries(attempts=1)})
+
+
+@both_skins
 def test_the_last_failure_is_told_when_the_attempts_are_used_up(skin: Skin) -> None:
     with fake_server(failing(UnavailableError("loading"), 99)) as server:
         with pytest.raises(UnavailableError, match=r"^loading$"):

@@ -213,6 +213,8 @@ class Client:
             try:
                 return rpc.answer(send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata))
             except grpc.RpcError as error:
+                if self._closed.is_set():
+                    raise CancelledCallError(CLOSED) from error
                 failure = call.translate(error)
                 pause = call.pause_s(failure)
                 if pause is None:

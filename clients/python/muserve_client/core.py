@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from muserve.errors import (
     STATUS_DETAILS_KEY,
+    CancelledCallError,
     DeadlineExceededError,
     InternalError,
     MuserveError,
@@ -116,7 +117,11 @@ class Attempts:
         return max(0.0, self._deadline - self._clock())
 
     def translate(self, error: Any) -> MuserveError:
-        """Turns what gRPC raised into an error of the contract: the one seam for both skins."""
+        """Turns what gRPC raised into an error of the contract: the one seam for both skins.
+
+        Args:
+            error: A `grpc.RpcError` that was not caused by closing the client.
+        """
         trailers = error.trailing_metadata() or ()
         details = next((value for key, value in trailers if key == STATUS_DETAILS_KEY), None)
         failure = from_status(error.code(), error.details() or "", details)
@@ -125,6 +130,10 @@ class Attempts:
         # gRPC made this status itself; its texts name neither the server nor the way out.
         if isinstance(failure, UnavailableError):
             return UnavailableError(f"{self._options.address} does not answer: {failure.message}")
+        if isinstance(failure, CancelledCallError):
+            # Not by us: both skins see to that. A server that stops does this to calls that have just arrived
+            # (grpc/grpc#41785), where UNAVAILABLE is meant.
+            return UnavailableError(f"{self._options.address} dropped the call, as servers do when they stop")
         if isinstance(failure, DeadlineExceededError):
             text = (
                 f"no answer from {self._options.address} within {self._timeout_s:g} s; ask for less or raise timeout_s"

@@ -1,0 +1,57 @@
+"""The base distribution alone, in a fresh environment: it imports, calls a server and saves a PNG."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.client.conftest import Served
+
+ROOT = Path(__file__).parents[2]
+_OFFLINE = re.compile(r"NewConnectionError|ConnectTimeoutError|NameResolutionError|ProxyError|Network is unreachable")
+_CODE = """
+import importlib.util, sys
+import muserve_client
+for heavy in ("numpy", "onnxruntime", "PIL", "torch", "grpc_health"):
+    assert importlib.util.find_spec(heavy) is None, heavy + " is installed"
+with muserve_client.Client(sys.argv[1]) as client:
+    client.wait_until_ready()
+    images = client.images(2, seed=7)
+    for path in images.save("out"):
+        print(path)
+try:
+    images[0].to_pil()
+except ModuleNotFoundError as error:
+    print(error)
+"""
+
+
+@pytest.mark.timeout(600)
+def test_the_base_distribution_is_enough_for_a_client(served: Served, tmp_path: Path) -> None:
+    environment = tmp_path / "env"
+    venv.create(environment, with_pip=True)
+    python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    install = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
+    installed = subprocess.run([*install, str(ROOT)], capture_output=True, text=True)
+    if installed.returncode and _OFFLINE.search(installed.stdout + installed.stderr):
+        pytest.skip("pip cannot reach a package registry")
+    assert installed.returncode == 0, installed.stderr
+
+    def run(*command: str) -> str:
+        done = subprocess.run([str(python), *command], capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    listed = {line.split("==")[0].lower() for line in run("-m", "pip", "freeze", "--all").splitlines() if "==" in line}
+    assert listed <= {"grpcio", "protobuf", "googleapis-common-protos", "typing_extensions", "pip", "setuptools"}
+    out = run("-c", _CODE, served.target).splitlines()
+    assert out[:2] == [str(Path("out") / f"shapes-7-{sample}.png") for sample in range(2)]
+    assert (tmp_path / out[0]).read_bytes().startswith(b"\x89PNG")
+    assert "pip install pillow" in out[2]
+    run("-m", "muserve_client", "images", "--count", "4", "--server", served.target, "--out", "sheet.png")
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
