@@ -198,16 +198,31 @@ class Hanging:
         return one_image()
 
 
-def test_closing_ends_a_running_call() -> None:
+@pytest.mark.parametrize("attempts", [1, 5])
+def test_closing_ends_a_running_call(attempts: int) -> None:
     hanging = Hanging()
     with fake_server(hanging) as server, ThreadPoolExecutor(1) as threads:
-        client = Client(server.target)
+        client = Client(server.target, retries=Retries(attempts=attempts))
         running = threads.submit(client.images)
         assert hanging.called.wait(30)
         client.close()
         with pytest.raises(CancelledCallError):
             running.result(30)
         assert hanging.gone.wait(30)
+
+
+def test_closing_just_before_a_call_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client("127.0.0.1:1")
+    prepare = client._callable
+
+    def prepare_and_close(method: Any) -> Any:
+        send = prepare(method)
+        client.close()
+        return send
+
+    monkeypatch.setattr(client, "_callable", prepare_and_close)
+    with pytest.raises(CancelledCallError, match="closed"):
+        client.images()
 
 
 def test_closing_ends_a_wait_between_attempts() -> None:

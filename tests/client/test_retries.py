@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -130,11 +131,24 @@ def test_every_attempt_has_what_is_left_of_the_timeout(skin: Skin) -> None:
 
 @both_skins
 def test_health_is_asked_once(skin: Skin) -> None:
-    # No health service: the method is unknown, and the call is not counted. A closed port is UNAVAILABLE at once.
-    started = time.monotonic()
-    slow = {"retries": Retries(attempts=5, initial_backoff_s=60, max_backoff_s=60)}
-    assert call(skin, "127.0.0.1:1", "is_ready", client=slow) is False
-    assert time.monotonic() - started < 5
+    asked: list[str] = []
+
+    class Unavailable(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            asked.append(details.method)
+            return grpc.unary_unary_rpc_method_handler(
+                lambda _request, context: context.abort(grpc.StatusCode.UNAVAILABLE, "loading")
+            )
+
+    with ThreadPoolExecutor(1) as threads:
+        server = grpc.server(threads, handlers=[Unavailable()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        try:
+            assert call(skin, f"127.0.0.1:{port}", "is_ready", client=QUICK) is False
+        finally:
+            server.stop(None).wait()
+    assert asked == ["/grpc.health.v1.Health/Check"]
 
 
 def attempts(retries: Retries, *, timeout_s: float, now: list[float], fraction: float = 0.0) -> Attempts:

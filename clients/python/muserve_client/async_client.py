@@ -153,8 +153,6 @@ class AsyncClient:
                 if self._closed and task is not None and not task.cancelling():
                     raise CancelledCallError(CLOSED) from error
                 raise
-            except aio.UsageError as error:  # gRPC's answer when the channel was closed just now
-                raise CancelledCallError(CLOSED) from error
             await self._pause(pause)
 
     def _callable(self, method: Method) -> aio.UnaryUnaryMultiCallable:
