@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
 
 from muserve.errors import UnavailableError
@@ -187,6 +188,18 @@ def test_metadata_and_tls_flags_reach_the_server(capsys: pytest.CaptureFixture[s
         assert run(f"models --server {server.target} --metadata authorization='Bearer a=b'") == 0
         assert server.metadata[0]["authorization"] == "Bearer a=b"
         assert "does not answer" in failure_text(capsys, f"models --server {server.target} --tls --timeout-s 5")
+    assert server.calls == 1
+
+
+def test_certificates_of_ones_own(certificate: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    pem, key = certificate
+    credentials = grpc.ssl_server_credentials(
+        [(key.read_bytes(), pem.read_bytes())], root_certificates=pem.read_bytes(), require_client_auth=True
+    )
+    with fake_server(lambda request, *_: empty(request), credentials=credentials) as server:
+        target = server.target.replace("127.0.0.1", "localhost")
+        assert run(f"models --server {target} --tls-ca {pem} --tls-cert {pem} --tls-key {key}") == 0
+        assert "does not answer" in failure_text(capsys, f"models --server {target} --tls-ca {pem}")
     assert server.calls == 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -133,17 +132,6 @@ def test_channel_arguments() -> None:
 def test_keepalive_fits_the_servers() -> None:
     # The only place that may see both sides: a ping that comes too early costs the connection (too_many_pings).
     assert dict(arguments())["grpc.keepalive_time_ms"] == KEEPALIVE_TIME_MS > app._MIN_PING_INTERVAL_MS
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, pem = folder / "key.pem", folder / "cert.pem"
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    extra = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(pem)]
-    subprocess.run([*command.split(), *extra], check=True, capture_output=True)
-    return pem, key
 
 
 @both_skins

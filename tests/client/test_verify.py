@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +26,13 @@ Png = Callable[[image_pb2.GenerateImagesRequest, int], str]
 def test_a_real_server_is_deterministic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     golden = image_pb2.GenerateImagesRequest(count=5, seed=3, labels=[*"abcab"], first_sample=2, truncation=0.5)
     asyncio.run(add_golden(image_bundle(tmp_path, labels=("a", "b", "c")), golden))
-    with serving_in_thread(tmp_path) as server:
+    # The delay makes sure that batches are shared, however quick this tiny graph is.
+    with serving_in_thread(tmp_path, max_delay_ms=200) as server:
         assert main(["verify", "--server", f"127.0.0.1:{server.grpc_port}", "--rounds", "4"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 8
     assert all(line.startswith("ok      shapes/1 one: ") for line in lines[:-1])
+    assert all(re.search(r"amid 16 other calls, in one batch of \d+ rows, round \d", line) for line in lines[2:6])
     assert lines[-2].endswith("5 samples, each alone")
     assert lines[-1] == "7 of 7 checks passed"
 

@@ -74,16 +74,14 @@ class AsyncClient:
     ) -> Images:
         """Draws images; see `Client.images`."""
         request = image_request(
-            {
-                "count": count,
-                "labels": labels,
-                "seed": seed,
-                "first_sample": first_sample,
-                "truncation": truncation,
-                "sheet": sheet,
-                "model": model,
-                "version": version,
-            }
+            count=count,
+            labels=labels,
+            seed=seed,
+            first_sample=first_sample,
+            truncation=truncation,
+            sheet=sheet,
+            model=model,
+            version=version,
         )
         return await self._call(images_rpc(request), timeout_s, request_id)
 

@@ -107,16 +107,14 @@ class Client:
             MuserveError: As `muserve.errors` lists them.
         """
         request = image_request(
-            {
-                "count": count,
-                "labels": labels,
-                "seed": seed,
-                "first_sample": first_sample,
-                "truncation": truncation,
-                "sheet": sheet,
-                "model": model,
-                "version": version,
-            }
+            count=count,
+            labels=labels,
+            seed=seed,
+            first_sample=first_sample,
+            truncation=truncation,
+            sheet=sheet,
+            model=model,
+            version=version,
         )
         return self._call(images_rpc(request), timeout_s, request_id)
 

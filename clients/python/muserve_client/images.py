@@ -7,7 +7,7 @@ import json
 import os
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -149,26 +149,36 @@ class Images(Sequence[Image]):
         return Path(pattern.format(**values))
 
 
-def image_request(arguments: Mapping[str, Any]) -> image_pb2.GenerateImagesRequest:
+def image_request(
+    *,
+    count: Any,
+    labels: Any,
+    seed: Any,
+    first_sample: Any,
+    truncation: Any,
+    sheet: bool,
+    model: Any,
+    version: Any,
+) -> image_pb2.GenerateImagesRequest:
     """Writes the arguments of `Client.images` as a request.
 
     Raises:
         InvalidRequestError: Names the arguments that no request can carry.
     """
     fields, request = Fields(), image_pb2.GenerateImagesRequest()
-    request.model = fields.text("model", arguments["model"])
-    request.labels.extend(fields.texts("labels", arguments["labels"]))
-    request.first_sample = fields.whole("first_sample", arguments["first_sample"], bits=64)
-    if arguments["sheet"]:
+    request.model = fields.text("model", model)
+    request.labels.extend(fields.texts("labels", labels))
+    request.first_sample = fields.whole("first_sample", first_sample, bits=64)
+    if sheet:
         request.layout = image_pb2.IMAGE_LAYOUT_CONTACT_SHEET
-    if arguments["version"] is not None:
-        request.version = fields.whole("version", arguments["version"], bits=32)
-    if arguments["count"] is not None:
-        request.count = fields.whole("count", arguments["count"], bits=32)
-    if arguments["seed"] is not None:
-        request.seed = fields.whole("seed", arguments["seed"], bits=64)
-    if arguments["truncation"] is not None:
-        request.truncation = fields.real("truncation", arguments["truncation"])
+    if version is not None:
+        request.version = fields.whole("version", version, bits=32)
+    if count is not None:
+        request.count = fields.whole("count", count, bits=32)
+    if seed is not None:
+        request.seed = fields.whole("seed", seed, bits=64)
+    if truncation is not None:
+        request.truncation = fields.real("truncation", truncation)
     fields.check()
     return request
 

@@ -103,8 +103,9 @@ async def _verify_images(
         crowd = [_other(request, index) for index in range(_CROWD * (number - 1), _CROWD * number)]
         answers = await asyncio.gather(*(send(other) for other in [*crowd[::2], request, *crowd[1::2]]))
         answer = answers[len(crowd[::2])]
-        rows = f" (batch of {answer.info.batch_rows} rows)"
-        yield f"amid {_CROWD} other calls, round {number}{rows}", _difference(first, answer)
+        is_shared = answer.info.batch_rows > first.info.batch_rows
+        batch = f"in one batch of {answer.info.batch_rows} rows" if is_shared else "but in no batch with them"
+        yield f"amid {_CROWD} other calls, {batch}, round {number}", _difference(first, answer)
     apart = image_pb2.GenerateImagesRequest()
     apart.CopyFrom(request)
     apart.layout = image_pb2.IMAGE_LAYOUT_SEPARATE
@@ -125,7 +126,7 @@ def _difference(expected: Images, got: Images) -> str:
 def _other(request: image_pb2.GenerateImagesRequest, index: int) -> image_pb2.GenerateImagesRequest:
     """Makes a call that shares batches with the request but not its content."""
     return image_pb2.GenerateImagesRequest(
-        model=request.model, version=request.version, count=1 + index % 5, seed=1_000_003 + index
+        model=request.model, version=request.version, count=1 + index % 8, seed=1_000_003 + index
     )
 
 
