@@ -19,6 +19,7 @@ from grpc import aio
 
 from muserve.v1 import common_pb2, image_pb2
 from muserve_server.app import Server
+from muserve_server.engine import BatcherOptions
 from muserve_server.local import LocalOptions
 from tests.e2e.scenarios import LOOP, SCENARIOS, TEST_TASKS, LoopTask, Scenario
 from tests.server.calling import channel_to, metric
@@ -35,7 +36,8 @@ async def serving_scenarios(
 ) -> AsyncIterator[tuple[Server, aio.Channel]]:
     for scenario in scenarios:
         scenario.write(root)
-    options = options or LocalOptions(tasks=TEST_TASKS)
+    # The whole load comes at once; what a full queue does is another test's.
+    options = options or LocalOptions(tasks=TEST_TASKS, batcher=BatcherOptions(max_queue_rows=2**20))
     defaults = (f"image={scenarios[0].name}",)
     async with (
         serving(root, options=options, default_models=defaults) as server,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -35,6 +36,7 @@ class PipelineInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
         self._layers = layers
         self._max_response_bytes = max_response_bytes
         self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
+        self._request_ids = _request_ids()
 
     async def intercept_service(
         self,
@@ -50,7 +52,9 @@ class PipelineInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
         if handler is None or handler.unary_unary is None or not method.startswith(self._prefix):
             return handler
         on_bytes = _on_bytes(handler, self._max_response_bytes)
-        wrapped = grpc.unary_unary_rpc_method_handler(_on_grpc(method, _compose(self._layers, on_bytes)))
+        wrapped = grpc.unary_unary_rpc_method_handler(
+            _on_grpc(method, _compose(self._layers, on_bytes), self._request_ids)
+        )
         self._wrapped[method] = wrapped
         return wrapped
 
@@ -88,9 +92,9 @@ def _on_bytes(method: grpc.RpcMethodHandler, max_response_bytes: int) -> Handler
     return handler
 
 
-def _on_grpc(method: str, handler: Handler) -> Callable[[Any, Any], Awaitable[Any]]:
+def _on_grpc(method: str, handler: Handler, request_ids: Iterator[str]) -> Callable[[Any, Any], Awaitable[Any]]:
     async def unary(request: Any, context: Any) -> Any:
-        request_id = _request_id(context.invocation_metadata())
+        request_id = _given_id(context.invocation_metadata()) or next(request_ids)
         remaining = context.time_remaining()
         try:
             return await handler(request, CallContext(method, request_id, remaining))
@@ -101,8 +105,14 @@ def _on_grpc(method: str, handler: Handler) -> Callable[[Any, Any], Awaitable[An
     return unary
 
 
-def _request_id(metadata: Sequence[tuple[str, str | bytes]]) -> str:
+def _given_id(metadata: Sequence[tuple[str, str | bytes]]) -> str:
     for key, value in metadata:
         if key == _REQUEST_ID_KEY and isinstance(value, str) and value:
             return value[:_MAX_REQUEST_ID]
-    return secrets.token_hex(8)
+    return ""
+
+
+def _request_ids() -> Iterator[str]:
+    """Yields ids that no other process draws: a system call a process, not one a call."""
+    prefix = secrets.token_hex(6)
+    return (f"{prefix}-{number}" for number in itertools.count(1))

@@ -8,6 +8,7 @@ Generation of Random Normal Deviates", 1958), which, unlike rejection methods, t
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ _LATENT_STREAM, _LABEL_STREAM = 0, 1
 
 def draw_seed() -> int:
     """Draws a seed below 2^53 from the operating system."""
-    return secrets.randbelow(2**53)
+    return secrets.randbits(53)
 
 
 def standard_normal(seed: int, first_sample: int, count: int, size: int) -> NDArray[np.float32]:
@@ -55,12 +56,23 @@ def integers(seed: int, first_sample: int, count: int, limit: int) -> NDArray[np
     return (words % np.uint64(limit)).astype(np.int64)
 
 
+class _Key(np.random.bit_generator.ISeedSequence):
+    """Hands Philox its key. Given as `key`, numpy would still ask the operating system for entropy on every call."""
+
+    def __init__(self, seed: int, stream: int) -> None:
+        self._key = (seed, stream)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> NDArray[Any]:
+        """Returns the two 64-bit words of the key."""
+        return np.array(self._key[:n_words], dtype)
+
+
 def _words(seed: int, stream: int, first_sample: int, count: int, size: int) -> NDArray[np.uint64]:
     """Returns `size` random 64-bit words a sample: uint64 [count, size]."""
     blocks = -(-size // _WORDS_PER_BLOCK)
     counter = first_sample * blocks
     generator = np.random.Philox(
-        key=np.array([seed, stream], dtype=np.uint64),
+        seed=_Key(seed, stream),  # type: ignore[arg-type] # numpy's stubs know only one kind of ISeedSequence
         counter=np.array([counter & (2**64 - 1), counter >> 64, 0, 0], dtype=np.uint64),
     )
     words: NDArray[np.uint64] = generator.random_raw(count * blocks * _WORDS_PER_BLOCK)

@@ -137,6 +137,17 @@ async def test_only_the_guilty_request_of_a_batch_fails() -> None:
     await batcher.close()
 
 
+async def test_what_is_left_of_a_failed_request_is_not_run() -> None:
+    engine = GatedEngine()
+    batcher = await started(engine, max_batch_rows=4)
+    with pytest.raises(EngineError):
+        await batcher.infer(rows(*[-1] * 20))
+    assert batcher.queued_rows == 0
+    assert (await batcher.infer(rows(7)))["y"].tolist() == [[14]]
+    assert engine.sizes() == [4, 1]
+    await batcher.close()
+
+
 async def test_cancelled_rows_are_not_run() -> None:
     engine = GatedEngine(is_open=False)
     batcher = await started(engine)
