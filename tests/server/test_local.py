@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.bundles import add_golden, image_bundle
 
 from muserve.bundle import Bundle, BundleError, BundleFileError, ManifestError, read_bundle, write_manifest
@@ -195,3 +202,34 @@ async def test_unused_batchers_of_a_refused_bundle_are_closed(tmp_path: Path) ->
     with pytest.raises(BundleError):
         await LocalModel.open(folder, LocalOptions(max_samples_per_call=2))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("engine", "offload"))]
+
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=150)
+def test_whatever_a_manifest_says_it_is_read_or_refused(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as root:
+        path = image_bundle(Path(root), labels=("a", "b")) / "manifest.json"
+        manifest = json.loads(path.read_text())
+        place: Any = manifest
+        while True:  # one value anywhere in it becomes something else
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            key = data.draw(st.sampled_from(keys))
+            if isinstance(place[key], dict | list) and place[key] and data.draw(st.booleans()):
+                place = place[key]
+                continue
+            place[key] = data.draw(junk)
+            break
+        path.write_text(json.dumps(manifest))
+
+        async def open_and_close() -> None:
+            await (await LocalModel.open(path.parent)).close()
+
+        with suppress(BundleError):
+            asyncio.run(open_and_close())

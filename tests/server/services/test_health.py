@@ -15,9 +15,11 @@ from tests.server.waiting import until
 from tests.servers import serving
 
 from muserve.errors import ModelNotFoundError, UnavailableError
-from muserve.v1 import image_pb2, image_pb2_grpc
+from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc
 from muserve_server.app import Server
-from muserve_server.local import LocalOptions
+from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.repository import Repository
+from muserve_server.services import Health
 from muserve_server.settings import Settings
 from muserve_server.tasks import TASKS
 
@@ -125,3 +127,15 @@ async def test_while_draining_it_says_no_and_still_answers(tmp_path: Path) -> No
     await asyncio.gather(stopping, return_exceptions=True)
     server._stopping = None
     await server.stop(drain=False)
+
+
+async def test_after_a_drain_nothing_makes_it_serve_again(tmp_path: Path) -> None:
+    image_bundle(tmp_path)
+    health = Health({"images": common_pb2.TASK_IMAGE}, ())
+    repository = Repository(tmp_path, LocalModel.open, {}, on_change=lambda: health.update(repository))
+    await repository.scan(starting=True)
+    assert health.ready
+    health.drain()
+    health.update(repository)
+    assert not health.ready
+    await repository.close()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -101,8 +102,11 @@ async def test_each_wrong_field_comes_back_as_a_violation(server: Running) -> No
 @pytest.mark.parametrize("label", ["x" * 1_000_000, "\N{GRINNING FACE}" * 10_000, "\x00" * 10_000, "a\nb"])
 async def test_a_long_or_odd_label_still_gets_its_error(server: Running, label: str) -> None:
     """Errors travel in headers, which have a limit: what the caller sent is repeated in part only."""
-    error = await failure_of(server.images.GenerateImages(Request(labels=[label] * 20)))
+    call = server.images.GenerateImages(Request(labels=[label] * 20))
+    error = await failure_of(call)
     assert isinstance(error, InvalidRequestError)
+    headers = {"grpc-message": quote(await call.details()), **dict(await call.trailing_metadata())}
+    assert sum(len(key) + len(value) + 32 for key, value in headers.items()) < 8192
     assert error.violations[0].field == "labels[0]"
     assert error.violations[0].description.startswith("is '")
     await server.still_answers()
