@@ -198,6 +198,8 @@ def _quiet_exporter() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # That inputs share the batch is the point.
+        warnings.filterwarnings("ignore", message=r"# The axis name: batch will not be used", category=UserWarning)
         yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)

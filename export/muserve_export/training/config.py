@@ -17,7 +17,7 @@ class TrainingConfig:
     seed: int = option(0, "seed of weights, order of the data and noise", minimum=0, maximum=2**53 - 1)
     epochs: int = option(1, "passes over the training data", minimum=1)
     batch_size: int = option(64, "items in one step of one process", unit="items", minimum=1)
-    log_every_steps: int = option(50, "steps that one row of metrics.csv averages", unit="steps", minimum=1)
+    log_every_steps: int = option(50, "about how many steps a row of metrics.csv averages", unit="steps", minimum=1)
     sheet_every_epochs: int = option(10, "how often a sheet of samples is drawn; 0 never", unit="epochs", minimum=0)
     checkpoint_every_epochs: int = option(1, "how often the run is saved", unit="epochs", minimum=1)
     device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda"))

@@ -110,7 +110,7 @@ def train(
                 averages.add(learner.step(tuple(fabric.to_device(tensor) for tensor in data.batch(indices))))
                 step += 1
                 progress.step(epoch)
-                if averages.steps == config.log_every_steps or number == steps_per_epoch:
+                if _row_is_due(number, steps_per_epoch, config.log_every_steps):
                     means = averages.take()
                     progress.losses(means)
                     if fabric.is_global_zero:
@@ -169,6 +169,12 @@ def _restore(fabric: Fabric, run: RunFolder, state: dict[str, Any]) -> tuple[int
             raise RunError(f"{run.newest_checkpoint()}: {name} does not fit this build ({error})") from error
     fabric.barrier()
     return checkpoint["epoch"], checkpoint["step"], checkpoint["seconds"]
+
+
+def _row_is_due(number: int, steps_per_epoch: int, log_every_steps: int) -> bool:
+    """Whether a row ends at a step of an epoch, counted from 1: an epoch has whole rows of nearly equal length."""
+    rows = max(1, round(steps_per_epoch / log_every_steps))
+    return number * rows // steps_per_epoch != (number - 1) * rows // steps_per_epoch
 
 
 def _sheet_is_due(epoch: int, config: TrainingConfig) -> bool:

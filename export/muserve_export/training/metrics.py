@@ -23,11 +23,6 @@ class Averages:
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
-    @property
-    def steps(self) -> int:
-        """Steps since the last row."""
-        return self._steps
-
     def add(self, losses: Mapping[str, Tensor]) -> None:
         """Adds one step's losses, each a scalar."""
         for name, value in losses.items():

@@ -24,7 +24,7 @@ from muserve_export.families.digits.data import DigitsData, ImageSet, load_data
 __all__ = ["Judge", "load_judge", "train_classifier"]
 
 JUDGE_FILE = Path(__file__).parent / "judge.pt"
-JUDGE_SHA256 = ""
+JUDGE_SHA256 = "48e8dbc44ea5d464419b8ed00182a980779466e206394d1478227a12e05c585a"
 FEATURES = 64
 _BATCH = 64
 _SHIFT, _TURN_RADIANS, _SCALE = 0.15, 0.2, 0.1
