@@ -28,6 +28,7 @@ from muserve.errors import (
     ModelNotFoundError,
     ModelRefusedError,
     QueueFullError,
+    UnavailableError,
     UnimplementedError,
 )
 from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
@@ -393,3 +394,19 @@ async def test_debug_logs_each_call(server: Running, caplog: pytest.LogCaptureFi
     (record,) = [record for record in caplog.records if record.message == "call"]
     assert record.__dict__["request_id"] == "one"
     assert record.__dict__["code"] == grpc.StatusCode.OK.name
+
+
+async def test_a_call_that_outlasts_the_grace_is_cut_off_and_the_server_stops(tmp_path: Path) -> None:
+    image_bundle(tmp_path)
+
+    async def forever(_request: Request) -> None:
+        await asyncio.Event().wait()
+
+    gated = Gated(forever)
+    async with running(tmp_path, options=gated.options(), grace_s=0.1) as server:
+        call = asyncio.ensure_future(server.images.GenerateImages(Request()))
+        await until(lambda: gated.started == 1)
+        async with asyncio.timeout(20):
+            await server.server.stop(drain=False)
+        assert isinstance(await failure_of(call), UnavailableError)
+        assert gated.ended == 1
