@@ -1,0 +1,202 @@
+"""Training: exact resume after a kill, first weights, several processes, what a run leaves on disk, bad input."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from muserve.configuration import build
+from muserve_export.errors import DivergedError, RunError
+from muserve_export.families.digits.config import DigitsConfig
+from muserve_export.training.loop import epoch_batches
+from muserve_export.training.metrics import Averages
+from muserve_export.training.run import RunFolder, read_checkpoint
+from tests.export.conftest import Command
+
+NETWORKS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
+
+
+def losses(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def assert_same_weights(first: Any, second: Any) -> None:
+    assert type(first) is type(second)
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_same_weights(first[key], second[key])
+    elif isinstance(first, list | tuple):
+        for one, other in zip(first, second, strict=True):
+            assert_same_weights(one, other)
+    else:
+        assert first == second
+
+
+def test_a_run_leaves_config_log_plot_sheets_and_checkpoints(tiny_run: Path) -> None:
+    config = build(DigitsConfig, RunFolder(tiny_run).values())
+    assert (config.image_size, config.epochs, config.batch_size) == (16, 2, 16)
+    rows = losses(tiny_run)
+    assert [int(row["epoch"]) for row in rows] == [1, 1, 2, 2]  # 28 training images, 16 a step
+    assert all(float(row["discriminator_loss"]) > 0 for row in rows)
+    for picture in ("metrics.png", "samples/epoch-0001.png", "samples/epoch-0002.png"):
+        with Image.open(tiny_run / picture) as image:
+            image.load()
+    with Image.open(tiny_run / "samples/epoch-0002.png") as sheet:
+        assert sheet.size == (8 * 18 - 2, 8 * 18 - 2)  # 8×8 samples of 16×16, 2 pixels apart
+    assert len(RunFolder(tiny_run).checkpoints()) == 2
+
+
+def test_a_killed_run_resumes_exactly(
+    tmp_path: Path, image_tree: Path, tiny_run: Path, export_command: Command
+) -> None:
+    options = ["train", "digits", "--recipe", "tiny", "--data", str(image_tree), "--epochs", "400"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "muserve_export", *options, "--out", str(killed)], stdout=subprocess.DEVNULL
+    )
+    while not RunFolder(killed).checkpoints():
+        assert process.poll() is None, "it ended before it was killed"
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    reached = read_checkpoint(killed)["epoch"]
+    assert reached < 400
+    export_command("train", "digits", "--resume", "--out", killed, "--epochs", reached + 3)
+    export_command(*options[:-1], reached + 3, "--out", whole)
+    one, other = read_checkpoint(killed), read_checkpoint(whole)
+    for name in (*NETWORKS, "epoch", "step"):
+        assert_same_weights(one[name], other[name])
+    assert losses(killed) == losses(whole)
+    assert (
+        RunFolder(killed).sheet(reached + 3).read_bytes()[-600:]
+        == RunFolder(whole).sheet(reached + 3).read_bytes()[-600:]
+    )
+
+
+def test_another_seed_gives_other_weights(
+    tmp_path: Path, image_tree: Path, tiny_run: Path, export_command: Command
+) -> None:
+    export_command("train", "digits", "--recipe", "tiny", "--data", image_tree, "--seed", 1, "--out", tmp_path / "run")
+    name = "layers.0.weight"
+    assert not torch.equal(
+        read_checkpoint(tmp_path / "run")["generator"][name], read_checkpoint(tiny_run)["generator"][name]
+    )
+
+
+def test_init_from_takes_the_weights_and_not_the_steps(
+    tmp_path: Path, image_tree: Path, tiny_run: Path, export_command: Command
+) -> None:
+    run = tmp_path / "run"
+    export_command(
+        "train", "digits", "--recipe", "tiny", "--data", image_tree, "--out", run, "--init-from", tiny_run,
+        "--learning-rate", 0, "--epochs", 1,
+    )  # fmt: skip
+    before, after = read_checkpoint(tiny_run), read_checkpoint(run)
+    assert_same_weights(before["generator"], after["generator"])
+    assert after["step"] == 2
+
+
+def test_init_from_another_shape_is_refused(
+    tmp_path: Path, image_tree: Path, tiny_run: Path, export_command: Command
+) -> None:
+    done = export_command(
+        "train", "digits", "--recipe", "tiny", "--data", image_tree, "--out", tmp_path / "run", "--init-from", tiny_run,
+        "--latent-size", 5, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "init_from" in done.stderr
+    assert "generator has another shape" in done.stderr
+
+
+def test_two_processes_of_torchrun_learn_one_model(tmp_path: Path, image_tree: Path) -> None:
+    run = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "muserve_export",
+        "train", "digits", "--recipe", "tiny", "--data", str(image_tree), "--device", "cpu", "--out", str(run),
+    ]  # fmt: skip
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, timeout=110)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained:") == 1
+    assert read_checkpoint(run)["step"] == 2  # 28 images: 14 a process, one batch of up to 16 each, two epochs
+    assert len(losses(run)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--epoch", "3"], "unknown argument '--epoch'; did you mean '--epochs'?"),
+        (["--recipe", "tutoral"], "unknown recipe 'tutoral'; did you mean 'tutorial'?"),
+        (["--epochs", "0"], "epochs is 0; it must be at least 1"),
+        (["--epochs", "many"], "epochs is 'many'; it must be a whole number"),
+        (["--data", "no/such/folder"], "data is 'no/such/folder', which is no folder"),
+        (["--device", "tpu"], "device is 'tpu'; allowed: auto, cpu, cuda"),
+        (["--init-from", "no/such/run"], "no such checkpoint or run folder"),
+        (["--resume"], "cannot be read"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: list[str], message: str, tmp_path: Path, export_command: Command) -> None:
+    done = export_command("train", "digits", "--recipe", "tiny", "--out", tmp_path / "run", *arguments, check=False)
+    if "--recipe" in arguments:
+        done = export_command("train", "digits", "--out", tmp_path / "run", *arguments, check=False)
+    assert done.returncode in (1, 2)
+    assert message in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_recipe_of_ones_own_with_an_unknown_value_is_refused(tmp_path: Path, export_command: Command) -> None:
+    (tmp_path / "mine.toml").write_text("lerning_rate = 1e-3\n")
+    done = export_command("train", "digits", "--recipe", tmp_path / "mine.toml", "--out", tmp_path / "run", check=False)
+    assert done.returncode == 1
+    assert "unknown setting 'lerning_rate'; did you mean 'learning_rate'?" in done.stderr
+
+
+def test_a_run_is_not_written_over(tiny_run: Path, image_tree: Path, export_command: Command) -> None:
+    done = export_command("train", "digits", "--recipe", "tiny", "--data", image_tree, "--out", tiny_run, check=False)
+    assert done.returncode == 1
+    assert "holds a run already" in done.stderr
+
+
+def test_resume_refuses_another_configuration(tiny_run: Path, export_command: Command) -> None:
+    done = export_command("train", "digits", "--resume", "--out", tiny_run, "--learning-rate", "0.5", check=False)
+    assert done.returncode == 1
+    assert "learning_rate is 0.5" in done.stderr
+    assert "0.0002" in done.stderr
+
+
+def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "epoch-0001.ckpt"
+    path.write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(RunError, match="not a whole checkpoint"):
+        read_checkpoint(path)
+
+
+def test_a_loss_that_is_no_number_ends_the_run() -> None:
+    averages = Averages()
+    averages.add({"generator_loss": torch.tensor(float("nan"))})
+    with pytest.raises(DivergedError, match="generator_loss is nan"):
+        averages.take()
+
+
+def test_an_epoch_is_split_over_processes_and_seen_once() -> None:
+    config = build(DigitsConfig, {"batch_size": 4})
+    parts = [[batch.tolist() for batch in epoch_batches(21, config, 3, 2, rank)] for rank in range(2)]
+    assert [len(batch) for batch in parts[0]] == [len(batch) for batch in parts[1]] == [4, 4, 3]
+    seen = [index for part in parts for batch in part for index in batch]
+    assert set(seen) == set(range(21))
+    assert len(seen) == 22  # one stands twice, so that both have as many
+    assert seen != [index for part in parts for batch in part for index in sorted(batch)]
