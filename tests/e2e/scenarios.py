@@ -11,13 +11,13 @@ import grpc
 import numpy as np
 from google.protobuf.message import Message
 from grpc import aio
+from tests.bundles import LATENT_SIZE, LOOP_STEPS, image_bundle, loop_bundle
 
 from muserve.bundle import Bundle
 from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc
 from muserve_server.tasks import TASKS, Call, Task, TaskLimits, noise
 from muserve_server.tasks.image.png import encode_png, to_pixels
-from tests.bundles import LATENT_SIZE, LOOP_STEPS, image_bundle, loop_bundle
 
 __all__ = ["SCENARIOS", "TEST_TASKS", "LoopTask", "Scenario"]
 
@@ -40,6 +40,8 @@ class Scenario:
     """Requests that must fail, each by itself, and with which code."""
     media: Callable[[Any], list[bytes]]
     """Takes what must be equal out of a response."""
+    rows: Callable[[Any], int]
+    """How many rows a good request puts into a run at most: a larger batch was shared."""
 
 
 class LoopTask:
@@ -107,6 +109,10 @@ def _pngs(response: image_pb2.GenerateImagesResponse) -> list[bytes]:
     return [image.png for image in response.images]
 
 
+def _rows(request: image_pb2.GenerateImagesRequest) -> int:
+    return max(request.count, len(request.labels), 1)
+
+
 def _request(model: str, **fields: Any) -> image_pb2.GenerateImagesRequest:
     return image_pb2.GenerateImagesRequest(model=model, **fields)
 
@@ -122,6 +128,7 @@ LOOP = Scenario(
         (_request("loop", count=0), INVALID),
     ],
     media=_pngs,
+    rows=_rows,
 )
 
 PLAIN = Scenario(
@@ -131,6 +138,7 @@ PLAIN = Scenario(
     good=[_request("plain", seed=2**64 - 1 - seed, count=1 + 7 * seed) for seed in range(6)],
     bad=[(_request("plain", labels=["0"]), INVALID), (_request("plain", count=257), INVALID)],
     media=_pngs,
+    rows=_rows,
 )
 
 LABELLED = Scenario(
@@ -151,6 +159,7 @@ LABELLED = Scenario(
         (_request("labelled", labels=["cat", "dog"], count=3), INVALID),
     ],
     media=_pngs,
+    rows=_rows,
 )
 
 SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED)

@@ -16,17 +16,19 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 from grpc import aio
-
-from muserve.v1 import common_pb2, image_pb2
-from muserve_server.app import Server
-from muserve_server.engine import BatcherOptions
-from muserve_server.local import LocalOptions
 from tests.e2e.scenarios import LOOP, SCENARIOS, TEST_TASKS, LoopTask, Scenario
 from tests.server.calling import channel_to, metric
 from tests.server.waiting import until
 from tests.servers import serving
 
+from muserve.v1 import common_pb2, image_pb2
+from muserve_server.app import Server
+from muserve_server.engine import BatcherOptions
+from muserve_server.local import LocalOptions
+
 ROUNDS = 12
+MOST_LOADS = 10
+Alone = dict[tuple[str, int], list[bytes]]
 ENDLESS = image_pb2.GenerateImagesRequest(model="loop", seed=1, count=2, labels=["endless"])
 
 
@@ -66,47 +68,53 @@ async def cancelled(call: Any, after_turns: int) -> Any:
 
 async def test_under_mixed_load_nobody_feels_another(tmp_path: Path) -> None:
     async with serving_scenarios(tmp_path, SCENARIOS) as (server, channel):
-        alone: dict[tuple[str, int], list[bytes]] = {}
+        alone: Alone = {}
         for scenario in SCENARIOS:
             for index, request in enumerate(scenario.good):
                 alone[scenario.name, index] = scenario.media(await scenario.call(channel)(request))
                 assert alone[scenario.name, index]
 
         dice = random.Random(7)
-        kept: list[tuple[Scenario, int, Any]] = []
-        bad: list[tuple[Scenario, Message, grpc.StatusCode, Any]] = []
-        dropped: list[Any] = []
-        for _ in range(ROUNDS):
-            for scenario in SCENARIOS:
-                call = scenario.call(channel)
-                kept += [(scenario, index, outcome(call(request))) for index, request in enumerate(scenario.good)]
-                bad += [(scenario, request, code, outcome(call(request))) for request, code in scenario.bad]
-                dropped += [cancelled(call(request), dice.randrange(200)) for request in scenario.good]
-                dropped += [outcome(call(request, timeout=dice.uniform(0, 0.05))) for request in scenario.good[:3]]
-        work: list[Any] = [item[-1] for item in (*kept, *bad)] + dropped
-        order = list(range(len(work)))
-        dice.shuffle(order)
-        found = dict(zip(order, await asyncio.gather(*(work[position] for position in order)), strict=True))
-
-        company = set()
-        for position, (scenario, index, _) in enumerate(kept):
-            response = found[position]
-            assert not isinstance(response, grpc.StatusCode), (scenario.name, index, response)
-            assert scenario.media(response) == alone[scenario.name, index], (scenario.name, index)
-            if response.info.timings.batch_rows > max(1, len(scenario.media(response))):
-                company.add(scenario.name)
+        company: set[str] = set()
+        for _ in range(MOST_LOADS):  # who meets whom is chance: until each has shared a batch
+            company |= await load(channel, alone, dice)
+            if len(company) == len(SCENARIOS):
+                break
         assert company == {scenario.name for scenario in SCENARIOS}
-        for position, (_, request, code, _) in enumerate(bad, start=len(kept)):
-            assert found[position] is code, request
-        ends = [found[position] for position in range(len(kept) + len(bad), len(work))]
-        codes = {end for end in ends if isinstance(end, grpc.StatusCode)}  # some were done before they were cancelled
-        assert grpc.StatusCode.CANCELLED in codes
-        assert codes <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
-        await until(lambda: metric(server, "muserve_calls_in_progress") == 0)
 
+        await until(lambda: metric(server, "muserve_calls_in_progress") == 0)
         for scenario in SCENARIOS:  # and it goes on
             again = scenario.media(await scenario.call(channel)(scenario.good[0]))
             assert again == alone[scenario.name, 0]
+
+
+async def load(channel: aio.Channel, alone: Alone, dice: random.Random) -> set[str]:
+    """Calls everything at once, checks how each call ends, and returns the scenarios that shared a batch."""
+    kept: list[tuple[Scenario, int, Any]] = []
+    bad: list[tuple[Message, grpc.StatusCode, Any]] = []
+    dropped: list[Any] = []
+    for scenario in SCENARIOS * ROUNDS:
+        call = scenario.call(channel)
+        kept += [(scenario, index, outcome(call(request))) for index, request in enumerate(scenario.good)]
+        bad += [(request, code, outcome(call(request))) for request, code in scenario.bad]
+        dropped += [cancelled(call(request), dice.randrange(200)) for request in scenario.good]
+        dropped += [outcome(call(request, timeout=dice.uniform(0, 0.05))) for request in scenario.good[:3]]
+    ends = await asyncio.gather(*(work for _, _, work in kept), *(work for _, _, work in bad), *dropped)
+    kept_ends, bad_ends, dropped_ends = ends[: len(kept)], ends[len(kept) : -len(dropped)], ends[-len(dropped) :]
+
+    company = set()
+    for (scenario, index, _), response in zip(kept, kept_ends, strict=True):
+        assert not isinstance(response, grpc.StatusCode), (scenario.name, index, response)
+        media = scenario.media(response)
+        assert media == alone[scenario.name, index], (scenario.name, index)
+        if response.info.timings.batch_rows > scenario.rows(scenario.good[index]):
+            company.add(scenario.name)
+    for (request, code, _), end in zip(bad, bad_ends, strict=True):
+        assert end is code, request
+    codes = {end for end in dropped_ends if isinstance(end, grpc.StatusCode)}  # some were done before
+    assert grpc.StatusCode.CANCELLED in codes
+    assert codes <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
+    return company
 
 
 async def test_a_bad_row_in_a_shared_batch_fails_alone(tmp_path: Path) -> None:
