@@ -27,10 +27,25 @@ lint: install ## Format, lint, types, walls, protos.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	cd proto && ../$(BIN)/buf lint
+	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/released.binpb
 
 test: install ## All tests.
 	$(BIN)/python -m pytest
+
+check: lint proto test ## What must pass before a change lands; stubs must be in step with proto/.
+	git diff --exit-code -- proto/python/muserve/v1
+
+demo: $(DEMO)/ready ## Start a server on the bundled models and call every endpoint; results in out/.
+	$(DEMO)/bin/python clients/examples/python/demo.py
+
+$(DEMO)/ready: pyproject.toml constraints.txt
+	test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server]'
+	@touch $@
+
+clean: ## Remove environments, caches and build results; runs/ and out/ stay.
+	rm -rf .venv .venv-demo .venv-proto build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 proto: .venv-proto/ready ## Write the Python stubs anew from proto/.
 	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto/python --pyi_out=proto/python \

@@ -1,4 +1,4 @@
-"""Real servers for tests: in this process, in a thread of it, or as a process of their own. Ports are always free ones."""
+"""Real servers for tests: in this process, in a thread of it, or as processes of their own. Ports are always free."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ import grpc
 import numpy as np
 from google.protobuf.message import Message
 from grpc import aio
-from tests.bundles import LATENT_SIZE, LOOP_STEPS, image_bundle, loop_bundle
 
 from muserve.bundle import Bundle
 from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc
 from muserve_server.tasks import TASKS, Call, Task, TaskLimits, noise
 from muserve_server.tasks.image.png import encode_png, to_pixels
+from tests.bundles import LATENT_SIZE, LOOP_STEPS, image_bundle, loop_bundle
 
 __all__ = ["SCENARIOS", "TEST_TASKS", "LoopTask", "Scenario"]
 

@@ -16,15 +16,15 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 from grpc import aio
-from tests.e2e.scenarios import LOOP, SCENARIOS, TEST_TASKS, LoopTask, Scenario
-from tests.server.calling import channel_to, metric
-from tests.server.waiting import until
-from tests.servers import serving
 
 from muserve.v1 import common_pb2, image_pb2
 from muserve_server.app import Server
 from muserve_server.engine import BatcherOptions
 from muserve_server.local import LocalOptions
+from tests.e2e.scenarios import LOOP, SCENARIOS, TEST_TASKS, LoopTask, Scenario
+from tests.server.calling import channel_to, metric
+from tests.server.waiting import until
+from tests.servers import serving
 
 ROUNDS = 12
 MOST_LOADS = 10

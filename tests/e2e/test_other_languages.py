@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+
 from tests.bundles import HEIGHT, WIDTH, image_bundle
 from tests.servers import server_process
 

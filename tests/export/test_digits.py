@@ -19,7 +19,7 @@ from muserve_export.families import recipe_names, recipe_path
 from muserve_export.families.digits.config import DigitsConfig
 from muserve_export.families.digits.data import ImageSet, load_data
 from muserve_export.families.digits.evaluate import _frechet, _nearest
-from muserve_export.families.digits.model import Discriminator, Generator
+from muserve_export.families.digits.model import make_networks
 from muserve_export.families.digits.train import DigitsLearner
 
 
@@ -121,17 +121,18 @@ def test_a_folder_without_classes_is_explained(tmp_path: Path) -> None:
 
 def test_the_tutorial_is_the_published_set_up() -> None:
     config = build(DigitsConfig, read_toml(recipe_path("digits", "tutorial")))
-    generator = [tuple(weight.shape) for weight in Generator(config).parameters() if weight.ndim == 2]
-    assert generator == [(256, 100), (512, 256), (1024, 512), (784, 1024)]
-    discriminator = Discriminator(config)
+    generator, discriminator = make_networks(config, classes=10)
+    assert [tuple(weight.shape) for weight in generator.parameters() if weight.ndim == 2] == [
+        (256, 100), (512, 256), (1024, 512), (784, 1024),
+    ]  # fmt: skip
     assert [tuple(weight.shape) for weight in discriminator.parameters() if weight.ndim == 2] == [
         (512, 784), (256, 512), (1, 256),
     ]  # fmt: skip
-    kinds = [type(layer).__name__ for layer in Generator(config).layers]
+    kinds = [type(layer).__name__ for layer in generator.get_submodule("layers").children()]
     assert kinds == ["Linear", "ReLU"] * 3 + ["Linear", "Tanh"]
-    kinds = [type(layer).__name__ for layer in discriminator.layers]
+    kinds = [type(layer).__name__ for layer in discriminator.get_submodule("layers").children()]
     assert kinds == ["Linear", "LeakyReLU"] * 2 + ["Linear"]
-    assert discriminator.layers[1].negative_slope == 0.2
+    assert discriminator.get_submodule("layers.1").negative_slope == 0.2
     assert (config.learning_rate, config.beta1, config.beta2) == (2e-4, 0.5, 0.999)
     assert (config.batch_size, config.epochs, config.sheet_every_epochs) == (64, 50, 10)
 
@@ -139,14 +140,14 @@ def test_the_tutorial_is_the_published_set_up() -> None:
 @pytest.mark.parametrize("recipe", recipe_names("digits"))
 def test_every_recipe_takes_a_real_step(recipe: str) -> None:
     config = build(DigitsConfig, read_toml(recipe_path("digits", recipe)), {"device": "cpu"})
-    learner = DigitsLearner(Fabric(accelerator="cpu", devices=1), config)
+    learner = DigitsLearner(Fabric(accelerator="cpu", devices=1), config, classes=10)
     before = {
         f"{name}.{key}": value.clone()
         for name, module in learner.modules().items()
         for key, value in module.named_parameters()
     }
     shape = (config.batch_size, config.channels, config.image_size, config.image_size)
-    losses = learner.step((torch.rand(shape) * 2 - 1, torch.arange(config.batch_size) % 10))
+    losses = learner.step((torch.rand(shape) * 2 - 1, torch.arange(config.batch_size) % 10), 0.0)
     assert all(np.isfinite(loss.item()) for loss in losses.values())
     for name, module in learner.modules().items():
         for key, value in module.named_parameters():

@@ -11,6 +11,7 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+
 from tests.bundles import image_bundle
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from tests.bundles import image_bundle
-from tests.server.calling import channel_to, failure_of, get_http
-from tests.server.waiting import until
-from tests.servers import serving
 
 from muserve.errors import UnavailableError
 from muserve.v1 import image_pb2, image_pb2_grpc
 from muserve_server.app import Server, StartUpError
 from muserve_server.settings import Settings
+from tests.bundles import image_bundle
+from tests.server.calling import channel_to, failure_of, get_http
+from tests.server.waiting import until
+from tests.servers import serving
 
 
 @pytest.mark.parametrize("setting", ["grpc_port", "http_port"])

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bundles import add_golden, image_bundle
 
 from muserve.bundle import Bundle, BundleError, BundleFileError, ManifestError, read_bundle, write_manifest
 from muserve.errors import UnavailableError
 from muserve.v1 import common_pb2, image_pb2, manifest_pb2
 from muserve_server.local import LocalModel, LocalOptions, WarmUpError
+from tests.bundles import add_golden, image_bundle
 
 GOLDEN = image_pb2.GenerateImagesRequest(count=3, seed=5)
 

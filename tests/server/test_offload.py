@@ -6,9 +6,9 @@ import asyncio
 import threading
 
 import pytest
-from tests.server.waiting import until
 
 from muserve_server.offload import Offloader
+from tests.server.waiting import until
 
 
 async def test_many_jobs_each_get_their_own_result_or_error() -> None:

@@ -48,8 +48,16 @@ class Learner(Protocol):
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name, as `Fabric.setup` returned them."""
 
-    def step(self, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-        """Learns from one batch, already on the device, and returns its scalar losses by name."""
+    def step(self, batch: tuple[Tensor, ...], progress: float) -> Mapping[str, Tensor]:
+        """Learns from one batch.
+
+        Args:
+            batch: As the training set gave it, already on the device.
+            progress: Share of the run that is done, 0 up to 1: for schedules.
+
+        Returns:
+            Scalar losses by name.
+        """
 
     def sheet(self) -> NDArray[np.uint8] | None:
         """Draws a sheet of samples, uint8 [height, width, channel]; None if the family has no picture to show."""
@@ -107,7 +115,8 @@ def train(
                 epoch_batches(len(data), config, epoch, fabric.world_size, fabric.global_rank), start=1
             ):
                 torch.manual_seed(_draw(config.seed, step, fabric.global_rank))
-                averages.add(learner.step(tuple(fabric.to_device(tensor) for tensor in data.batch(indices))))
+                batch = tuple(fabric.to_device(tensor) for tensor in data.batch(indices))
+                averages.add(learner.step(batch, step / (config.epochs * steps_per_epoch)))
                 step += 1
                 progress.step(epoch)
                 if _row_is_due(number, steps_per_epoch, config.log_every_steps):

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.server.waiting import until
 
 from muserve.errors import DeadlineExceededError, QueueFullError, UnavailableError
 from muserve_server.engine import Batcher, BatcherOptions, EngineError, RunStats
+from tests.server.waiting import until
 
 WAIT_S = 20
 

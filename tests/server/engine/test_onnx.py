@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +13,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 from onnx import helper
-from tests.bundles import HEIGHT, LATENT_SIZE, OPSET, WIDTH, image_bundle, loop_bundle
 
 from muserve.bundle import read_bundle
 from muserve.v1 import manifest_pb2
 from muserve_server.engine import EngineError, OnnxEngine, OnnxOptions
+from tests.bundles import HEIGHT, LATENT_SIZE, OPSET, WIDTH, image_bundle, loop_bundle
 
 
 @pytest.fixture
@@ -116,3 +119,19 @@ def test_two_graphs_of_a_bundle_open(tmp_path: Path) -> None:
 def test_a_device_that_is_not_there_says_what_is(graph_file: tuple[Path, manifest_pb2.Graph]) -> None:
     with pytest.raises(EngineError, match=r"device is 'cuda', but.*CPUExecutionProvider.*muserve\[server-gpu\]"):
         OnnxEngine.open(*graph_file, OnnxOptions(device="cuda"))
+
+
+def test_onnxruntime_writes_and_reports_nothing_about_its_use(
+    graph_file: tuple[Path, manifest_pb2.Graph], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    program = (
+        "import sys; from muserve_server.engine import OnnxEngine; import onnxruntime; "
+        "onnxruntime.InferenceSession(sys.argv[1])"
+    )
+    # CI alone would make it quiet too.
+    environ = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    command = [sys.executable, "-c", program, str(graph_file[0])]
+    subprocess.run(command, check=True, env=environ | {"HOME": str(home)}, timeout=60)
+    assert list(home.iterdir()) == []

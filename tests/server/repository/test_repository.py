@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.bundles import add_golden, image_bundle
-from tests.server.waiting import until
 
 from muserve.bundle import read_bundle, write_manifest
 from muserve.configuration import ConfigurationError
@@ -19,6 +17,8 @@ from muserve.errors import ModelNotFoundError, ModelRefusedError, UnavailableErr
 from muserve.v1 import common_pb2, image_pb2, model_pb2
 from muserve_server.local import LocalModel, LocalOptions
 from muserve_server.repository import ModelEntry, Repository
+from tests.bundles import add_golden, image_bundle
+from tests.server.waiting import until
 
 IMAGE = common_pb2.TASK_IMAGE
 READY, REFUSED, LOADING = model_pb2.MODEL_STATE_READY, model_pb2.MODEL_STATE_REFUSED, model_pb2.MODEL_STATE_LOADING

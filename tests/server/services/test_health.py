@@ -9,10 +9,6 @@ from typing import Any
 
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.bundles import image_bundle
-from tests.server.calling import channel_to, failure_of, get_http
-from tests.server.waiting import until
-from tests.servers import serving
 
 from muserve.errors import ModelNotFoundError, UnavailableError
 from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc
@@ -22,6 +18,10 @@ from muserve_server.repository import Repository
 from muserve_server.services import Health
 from muserve_server.settings import Settings
 from muserve_server.tasks import TASKS
+from tests.bundles import image_bundle
+from tests.server.calling import channel_to, failure_of, get_http
+from tests.server.waiting import until
+from tests.servers import serving
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN

@@ -14,10 +14,6 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
-from tests.bundles import image_bundle
-from tests.server.calling import channel_to, failure_of, get_http, metric, scraped
-from tests.server.waiting import until
-from tests.servers import serving
 
 from muserve.errors import (
     STATUS_DETAILS_KEY,
@@ -35,6 +31,10 @@ from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc, model_pb2, model_p
 from muserve_server.app import Server
 from muserve_server.local import LocalOptions
 from muserve_server.tasks import TASKS, Call
+from tests.bundles import image_bundle
+from tests.server.calling import channel_to, failure_of, get_http, metric, scraped
+from tests.server.waiting import until
+from tests.servers import serving
 
 Request = image_pb2.GenerateImagesRequest
 GENERATE = "/muserve.v1.ImageService/GenerateImages"

@@ -24,9 +24,32 @@ class DigitsConfig(TrainingConfig):
     image_size: int = option(28, "height and width; other images are scaled", unit="pixels", minimum=4, maximum=256)
     channels: int = option(1, "1 for grey, 3 for RGB", minimum=1, maximum=3)
     latent_size: int = option(100, "length of the noise vector", minimum=1, maximum=4096)
-    generator_widths: tuple[int, ...] = option((256, 512, 1024), "hidden layers of the generator", minimum=1)
-    discriminator_widths: tuple[int, ...] = option((512, 256), "hidden layers of the discriminator", minimum=1)
-    leaky_slope: float = option(0.2, "slope below zero of the discriminator's LeakyReLU", minimum=0, maximum=1)
-    learning_rate: float = option(2e-4, "Adam's, of both networks", minimum=0)
+    architecture: str = option(
+        "dense", "dense layers without labels, or convolutions that know labels", choices=("dense", "convolutional")
+    )
+    generator_widths: tuple[int, ...] = option((256, 512, 1024), "hidden layers of a dense generator", minimum=1)
+    discriminator_widths: tuple[int, ...] = option((512, 256), "hidden layers of a dense discriminator", minimum=1)
+    leaky_slope: float = option(0.2, "slope below zero of a dense discriminator's LeakyReLU", minimum=0, maximum=1)
+    generator_channels: int = option(32, "channels of a convolutional generator at full size", minimum=1)
+    discriminator_channels: int = option(32, "channels of a convolutional discriminator at full size", minimum=1)
+
+    loss: str = option(
+        "cross-entropy", "of both networks; cross-entropy is non-saturating", choices=("cross-entropy", "hinge")
+    )
+    learning_rate: float = option(2e-4, "Adam's, of the generator", minimum=0)
+    discriminator_learning_rate: float = option(2e-4, "Adam's, of the discriminator", minimum=0)
+    final_learning_rate_share: float = option(
+        1.0, "both learning rates fall to this share, linearly over the run", minimum=0, maximum=1
+    )
     beta1: float = option(0.5, "Adam's", minimum=0, maximum=1)
     beta2: float = option(0.999, "Adam's", minimum=0, maximum=1)
+    r1_gamma: float = option(0.0, "weight of the gradient penalty on real images; 0 none", minimum=0)
+    augment_translation: float = option(
+        0.0, "the discriminator sees images moved by up to this share; 0 none", minimum=0, maximum=0.5
+    )
+    augment_cutout: float = option(
+        0.0, "the discriminator sees images with a square of this side blanked; 0 none", minimum=0, maximum=1
+    )
+    ema_decay: float = option(
+        0.0, "decay of the averaged weights that are exported; 0 exports the last step's", minimum=0, maximum=1
+    )

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from muserve.configuration import build
 from muserve.v1 import common_pb2, image_pb2, manifest_pb2
 from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
 from muserve_export.families.digits.config import DigitsConfig
-from muserve_export.families.digits.data import load_data
-from muserve_export.families.digits.model import Generator
+from muserve_export.families.digits.data import DigitsData, load_data
+from muserve_export.families.digits.model import make_networks
 from muserve_export.training.run import RunFolder, read_checkpoint
 from muserve_server.local import LocalModel
 
 __all__ = ["export_digits"]
 
 _GOLDEN_TOLERANCE = 1e-4
-_SHEET_SAMPLES = 64
+_SHEET_SIDE, _LARGEST_SIDE = 8, 16
 
 
 def export_digits(
@@ -47,13 +49,14 @@ def export_digits(
         ExportError: The run, the name or the version cannot be used, or the graph is not what was trained.
     """
     config = build(DigitsConfig, run.values())
+    data = load_data(config)
     checkpoint = read_checkpoint(run.path)
-    generator = Generator(config)
-    generator.load_state_dict(checkpoint["generator"])
+    generator, _ = make_networks(config, len(data.labels))
+    generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
     generator.eval()
     plan = BundlePlan(
-        manifest=_manifest(config),
-        graphs=[_graph(generator, config)],
+        manifest=_manifest(config, data),
+        graphs=[_graph(generator, config, data)],
         training={"family": "digits", "recipe": run.path.name, "steps": checkpoint["step"], **run.values()},
         goldens=[
             manifest_pb2.GoldenRequest(
@@ -75,11 +78,13 @@ def export_digits(
     return write_bundle(plan, destination, name=name, version=version)
 
 
-def _manifest(config: DigitsConfig) -> manifest_pb2.ModelManifest:
+def _manifest(config: DigitsConfig, data: DigitsData) -> manifest_pb2.ModelManifest:
+    conditional = config.architecture == "convolutional"
+    how = f"of {len(data.labels)} labels" if conditional else "without labels"
     return manifest_pb2.ModelManifest(
         task=common_pb2.TASK_IMAGE,
-        description=f"Draws {config.image_size}×{config.image_size} images: a GAN of dense layers, without labels.",
-        training_data=[load_data(config).source],
+        description=f"Draws {config.image_size}×{config.image_size} images {how}: a {config.architecture} GAN.",
+        training_data=[data.source],
         licence="Apache-2.0",
         image=manifest_pb2.ImageSettings(
             graph="generator",
@@ -91,29 +96,44 @@ def _manifest(config: DigitsConfig) -> manifest_pb2.ModelManifest:
             channels=config.channels,
             black=-1.0,
             white=1.0,
+            labels=data.labels if conditional else (),
+            label_input="label" if conditional else "",
+            truncation_input="truncation" if conditional else "",
         ),
     )
 
 
-def _graph(generator: Generator, config: DigitsConfig) -> GraphSource:
-    float32 = manifest_pb2.DATA_TYPE_FLOAT32
+def _graph(generator: nn.Module, config: DigitsConfig, data: DigitsData) -> GraphSource:
+    inputs = [_tensor("latent", [config.latent_size], "standard normal")]
+    if config.architecture == "convolutional":
+        inputs.append(_tensor("label", [], "label index", dtype=manifest_pb2.DATA_TYPE_INT64))
+        inputs.append(_tensor("truncation", [], "above 0 up to 1"))
 
-    def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[np.float32]]:
-        return (random.standard_normal((rows, config.latent_size), dtype=np.float32),)
+    def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        latent = random.standard_normal((rows, config.latent_size), dtype=np.float32)
+        label = random.integers(0, len(data.labels), rows)
+        truncation = random.uniform(0.5, 1.0, rows).astype(np.float32)
+        return (latent, label, truncation)[: len(inputs)]
 
     return GraphSource(
         role="generator",
         module=generator,
-        inputs=(
-            manifest_pb2.TensorSpec(
-                name="latent", dtype=float32, shape=[-1, config.latent_size], unit="standard normal"
-            ),
-        ),
-        outputs=(manifest_pb2.TensorSpec(name="image", dtype=float32, shape=[-1, *generator.shape], unit="[-1, 1]"),),
+        inputs=tuple(inputs),
+        outputs=(_tensor("image", [config.channels, config.image_size, config.image_size], "[-1, 1]"),),
         draw=draw,
     )
 
 
+def _tensor(
+    name: str, shape: list[int], unit: str, *, dtype: manifest_pb2.DataType = manifest_pb2.DATA_TYPE_FLOAT32
+) -> manifest_pb2.TensorSpec:
+    return manifest_pb2.TensorSpec(name=name, dtype=dtype, shape=[-1, *shape], unit=unit)
+
+
 async def _samples(model: LocalModel) -> Mapping[str, bytes]:
-    request = image_pb2.GenerateImagesRequest(count=_SHEET_SAMPLES, seed=0, layout=image_pb2.IMAGE_LAYOUT_CONTACT_SHEET)
+    """Draws an uncurated sheet of seed 0; a column a label."""
+    labels = list(model.bundle.manifest.image.labels)
+    side = len(labels) if 1 < len(labels) <= _LARGEST_SIDE else _SHEET_SIDE
+    request = image_pb2.GenerateImagesRequest(count=side**2, seed=0, layout=image_pb2.IMAGE_LAYOUT_CONTACT_SHEET)
+    request.labels.extend(labels[index % side % len(labels)] for index in range(side**2) if labels)
     return {"sheet.png": (await model.answer(request)).images[0].png}

@@ -1,4 +1,4 @@
-"""Trains a generator against a discriminator: binary cross-entropy, non-saturating (Goodfellow et al., 2014)."""
+"""Trains a generator against a discriminator."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from muserve_export.families.digits.config import DigitsConfig
 from muserve_export.families.digits.data import load_data
-from muserve_export.families.digits.model import Discriminator, Generator
+from muserve_export.families.digits.model import make_networks
+from muserve_export.training.augment import cutout, translate
+from muserve_export.training.ema import MovingAverage
 from muserve_export.training.loop import init_weights, train
 from muserve_export.training.run import RunFolder
 from muserve_server.tasks import noise
@@ -23,23 +25,33 @@ from muserve_server.tasks.image.png import contact_sheet, to_pixels
 
 __all__ = ["DigitsLearner", "train_digits"]
 
-_SHEET_SEED, _SHEET_SAMPLES = 0, 64
+BLACK = -1.0
+_SHEET_SEED, _SHEET_SIDE = 0, 8
 
 
 class DigitsLearner:
     """The two networks and what one step does with them; see `training.loop.Learner`."""
 
-    def __init__(self, fabric: Fabric, config: DigitsConfig) -> None:
+    def __init__(self, fabric: Fabric, config: DigitsConfig, classes: int) -> None:
         torch.manual_seed(config.seed)
         self._fabric = fabric
         self._config = config
-        generator, discriminator = Generator(config), Discriminator(config)
-        self._generator, self._generator_optimizer = fabric.setup(generator, self._adam(generator))
-        self._discriminator, self._discriminator_optimizer = fabric.setup(discriminator, self._adam(discriminator))
+        self._classes = classes
+        generator, discriminator = make_networks(config, classes)
+        self._average = MovingAverage(generator, config.ema_decay) if config.ema_decay else None
+        if self._average:
+            self._average.module.to(fabric.device)
+        self._generator, self._generator_optimizer = fabric.setup(
+            generator, self._adam(generator, config.learning_rate)
+        )
+        self._discriminator, self._discriminator_optimizer = fabric.setup(
+            discriminator, self._adam(discriminator, config.discriminator_learning_rate)
+        )
 
     def modules(self) -> Mapping[str, Any]:
         """Networks by name."""
-        return {"generator": self._generator, "discriminator": self._discriminator}
+        average = {"generator_average": self._average.module} if self._average else {}
+        return {"generator": self._generator, "discriminator": self._discriminator} | average
 
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name."""
@@ -48,51 +60,86 @@ class DigitsLearner:
             "discriminator_optimizer": self._discriminator_optimizer,
         }
 
-    def step(self, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+    def step(self, batch: tuple[Tensor, ...], progress: float) -> Mapping[str, Tensor]:
         """Teaches the discriminator one batch, then the generator as many samples."""
-        real = batch[0]
-        return {
-            "discriminator_loss": self._learn_to_discriminate(real),
-            "generator_loss": self._learn_to_generate(len(real)),
-        }
+        real, labels = batch
+        self._set_learning_rates(1.0 - (1.0 - self._config.final_learning_rate_share) * progress)
+        losses = self._learn_to_discriminate(real, labels)
+        losses["generator_loss"] = self._learn_to_generate(len(real))
+        if self._average:
+            self._average.update(self._generator.module)
+        return losses
 
     def sheet(self) -> NDArray[np.uint8]:
-        """Draws the first 64 samples of seed 0, the same that a server of the exported bundle gives."""
-        latent = noise.standard_normal(_SHEET_SEED, 0, _SHEET_SAMPLES, self._config.latent_size)
-        self._generator.eval()
+        """Draws the first samples of seed 0, the same that a server of the exported bundle gives; a column a label."""
+        conditional = self._config.architecture == "convolutional"
+        columns = self._classes if conditional and self._classes <= 2 * _SHEET_SIDE else _SHEET_SIDE
+        latent = noise.standard_normal(_SHEET_SEED, 0, columns**2, self._config.latent_size)
+        labels = torch.arange(columns**2) % self._classes
+        generator = self._average.module if self._average else self._generator
+        generator.eval()
         with torch.no_grad():
-            images = self._generator(self._fabric.to_device(torch.from_numpy(latent)))
+            inputs = [torch.from_numpy(latent), labels, torch.ones(columns**2)]
+            images = generator(*(self._fabric.to_device(tensor) for tensor in inputs))
         self._generator.train()
-        return contact_sheet(to_pixels(images.float().cpu().numpy(), -1.0, 1.0))
+        return contact_sheet(to_pixels(images.float().cpu().numpy(), BLACK, -BLACK))
 
-    def _learn_to_discriminate(self, real: Tensor) -> Tensor:
+    def _learn_to_discriminate(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            fake = self._generator(self._latent(len(real)))
-        logits = self._discriminator(torch.cat([real, fake]))
-        loss = _cross_entropy(logits[: len(real)], real=True) + _cross_entropy(logits[len(real) :], real=False)
+            fake, fake_labels = self._draw(len(real))
+        real_seen = self._augment(real).requires_grad_(bool(self._config.r1_gamma))
+        images = torch.cat([real_seen, self._augment(fake)])
+        logits = self._discriminator(images, torch.cat([labels, fake_labels]))
+        on_real, on_fake = logits[: len(real)], logits[len(real) :]
+        if self._config.loss == "hinge":
+            loss = relu(1 - on_real).mean() + relu(1 + on_fake).mean()
+        else:
+            loss = _cross_entropy(on_real, real=True) + _cross_entropy(on_fake, real=False)
+        losses = {"discriminator_loss": loss}
+        if self._config.r1_gamma:
+            losses["gradient_penalty"] = _gradient_penalty(on_real, real_seen)
+            loss = loss + self._config.r1_gamma / 2 * losses["gradient_penalty"]
         self._apply(loss, self._discriminator_optimizer)
-        return loss
+        return losses
 
     def _learn_to_generate(self, count: int) -> Tensor:
         # The discriminator only passes gradients on: its own are neither kept nor exchanged between processes.
         self._discriminator.requires_grad_(requires_grad=False)
         with self._fabric.no_backward_sync(self._discriminator):
-            loss = _cross_entropy(self._discriminator(self._generator(self._latent(count))), real=True)
+            fake, labels = self._draw(count)
+            logits = self._discriminator(self._augment(fake), labels)
+            loss = -logits.mean() if self._config.loss == "hinge" else _cross_entropy(logits, real=True)
             self._apply(loss, self._generator_optimizer)
         self._discriminator.requires_grad_(requires_grad=True)
         return loss
+
+    def _draw(self, count: int) -> tuple[Tensor, Tensor]:
+        """Draws images and the labels that they were asked for."""
+        device = self._fabric.device
+        latent = torch.randn(count, self._config.latent_size, device=device)
+        labels = torch.randint(0, self._classes, (count,), device=device)
+        return self._generator(latent, labels, torch.ones(count, device=device)), labels
+
+    def _augment(self, images: Tensor) -> Tensor:
+        if self._config.augment_translation:
+            images = translate(images, self._config.augment_translation, ground=BLACK)
+        if self._config.augment_cutout:
+            images = cutout(images, self._config.augment_cutout, ground=BLACK)
+        return images
 
     def _apply(self, loss: Tensor, optimizer: Any) -> None:
         optimizer.zero_grad()
         self._fabric.backward(loss)
         optimizer.step()
 
-    def _latent(self, count: int) -> Tensor:
-        return torch.randn(count, self._config.latent_size, device=self._fabric.device)
+    def _set_learning_rates(self, share: float) -> None:
+        rates = (self._config.learning_rate, self._config.discriminator_learning_rate)
+        for optimizer, rate in zip((self._generator_optimizer, self._discriminator_optimizer), rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
 
-    def _adam(self, module: nn.Module) -> torch.optim.Adam:
-        betas = (self._config.beta1, self._config.beta2)
-        return torch.optim.Adam(module.parameters(), lr=self._config.learning_rate, betas=betas)
+    def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
+        return torch.optim.Adam(module.parameters(), lr=learning_rate, betas=(self._config.beta1, self._config.beta2))
 
 
 def train_digits(fabric: Fabric, config: DigitsConfig, run: RunFolder, *, init_from: Path | None = None) -> None:
@@ -105,10 +152,11 @@ def train_digits(fabric: Fabric, config: DigitsConfig, run: RunFolder, *, init_f
         init_from: A checkpoint or run folder to take the first weights from.
 
     Raises:
+        ConfigurationError: The image size does not fit the architecture.
         ExportError: The data, the checkpoint or the losses are of no use; says why.
     """
     data = load_data(config)
-    learner = DigitsLearner(fabric, config)
+    learner = DigitsLearner(fabric, config, len(data.labels))
     if init_from is not None:
         init_weights(learner, init_from)
     train(fabric, "digits", learner, data.training, config, run)
@@ -116,3 +164,9 @@ def train_digits(fabric: Fabric, config: DigitsConfig, run: RunFolder, *, init_f
 
 def _cross_entropy(logits: Tensor, *, real: bool) -> Tensor:
     return binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
+
+
+def _gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
+    """Mean squared gradient of the logits at real images: R1 of Mescheder et al., 2018."""
+    (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradients.square().sum(dim=(1, 2, 3)).mean()

@@ -1,0 +1,34 @@
+"""An exponential moving average of a network's weights: what is drawn from and exported instead of the last step's."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+__all__ = ["MovingAverage"]
+
+
+class MovingAverage:
+    """Follows a network. Its buffers (batch statistics) are averaged too, so that they fit the averaged weights."""
+
+    def __init__(self, source: nn.Module, decay: float) -> None:
+        """Starts from the network's own weights.
+
+        Args:
+            source: The network, before Fabric wraps it.
+            decay: Share of the old average kept in one step.
+        """
+        self.module = copy.deepcopy(source).requires_grad_(requires_grad=False).eval()
+        self._decay = decay
+
+    @torch.no_grad()
+    def update(self, source: nn.Module) -> None:
+        """Takes in the network's weights after a step."""
+        current = source.state_dict()
+        for name, average in self.module.state_dict().items():
+            if average.is_floating_point():
+                average.lerp_(current[name], 1 - self._decay)
+            else:
+                average.copy_(current[name])
