@@ -148,7 +148,9 @@ class _TwoInputs(nn.Module):
         return styled, styled.sum(1)
 
 
-def _source(module: nn.Module, inputs: dict[str, tuple[int, list[int]]], outputs: dict[str, list[int]]) -> GraphSource:
+def _source(
+    module: nn.Module, inputs: dict[str, tuple[manifest_pb2.DataType, list[int]]], outputs: dict[str, list[int]]
+) -> GraphSource:
     def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
         return tuple(
             random.integers(0, 3, rows)

@@ -147,7 +147,7 @@ def test_every_recipe_takes_a_real_step(recipe: str) -> None:
         for key, value in module.named_parameters()
     }
     shape = (config.batch_size, config.channels, config.image_size, config.image_size)
-    losses = learner.step((torch.rand(shape) * 2 - 1, torch.arange(config.batch_size) % 10), 0.0)
+    losses = learner.step((torch.rand(shape) * 2 - 1, torch.arange(config.batch_size) % 10), 1, 100)
     assert all(np.isfinite(loss.item()) for loss in losses.values())
     for name, module in learner.modules().items():
         for key, value in module.named_parameters():

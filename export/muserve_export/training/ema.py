@@ -18,17 +18,18 @@ class MovingAverage:
 
         Args:
             source: The network, before Fabric wraps it.
-            decay: Share of the old average kept in one step.
+            decay: Share of the old average kept in one step. Early on less is kept, so that the first weights fade.
         """
         self.module = copy.deepcopy(source).requires_grad_(requires_grad=False).eval()
         self._decay = decay
 
     @torch.no_grad()
-    def update(self, source: nn.Module) -> None:
-        """Takes in the network's weights after a step."""
+    def update(self, source: nn.Module, step: int) -> None:
+        """Takes in the network's weights after a step, counted from 1."""
+        decay = min(self._decay, (1 + step) / (10 + step))
         current = source.state_dict()
         for name, average in self.module.state_dict().items():
             if average.is_floating_point():
-                average.lerp_(current[name], 1 - self._decay)
+                average.lerp_(current[name], 1 - decay)
             else:
                 average.copy_(current[name])

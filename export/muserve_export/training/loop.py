@@ -48,12 +48,13 @@ class Learner(Protocol):
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name, as `Fabric.setup` returned them."""
 
-    def step(self, batch: tuple[Tensor, ...], progress: float) -> Mapping[str, Tensor]:
+    def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
         """Learns from one batch.
 
         Args:
             batch: As the training set gave it, already on the device.
-            progress: Share of the run that is done, 0 up to 1: for schedules.
+            step: Number of this step in the run, from 1.
+            steps: Number of steps in the run.
 
         Returns:
             Scalar losses by name.
@@ -116,8 +117,8 @@ def train(
             ):
                 torch.manual_seed(_draw(config.seed, step, fabric.global_rank))
                 batch = tuple(fabric.to_device(tensor) for tensor in data.batch(indices))
-                averages.add(learner.step(batch, step / (config.epochs * steps_per_epoch)))
                 step += 1
+                averages.add(learner.step(batch, step, config.epochs * steps_per_epoch))
                 progress.step(epoch)
                 if _row_is_due(number, steps_per_epoch, config.log_every_steps):
                     means = averages.take()

@@ -33,6 +33,10 @@ class DigitsConfig(TrainingConfig):
     generator_channels: int = option(32, "channels of a convolutional generator at full size", minimum=1)
     discriminator_channels: int = option(32, "channels of a convolutional discriminator at full size", minimum=1)
 
+    discriminator_norm: str = option(
+        "spectral", "what bounds a convolutional discriminator's weights", choices=("spectral", "none")
+    )
+
     loss: str = option(
         "cross-entropy", "of both networks; cross-entropy is non-saturating", choices=("cross-entropy", "hinge")
     )
@@ -44,6 +48,7 @@ class DigitsConfig(TrainingConfig):
     beta1: float = option(0.5, "Adam's", minimum=0, maximum=1)
     beta2: float = option(0.999, "Adam's", minimum=0, maximum=1)
     r1_gamma: float = option(0.0, "weight of the gradient penalty on real images; 0 none", minimum=0)
+    r1_every_steps: int = option(1, "how often it is applied, as many times as strong", unit="steps", minimum=1)
     augment_translation: float = option(
         0.0, "the discriminator sees images moved by up to this share; 0 none", minimum=0, maximum=0.5
     )

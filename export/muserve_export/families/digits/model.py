@@ -25,6 +25,8 @@ __all__ = [
     "make_networks",
 ]
 
+_Bound = Callable[[nn.Module], nn.Module]
+
 
 def make_networks(config: DigitsConfig, classes: int) -> tuple[nn.Module, nn.Module]:
     """Makes the generator and the discriminator that a configuration asks for.
@@ -137,13 +139,14 @@ class ConvolutionalDiscriminator(nn.Module):
     def __init__(self, config: DigitsConfig, classes: int) -> None:
         super().__init__()
         width = config.discriminator_channels
+        bound = spectral_norm if config.discriminator_norm == "spectral" else _unbounded
         self.blocks = nn.Sequential(
-            _DownBlock(config.channels, width, first=True),
-            _DownBlock(width, 2 * width),
-            _DownBlock(2 * width, 4 * width, halve=False),
+            _DownBlock(config.channels, width, bound, first=True),
+            _DownBlock(width, 2 * width, bound),
+            _DownBlock(2 * width, 4 * width, bound, halve=False),
         )
-        self.head = spectral_norm(nn.Linear(4 * width, 1))
-        self.projection = spectral_norm(nn.Embedding(classes, 4 * width))
+        self.head = bound(nn.Linear(4 * width, 1))
+        self.projection = bound(nn.Embedding(classes, 4 * width))
 
     def forward(self, image: Tensor, label: Tensor) -> Tensor:
         """Judges images.
@@ -202,16 +205,18 @@ class _UpBlock(nn.Module):
 class _DownBlock(nn.Module):
     """Halves height and width, unless told not to."""
 
-    def __init__(self, channels: int, out_channels: int, *, first: bool = False, halve: bool = True) -> None:
+    def __init__(
+        self, channels: int, out_channels: int, bound: _Bound, *, first: bool = False, halve: bool = True
+    ) -> None:
         super().__init__()
         self.first, self.halve = first, halve
         self.convolutions = nn.ModuleList(
             [
-                spectral_norm(nn.Conv2d(channels, out_channels, 3, padding=1)),
-                spectral_norm(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
+                bound(nn.Conv2d(channels, out_channels, 3, padding=1)),
+                bound(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
             ]
         )
-        self.shortcut = spectral_norm(nn.Conv2d(channels, out_channels, 1))
+        self.shortcut = bound(nn.Conv2d(channels, out_channels, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         learned = self.convolutions[0](features if self.first else relu(features))
@@ -221,6 +226,10 @@ class _DownBlock(nn.Module):
             learned, kept = avg_pool2d(learned, 2), avg_pool2d(kept, 2)
         result: Tensor = learned + self.shortcut(kept)
         return result
+
+
+def _unbounded(layer: nn.Module) -> nn.Module:
+    return layer
 
 
 def _dense(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:

@@ -60,14 +60,14 @@ class DigitsLearner:
             "discriminator_optimizer": self._discriminator_optimizer,
         }
 
-    def step(self, batch: tuple[Tensor, ...], progress: float) -> Mapping[str, Tensor]:
+    def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
         """Teaches the discriminator one batch, then the generator as many samples."""
         real, labels = batch
-        self._set_learning_rates(1.0 - (1.0 - self._config.final_learning_rate_share) * progress)
-        losses = self._learn_to_discriminate(real, labels)
+        self._set_learning_rates(1.0 - (1.0 - self._config.final_learning_rate_share) * step / steps)
+        losses = self._learn_to_discriminate(real, labels, penalize=self._penalty_is_due(step))
         losses["generator_loss"] = self._learn_to_generate(len(real))
         if self._average:
-            self._average.update(self._generator.module)
+            self._average.update(self._generator.module, step)
         return losses
 
     def sheet(self) -> NDArray[np.uint8]:
@@ -84,10 +84,10 @@ class DigitsLearner:
         self._generator.train()
         return contact_sheet(to_pixels(images.float().cpu().numpy(), BLACK, -BLACK))
 
-    def _learn_to_discriminate(self, real: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def _learn_to_discriminate(self, real: Tensor, labels: Tensor, *, penalize: bool) -> dict[str, Tensor]:
         with torch.no_grad():
             fake, fake_labels = self._draw(len(real))
-        real_seen = self._augment(real).requires_grad_(bool(self._config.r1_gamma))
+        real_seen = self._augment(real).requires_grad_(penalize)
         images = torch.cat([real_seen, self._augment(fake)])
         logits = self._discriminator(images, torch.cat([labels, fake_labels]))
         on_real, on_fake = logits[: len(real)], logits[len(real) :]
@@ -96,9 +96,10 @@ class DigitsLearner:
         else:
             loss = _cross_entropy(on_real, real=True) + _cross_entropy(on_fake, real=False)
         losses = {"discriminator_loss": loss}
-        if self._config.r1_gamma:
-            losses["gradient_penalty"] = _gradient_penalty(on_real, real_seen)
-            loss = loss + self._config.r1_gamma / 2 * losses["gradient_penalty"]
+        if penalize:
+            # Applied every few steps, as many times as strong: lazy regularization of Karras et al., 2020.
+            weight = self._config.r1_gamma / 2 * self._config.r1_every_steps
+            loss = loss + weight * _gradient_penalty(on_real, real_seen)
         self._apply(loss, self._discriminator_optimizer)
         return losses
 
@@ -112,6 +113,9 @@ class DigitsLearner:
             self._apply(loss, self._generator_optimizer)
         self._discriminator.requires_grad_(requires_grad=True)
         return loss
+
+    def _penalty_is_due(self, step: int) -> bool:
+        return self._config.r1_gamma > 0 and step % self._config.r1_every_steps == 0
 
     def _draw(self, count: int) -> tuple[Tensor, Tensor]:
         """Draws images and the labels that they were asked for."""
