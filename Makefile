@@ -59,3 +59,6 @@ proto: .venv-proto/ready ## Write the Python stubs anew from proto/.
 
 image-test: install ## Build the container image and run it, without Docker (Debian, as root).
 	$(BIN)/python -m pytest -s tests/image/built_image.py
+
+bench: install ## Served images against raw onnxruntime, in one run; report in out/bench.md (installs h2load on Debian).
+	$(BIN)/python -m bench.images

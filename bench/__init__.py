@@ -1,0 +1,1 @@
+"""What Muserve costs: measured against what onnxruntime and the encoders give without it."""
