@@ -1,0 +1,207 @@
+"""The code blocks of the documents, and a reader who types them in.
+
+Each line of a block needs a rule here. A line that no rule knows is an error, so that no new snippet goes untested.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from muserve import __version__
+from muserve_server.settings import Settings
+from tests.servers import server_process
+
+__all__ = ["REPOSITORY", "Block", "Reader", "SnippetError", "blocks", "make_verbs", "tracked", "write_own_images"]
+
+REPOSITORY = Path(__file__).parents[2]
+PLACEHOLDER_SERVER = "localhost:8001"
+QUICK = ("--epochs", "1", "--image-size", "16", "--batch-size", "8")  # instead of an hour
+_FENCE = re.compile(r"^\s*```(\S*)\s*$")
+_EXTRAS = re.compile(r"'\.\[([\w-]+)\]'")
+_SHELL_SYNTAX = re.compile(r"[|&;<>$`*~]")
+
+
+class SnippetError(AssertionError):
+    """A document shows something that cannot be run as it stands."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a document."""
+
+    document: str
+    """Path from the top of the repository."""
+    line: int
+    """Where it begins, counted from 1."""
+    language: str
+    """What stands behind the fence."""
+    text: str
+    """What stands between the fences."""
+
+    def __str__(self) -> str:
+        return f"{self.document}:{self.line}"
+
+
+def blocks(document: str, text: str | None = None) -> list[Block]:
+    """Returns the fenced blocks of a document.
+
+    Raises:
+        SnippetError: A fence is never closed.
+    """
+    found: list[Block] = []
+    begun: tuple[int, str] | None = None
+    body: list[str] = []
+    lines = (text if text is not None else (REPOSITORY / document).read_text(encoding="utf-8")).splitlines()
+    for number, line in enumerate(lines, start=1):
+        fence = _FENCE.match(line)
+        if begun and fence:
+            found.append(Block(document, *begun, "\n".join(body)))
+            begun, body = None, []
+        elif begun:
+            body.append(line)
+        elif fence:
+            begun = (number, fence[1])
+    if begun:
+        raise SnippetError(f"{document}:{begun[0]}: this block is never closed")
+    return found
+
+
+def tracked(*patterns: str) -> list[str]:
+    """Returns the files of the repository: what git has, and what it would take. Patterns are git's: "*.md"."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    return sorted(name for name in set(listed.split("\0")) if name and (REPOSITORY / name).is_file())
+
+
+def make_verbs() -> set[str]:
+    """Returns the verbs that `make help` lists."""
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z-]+):[^#=]*## \S", makefile, re.MULTILINE))
+
+
+class Reader:
+    """Someone with an empty folder, a folder `my-images`, and a server that serves."""
+
+    def __init__(self, folder: Path, models: Path, address: str, servers: ExitStack) -> None:
+        self._folder = folder
+        self._models = models  # what a server without --models serves
+        self._address = address
+        self._servers = servers
+        self._rules = {
+            "make": self._make,
+            "pip": self._pip,
+            "muserve": self._muserve,
+            "muserve-server": self._muserve_server,
+            "muserve-export": self._muserve_export,
+            "docker": self._docker,
+        }
+
+    def follow(self, block: Block) -> None:
+        """Does what a block says.
+
+        Raises:
+            SnippetError: No rule knows a line or the language, or a line does not do what it promises.
+        """
+        if block.language == "python":
+            self._python(block.text)
+        elif block.language == "sh":
+            for line in _commands(block.text):
+                self._type(line, block)
+        else:
+            raise SnippetError(f"{block}: no rule knows the language {block.language!r}; known: sh, python")
+
+    def _type(self, line: str, block: Block) -> None:
+        words = shlex.split(line, comments=True)
+        if words[0] not in self._rules or _SHELL_SYNTAX.search(" ".join(words)):
+            raise SnippetError(f"{block}: no rule knows how to test {line!r}; add one to {Path(__file__).name}")
+        self._rules[words[0]](words[1:], line)
+
+    def _python(self, code: str) -> None:
+        self._run([sys.executable, "-W", "error", "-c", code.replace(PLACEHOLDER_SERVER, self._address)])
+        for name in re.findall(r'"([^"]+\.png)"', code):
+            self._expect_png(name)
+
+    def _make(self, words: list[str], line: str) -> None:
+        if len(words) != 1 or words[0] not in make_verbs():
+            raise SnippetError(f"{line!r}: the Makefile has {sorted(make_verbs())}")
+
+    def _pip(self, words: list[str], line: str) -> None:
+        pyproject = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+        extras = set(pyproject["project"]["optional-dependencies"])
+        named = _EXTRAS.findall(line)  # of the comment too: # or '.[server-gpu]'
+        if words[:1] != ["install"] or len(words) != 2 or not named or not set(named) <= extras:
+            raise SnippetError(f"{line!r}: pyproject.toml has the extras {sorted(extras)}")
+
+    def _muserve(self, words: list[str], line: str) -> None:
+        self._run([_installed("muserve"), *words])
+        if "--out" in words:
+            self._expect_png(words[words.index("--out") + 1])
+
+    def _muserve_server(self, words: list[str], line: str) -> None:
+        models = self._models
+        if words[:1] == ["--models"]:
+            models, words = self._folder / words[1], words[2:]
+        server = self._servers.enter_context(server_process(models, *words))
+        self._address = f"localhost:{server.grpc_port}"
+
+    def _muserve_export(self, words: list[str], line: str) -> None:
+        self._run([_installed("muserve-export"), *words, *(QUICK if words[0] == "train" else ())])
+
+    def _docker(self, words: list[str], line: str) -> None:
+        """Only what it names: an image is built and run in tests/image."""
+        if words[0] == "build" and not (REPOSITORY / words[-1] / "Dockerfile").is_file():
+            raise SnippetError(f"{line!r}: there is no Dockerfile in {words[-1]!r}")
+        if f"muserve:{__version__}" not in words:
+            raise SnippetError(f"{line!r}: this is version {__version__}")
+        settings = Settings()
+        published = {word for before, word in pairwise(words) if before == "-p"}
+        if not published <= {f"{port}:{port}" for port in (settings.grpc_port, settings.http_port)}:
+            raise SnippetError(f"{line!r}: the server listens on {settings.grpc_port} and {settings.http_port}")
+
+    def _run(self, command: list[str]) -> None:
+        environ = {**os.environ, "MUSERVE_SERVER": self._address}
+        result = subprocess.run(
+            command, cwd=self._folder, env=environ, capture_output=True, text=True, timeout=200, check=False
+        )
+        if result.returncode:
+            raise SnippetError(f"{command} ended with {result.returncode}:\n{result.stdout}{result.stderr}")
+
+    def _expect_png(self, name: str) -> None:
+        with Image.open(self._folder / name) as image:
+            if image.format != "PNG":
+                raise SnippetError(f"{name} is a {image.format}")
+
+
+def write_own_images(folder: Path) -> None:
+    """Writes 40 small images in two classes: what users bring to train on."""
+    random = np.random.default_rng(0)
+    for label in ("bright", "dark"):
+        (folder / label).mkdir(parents=True)
+        for index in range(20):
+            pixels = random.integers(0, 256, (20, 20), dtype=np.uint8) // 2 + (120 if label == "bright" else 0)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{index}.png")
+
+
+def _commands(text: str) -> Iterator[str]:
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip() and not line.lstrip().startswith("#"):
+            yield line
+
+
+def _installed(command: str) -> str:
+    """The command that `pip install` put beside this Python."""
+    return str(Path(sysconfig.get_path("scripts")) / command)

@@ -1,0 +1,95 @@
+"""Each snippet of README and its neighbours does what it shows: real commands, a real server, a short real training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from muserve import __version__
+from tests.bundles import image_bundle
+from tests.repo.snippets import REPOSITORY, Block, Reader, SnippetError, blocks, tracked, write_own_images
+from tests.servers import server_process
+
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "deploy/README.md")
+TESTED_ELSEWHERE = {
+    "clients/examples/node/README.md": "tests/e2e/test_other_languages.py",
+    "clients/examples/buf-curl/README.md": "tests/e2e/test_other_languages.py",
+}
+HISTORY = "docs/"  # what was run then, not what to run now
+
+SNIPPETS = [block for document in DOCUMENTS for block in blocks(document)]
+
+pytestmark = pytest.mark.timeout(300)  # one of them trains
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stands for the bundled models: the README asks for a 7."""
+    folder = tmp_path_factory.mktemp("models")
+    image_bundle(folder, "digits", labels=tuple("0123456789"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(models: Path) -> Iterator[str]:
+    with server_process(models) as server:
+        yield f"localhost:{server.grpc_port}"
+
+
+@pytest.fixture
+def reader(tmp_path: Path, models: Path, address: str) -> Iterator[Reader]:
+    write_own_images(tmp_path / "my-images")
+    with ExitStack() as servers:
+        yield Reader(tmp_path, models, address, servers)
+
+
+@pytest.mark.parametrize("block", SNIPPETS, ids=str)
+def test_a_snippet_does_what_it_shows(block: Block, reader: Reader) -> None:
+    reader.follow(block)
+
+
+def test_every_document_with_snippets_is_tested() -> None:
+    documents = {name for name in tracked("*.md") if not name.startswith(HISTORY) and blocks(name)}
+    assert documents == {*DOCUMENTS, *TESTED_ELSEWHERE}
+    assert all((REPOSITORY / test).is_file() for test in TESTED_ELSEWHERE.values())
+
+
+def test_blocks_are_found_where_they_stand() -> None:
+    found = blocks("x.md", "one\n```sh\nmake a\n\nmake b\n```\n\n  ```python\n  pass\n  ```\n")
+    assert found == [Block("x.md", 2, "sh", "make a\n\nmake b"), Block("x.md", 8, "python", "  pass")]
+
+
+def test_a_block_that_is_never_closed_is_an_error() -> None:
+    with pytest.raises(SnippetError, match=r"x\.md:1"):
+        blocks("x.md", "```sh\nmake test\n")
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "reason"),
+    [
+        ("sh", "make test\ncurl localhost:8001", "no rule knows how to test 'curl"),
+        ("sh", "muserve models | head -1", "no rule knows how to test 'muserve models"),
+        ("sh", "make nonesuch", "the Makefile has"),
+        ("sh", "make test lint", "the Makefile has"),
+        ("sh", "pip install '.[nonesuch]'", "pyproject.toml has the extras"),
+        ("sh", "pip install '.[server]'  # or '.[nonesuch]'", "pyproject.toml has the extras"),
+        ("sh", "pip uninstall '.[server]'", "pyproject.toml has the extras"),
+        ("sh", "muserve nonesuch", "ended with 2"),
+        ("sh", "muserve images --label eleven", "ended with 1"),
+        ("sh", "docker build -t muserve:0.0.0 .", f"this is version {__version__}"),
+        ("sh", f"docker build -t muserve:{__version__} deploy", "there is no Dockerfile"),
+        ("sh", f"docker run -p 9001:9001 muserve:{__version__}", "the server listens on"),
+        ("python", "from muserve_client import Nonesuch", "ImportError"),
+        ("python", "import muserve_client as m\nm.Client('localhost:8001').images(labels='x')", "InvalidRequestError"),
+        ("ruby", "puts 1", "no rule knows the language 'ruby'"),
+        ("", "muserve models", "no rule knows the language ''"),
+    ],
+)
+def test_a_snippet_that_cannot_be_tested_or_fails_is_an_error(
+    language: str, text: str, reason: str, reader: Reader
+) -> None:
+    with pytest.raises(SnippetError, match=reason):
+        reader.follow(Block("x.md", 1, language, text))
