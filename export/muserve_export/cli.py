@@ -84,6 +84,9 @@ def _add_export(commands: Any) -> None:
     parser.add_argument(
         "--evaluate", action="store_true", help="measure the bundle and write the figures into manifest and model card"
     )
+    parser.add_argument(
+        "--notes", type=Path, metavar="PATH", help="Markdown on limits and known faults, for the model card"
+    )
     parser.set_defaults(run=_export)
 
 
@@ -116,7 +119,10 @@ def _train(namespace: argparse.Namespace) -> None:
     config = build(family.config, base, named, flags)
     fabric = make_fabric(config)
     if fabric.is_global_zero:
-        (run.resume if namespace.resume else run.begin)(family.name, config)
+        if namespace.resume:
+            run.resume(family.name, config)
+        else:
+            run.begin(family.name, Path(recipe).stem, config)
     fabric.barrier()
     family.train(fabric, config, run, init_from=namespace.init_from)
     if fabric.is_global_zero:
@@ -125,13 +131,14 @@ def _train(namespace: argparse.Namespace) -> None:
 
 def _export(namespace: argparse.Namespace) -> None:
     run = RunFolder(namespace.run_folder)
-    family = load_family(run.family())
+    family = load_family(run.origin()[0])
     folder = family.export(
         run,
         namespace.out,
         name=namespace.name or family.name,
         version=namespace.version,
         measure=family.evaluate if namespace.evaluate else None,
+        notes=_read_text(namespace.notes) if namespace.notes else "",
     )
     print(f"exported: {folder}; serve it: muserve-server --models {namespace.out}")
 
@@ -152,6 +159,13 @@ def _verify(namespace: argparse.Namespace) -> None:
     for path in namespace.bundles:
         bundle = asyncio.run(_open(path))
         print(f"{path}: whole, {bundle}; its golden requests give what was recorded at export")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"{path}: cannot be read as text ({error})") from error
 
 
 async def _open(path: Path) -> Any:

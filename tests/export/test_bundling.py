@@ -49,7 +49,7 @@ def test_own_images_become_a_served_png_in_four_commands(tmp_path: Path, image_t
 def test_the_bundle_says_what_it_is_and_where_it_comes_from(models: Path) -> None:
     manifest = read_bundle(models / "shapes" / "1").manifest
     assert (manifest.name, manifest.version, manifest.task) == ("shapes", 1, manifest_pb2.ModelManifest().task + 1)
-    assert manifest.training["family"] == "digits"
+    assert (manifest.training["family"], manifest.training["recipe"]) == ("digits", "tiny")
     assert manifest.training["epochs"] == "2"
     assert manifest.training_data[0].split.startswith("28 training, 4 validation, 8 test")
     assert {"torch", "onnx", "onnxruntime", "muserve"} <= set(manifest.frameworks)
@@ -96,11 +96,19 @@ def test_two_exports_of_a_run_hold_the_same_weights_and_numbers(
         assert all(np.array_equal(before[name], after[name]) for name in before.files)
 
 
+def test_notes_go_into_the_card(tiny_run: Path, tmp_path: Path, export_command: Command) -> None:
+    (tmp_path / "notes.md").write_text("Squares come out round.\n")
+    export_command("export", tiny_run, "--name", "shapes", "--out", tmp_path, "--notes", tmp_path / "notes.md")
+    card = (tmp_path / "shapes" / "1" / "MODEL_CARD.md").read_text()
+    assert "## Limits and known faults\n\nSquares come out round.\n" in card
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--name", "No Good"], "name is 'No Good'; allowed: a lower-case letter"),
         (["--version", "0"], "version is 0"),
+        (["--notes", "no/such/notes.md"], "no/such/notes.md: cannot be read as text"),
         (["--versoin", "2"], "did you mean '--version'?"),
     ],
 )

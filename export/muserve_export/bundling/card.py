@@ -32,7 +32,7 @@ def model_card(manifest: manifest_pb2.ModelManifest, samples: Sequence[str], not
         "## Limits and known faults",
         notes or "None written down.",
         "## Training",
-        f"Recipe: family `{manifest.training['family']}`. Weights: {manifest.licence}. "
+        f"Family `{manifest.training['family']}`, recipe `{manifest.training['recipe']}`. Weights: {manifest.licence}. "
         + ", ".join(f"{package} {version}" for package, version in sorted(manifest.frameworks.items()))
         + ".",
         _table(

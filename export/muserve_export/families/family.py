@@ -31,7 +31,7 @@ class Family:
     train: Callable[..., None]
     """train(fabric, config, run, init_from=None): trains, or goes on with a run."""
     export: Callable[..., Path]
-    """export(run, destination, name=..., version=..., measure=...): writes a bundle and returns its folder."""
+    """export(run, destination, name=, version=, measure=, notes=): writes a bundle and returns its folder."""
     evaluate: Callable[..., Sequence[manifest_pb2.Metric]]
     """evaluate(folder, data=None): measures a bundle through the code that serves it."""
 

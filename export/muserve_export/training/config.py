@@ -1,4 +1,4 @@
-"""What can be set on every training run. Needs no torch, so that --help is quick."""
+"""What can be set on every training run."""
 
 from __future__ import annotations
 

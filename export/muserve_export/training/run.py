@@ -74,19 +74,24 @@ class RunFolder:
             ConfigurationError: They cannot be read; this is no run.
         """
         values = read_toml(self.path / "config.toml")
-        values.pop("family", None)
-        return values
+        return {name: value for name, value in values.items() if name not in ("family", "recipe")}
 
-    def family(self) -> str:
-        """Reads which family the run belongs to.
+    def origin(self) -> tuple[str, str]:
+        """Reads which family and recipe the run was begun with.
 
         Raises:
-            ConfigurationError: It cannot be read; this is no run.
+            ConfigurationError: They cannot be read; this is no run.
         """
-        return str(read_toml(self.path / "config.toml").get("family", ""))
+        values = read_toml(self.path / "config.toml")
+        return str(values.get("family", "")), str(values.get("recipe", ""))
 
-    def begin(self, family: str, config: TrainingConfig) -> None:
+    def begin(self, family: str, recipe: str, config: TrainingConfig) -> None:
         """Makes the folder of a new run and writes its configuration.
+
+        Args:
+            family: The family's name.
+            recipe: The recipe's name; the values may differ from it.
+            config: Every value.
 
         Raises:
             RunError: There is a run already.
@@ -95,7 +100,7 @@ class RunFolder:
             raise RunError(f"{self.path} holds a run already; go on with it by --resume, or choose another --out")
         (self.path / "samples").mkdir(parents=True, exist_ok=True)
         (self.path / "checkpoints").mkdir(exist_ok=True)
-        self._write_config(family, config)
+        self._write_config(family, recipe, config)
 
     def resume(self, family: str, config: TrainingConfig) -> None:
         """Checks that a run can go on with a configuration, and writes down what changed.
@@ -104,8 +109,9 @@ class RunFolder:
             RunError: There is no run of the family, or a value changed that would make it another run.
         """
         self.newest_checkpoint()
-        if self.family() != family:
-            raise RunError(f"{self.path} is a run of family {self.family()!r}, not {family!r}")
+        begun_by, recipe = self.origin()
+        if begun_by != family:
+            raise RunError(f"{self.path} is a run of family {begun_by!r}, not {family!r}")
         before = dataclasses.asdict(build(type(config), self.values()))
         for name, value in dataclasses.asdict(config).items():
             if value != before[name] and name not in _MAY_CHANGE_ON_RESUME:
@@ -113,7 +119,7 @@ class RunFolder:
                     f"{name} is {value!r}, but {self.path} was trained with {before[name]!r}; leave it out to resume, "
                     f"or start another run from these weights: --init-from {self.path}"
                 )
-        self._write_config(family, config)
+        self._write_config(family, recipe, config)
 
     def save_checkpoint(self, fabric: Fabric, epoch: int, state: Mapping[str, Any]) -> None:
         """Saves a checkpoint in one step, so that a kill leaves the one before whole. Called on every process."""
@@ -126,9 +132,9 @@ class RunFolder:
                 old.unlink()
         fabric.barrier()
 
-    def _write_config(self, family: str, config: TrainingConfig) -> None:
+    def _write_config(self, family: str, recipe: str, config: TrainingConfig) -> None:
         # Every value is text, number, boolean or a list of these, which JSON and TOML write alike.
-        lines = [f"family = {json.dumps(family)}"]
+        lines = [f"family = {json.dumps(family)}", f"recipe = {json.dumps(recipe)}"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in dataclasses.asdict(config).items()]
         (self.path / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

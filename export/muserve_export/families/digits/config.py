@@ -37,6 +37,9 @@ class DigitsConfig(TrainingConfig):
         "spectral", "what bounds a convolutional discriminator's weights", choices=("spectral", "none")
     )
 
+    discriminator_steps: int = option(
+        1, "steps of the discriminator for each of the generator", unit="steps", minimum=1
+    )
     loss: str = option(
         "cross-entropy", "of both networks; cross-entropy is non-saturating", choices=("cross-entropy", "hinge")
     )

@@ -32,6 +32,7 @@ def export_digits(
     name: str,
     version: int | None = None,
     measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None,
+    notes: str = "",
 ) -> Path:
     """Writes the newest checkpoint of a run as models/<name>/<version>.
 
@@ -41,6 +42,7 @@ def export_digits(
         name: Name of the model.
         version: Positive and new; None takes one more than the newest.
         measure: Measures the bundle for its manifest and card.
+        notes: Limits and known faults for the card, as Markdown.
 
     Returns:
         The bundle's folder.
@@ -57,7 +59,7 @@ def export_digits(
     plan = BundlePlan(
         manifest=_manifest(config, data),
         graphs=[_graph(generator, config, data)],
-        training={"family": "digits", "recipe": run.path.name, "steps": checkpoint["step"], **run.values()},
+        training={"family": "digits", "recipe": run.origin()[1], "steps": checkpoint["step"], **run.values()},
         goldens=[
             manifest_pb2.GoldenRequest(
                 name="sheet",
@@ -74,6 +76,7 @@ def export_digits(
         ],
         samples=_samples,
         measure=measure,
+        notes=notes,
     )
     return write_bundle(plan, destination, name=name, version=version)
 

@@ -145,6 +145,8 @@ class ConvolutionalDiscriminator(nn.Module):
             _DownBlock(width, 2 * width, bound),
             _DownBlock(2 * width, 4 * width, bound, halve=False),
         )
+        # Bounded layers can bear the sum over the picture; unbounded ones learn steadily from the mean.
+        self.pooling_scale = 1.0 if config.discriminator_norm == "spectral" else (4 / config.image_size) ** 2
         self.head = bound(nn.Linear(4 * width, 1))
         self.projection = bound(nn.Embedding(classes, 4 * width))
 
@@ -158,7 +160,7 @@ class ConvolutionalDiscriminator(nn.Module):
         Returns:
             Logits, [batch].
         """
-        features = relu(self.blocks(image)).sum(dim=(2, 3))
+        features = relu(self.blocks(image)).sum(dim=(2, 3)) * self.pooling_scale
         logits: Tensor = self.head(features).squeeze(1) + (features * self.projection(label)).sum(1)
         return logits
 

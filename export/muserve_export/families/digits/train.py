@@ -61,10 +61,12 @@ class DigitsLearner:
         }
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
-        """Teaches the discriminator one batch, then the generator as many samples."""
+        """Teaches the discriminator one batch, as often as it is set, then the generator as many samples."""
         real, labels = batch
         self._set_learning_rates(1.0 - (1.0 - self._config.final_learning_rate_share) * step / steps)
-        losses = self._learn_to_discriminate(real, labels, penalize=self._penalty_is_due(step))
+        losses: dict[str, Tensor] = {}
+        for _ in range(self._config.discriminator_steps):
+            losses = self._learn_to_discriminate(real, labels, penalize=self._penalty_is_due(step))
         losses["generator_loss"] = self._learn_to_generate(len(real))
         if self._average:
             self._average.update(self._generator.module, step)
