@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -186,7 +186,7 @@ class LocalModel:
     def _batcher_options(self, graph: manifest_pb2.Graph) -> BatcherOptions:
         wanted = self._options.batcher
         most = min(wanted.max_batch_rows, graph.max_batch_rows or wanted.max_batch_rows)
-        return BatcherOptions(most, wanted.max_queue_rows, wanted.max_delay_s)
+        return replace(wanted, max_batch_rows=most)
 
     def _run_observer(self, role: str) -> Callable[[int, float], None]:
         return lambda rows, seconds: self._options.on_run(self.bundle, role, rows, seconds)

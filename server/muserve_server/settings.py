@@ -66,6 +66,10 @@ class Settings:
     max_delay_ms: float = option(
         0.0, "how long an idle engine waits for a fuller batch", unit="ms", minimum=0, maximum=10_000
     )
+    busy_delay_ms: float = option(
+        4.0, "the same, but only while requests come less than a quarter of this apart", unit="ms", minimum=0,
+        maximum=1000,
+    )  # fmt: skip
 
     max_message_mib: int = option(32, "largest message, both ways", unit="MiB", minimum=1, maximum=1024)
     max_samples_per_call: int = option(256, "most samples that one call may ask for", minimum=1)
@@ -121,7 +125,9 @@ class Settings:
         """Returns how bundles are opened and run."""
         return LocalOptions(
             onnx=OnnxOptions(self.device, self.engine_threads),
-            batcher=BatcherOptions(self.max_batch_rows, self.max_queue_rows, self.max_delay_ms / 1e3),
+            batcher=BatcherOptions(
+                self.max_batch_rows, self.max_queue_rows, self.max_delay_ms / 1e3, self.busy_delay_ms / 1e3
+            ),
             engine_instances=self.engine_instances,
             max_samples_per_call=self.max_samples_per_call,
             max_pixels_per_call=self.max_pixels_per_call,

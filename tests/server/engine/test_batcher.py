@@ -252,6 +252,53 @@ async def test_max_delay_ends() -> None:
     await batcher.close()
 
 
+async def test_requests_in_quick_succession_wait_for_each_other_until_the_batch_is_full() -> None:
+    engine = GatedEngine()
+    batcher = await started(engine, max_batch_rows=4, busy_delay_s=4 * WAIT_S)
+    tasks = [asyncio.create_task(batcher.infer(rows(i))) for i in range(3)]
+    await until(lambda: batcher.queued_rows == 3)
+    assert engine.sizes() == []
+    await asyncio.gather(*tasks, batcher.infer(rows(3)))
+    assert engine.sizes() == [4]
+    await batcher.close()
+
+
+async def test_a_pause_ends_the_wait_of_requests_in_quick_succession() -> None:
+    engine = GatedEngine()
+    batcher = await started(engine, busy_delay_s=0.08)
+    stats = RunStats()
+    await asyncio.gather(batcher.infer(rows(0), stats=stats), batcher.infer(rows(1)))
+    assert engine.sizes() == [2]
+    assert stats.queue_s >= 0.02
+    await batcher.close()
+
+
+async def test_one_caller_and_later_steps_do_not_wait() -> None:
+    """A step of a running request also ends the wait of others."""
+    engine = GatedEngine()
+    batcher = await started(engine, busy_delay_s=4 * WAIT_S)
+    async with asyncio.timeout(WAIT_S / 2):
+        for step in range(4):
+            await batcher.infer(rows(step), admitted=step % 2 == 1)
+        assert engine.sizes() == [1, 1, 1, 1]
+        waiting = [asyncio.create_task(batcher.infer(rows(i))) for i in range(2)]
+        await until(lambda: batcher.queued_rows == 2)
+        await asyncio.gather(*waiting, batcher.infer(rows(2), admitted=True))
+    assert engine.sizes()[4:] == [3]
+    await batcher.close()
+
+
+async def test_closing_does_not_wait_for_a_pause() -> None:
+    engine = GatedEngine()
+    batcher = await started(engine, busy_delay_s=4 * WAIT_S)
+    tasks = [asyncio.create_task(batcher.infer(rows(i))) for i in range(2)]
+    await until(lambda: batcher.queued_rows == 2)
+    async with asyncio.timeout(WAIT_S / 2):
+        await batcher.close()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, UnavailableError) for result in results)
+
+
 @pytest.mark.parametrize(
     "tensors",
     [
