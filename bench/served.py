@@ -68,7 +68,7 @@ class Served:
         if codes != {"OK": calls}:
             raise RuntimeError(f"{calls} calls were sent; the server counted {codes}")
         rows, runs = (_total(after, name) - _total(before, name) for name in ("batch_rows_sum", "batch_rows_count"))
-        return ServedLoad(load, self._cpu_s() - cpu_s, rows / runs)
+        return ServedLoad(load, self._cpu_s() - cpu_s, rows / max(runs, 1))
 
     def runs_by_rows(self) -> dict[str, int]:
         """Returns how many runs had up to so many rows, since the start."""

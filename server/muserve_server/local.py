@@ -243,6 +243,15 @@ class _ModelCall:
         finally:
             self._stats.encode_s += time.monotonic() - started
 
+    async def run_soon(
+        self, function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        started = time.monotonic()
+        try:
+            return await self._offloader.run_soon(function, *args, **kwargs)
+        finally:
+            self._stats.encode_s += time.monotonic() - started
+
 
 class _RecordingCall(_ModelCall):
     """Also keeps the tensors of each run."""

@@ -67,7 +67,7 @@ class Settings:
         0.0, "how long an idle engine waits for a fuller batch", unit="ms", minimum=0, maximum=10_000
     )
     busy_delay_ms: float = option(
-        4.0, "the same, but only while requests come less than a quarter of this apart", unit="ms", minimum=0,
+        4.0, "the same, but only while five or more calls come less than a quarter of this apart", unit="ms", minimum=0,
         maximum=1000,
     )  # fmt: skip
 

@@ -159,6 +159,7 @@ class _Company:
                         return await call.infer(graph, rows)
 
                     offload = staticmethod(call.offload)
+                    run_soon = staticmethod(call.run_soon)
 
                 return await task.run(request, Held())
 

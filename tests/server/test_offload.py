@@ -87,3 +87,40 @@ async def test_closing_lets_jobs_end_and_takes_no_more() -> None:
     finish.set()
     await closing
     assert await asyncio.gather(*jobs) == [True, True, True]
+
+
+async def test_short_jobs_run_on_the_loop_in_one_go() -> None:
+    offloader = Offloader(1)
+    order: list[str] = []
+
+    def work(name: str) -> int:
+        order.append(f"{name} {threading.current_thread().name}")
+        return 7
+
+    async def call(name: str) -> int:
+        order.append(f"{name} asks")
+        answer = await offloader.run_soon(work, name)
+        order.append(f"{name} goes on")
+        return answer
+
+    assert list(await asyncio.gather(call("a"), call("b"))) == [7, 7]
+    here = threading.current_thread().name
+    assert order == ["a asks", "b asks", f"a {here}", f"b {here}", "a goes on", "b goes on"]
+    await offloader.close()
+
+
+async def test_a_short_job_that_fails_or_is_not_wanted_harms_no_other() -> None:
+    offloader = Offloader(1)
+    ran: list[str] = []
+
+    def fail() -> None:
+        raise KeyError("bad")
+
+    unwanted = asyncio.create_task(offloader.run_soon(ran.append, "unwanted"))
+    bad = asyncio.create_task(offloader.run_soon(fail))
+    good = asyncio.create_task(offloader.run_soon(ran.append, "good"))
+    asyncio.get_running_loop().call_soon(unwanted.cancel)
+    results = await asyncio.gather(unwanted, bad, good, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.CancelledError, KeyError, type(None)]
+    assert ran == ["good"]
+    await offloader.close()

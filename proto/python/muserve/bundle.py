@@ -108,7 +108,7 @@ def _check(manifest: manifest_pb2.ModelManifest, path: Path) -> None:
         )
     if manifest.version < 1:
         raise ManifestError(f"{path}: version is {manifest.version}; it must be at least 1")
-    if manifest.task == common_pb2.TASK_UNSPECIFIED:
+    if manifest.task not in common_pb2.Task.values() or manifest.task == common_pb2.TASK_UNSPECIFIED:
         raise ManifestError(f"{path}: task is missing or unknown to this build")
     roles = [graph.role for graph in manifest.graphs]
     if not roles or len(set(roles)) != len(roles):

@@ -1,7 +1,7 @@
 """Gathers rows of many requests into batches for one graph. Knows neither gRPC nor ONNX.
 
-An idle engine starts at once with what waits, unless requests come in quick succession: then it waits a little, because
-a run of one row costs nearly as much as one of many. While it is busy, rows gather. First come, first served
+An idle engine starts at once with what waits, unless many requests come in quick succession: then it waits a little,
+because a run of one row costs nearly as much as one of many. While it is busy, rows gather. First come, first served
 within what fits together: rows share a batch when their tensors agree in name, type and shape past the first dimension.
 A request larger than a batch spans several. When a batch of several requests fails, each is run alone, so that only the
 guilty one fails. Rows that nobody waits for any more are dropped when a batch is formed.
@@ -46,7 +46,9 @@ class BatcherOptions:
     max_delay_s: float = 0.0
     """How long an idle engine waits for a fuller batch, however few requests come."""
     busy_delay_s: float = 0.004
-    """How long it waits while requests come less than a quarter of this apart. One caller's own calls never wait."""
+    """How long it waits while many requests come less than a quarter of this apart."""
+    busy_requests: int = 4
+    """Requests that must be under way for that. Fewer would wait for each other and gain no batch worth having."""
 
 
 @dataclass
@@ -254,7 +256,9 @@ class Batcher:
     def _note_pace(self, now: float, *, is_new: bool) -> None:
         """Notes whether several callers are at it. A later step of a running request ends the wait."""
         pause_s = self._options.busy_delay_s / _PAUSES_PER_DELAY
-        self._is_busy = is_new and self._open_requests > 0 and now - self._last_request < pause_s
+        self._is_busy = (
+            is_new and self._open_requests >= self._options.busy_requests and now - self._last_request < pause_s
+        )
         if is_new:
             self._last_request = now
         if not self._is_busy or self._queued_rows >= self._options.max_batch_rows:

@@ -7,7 +7,7 @@ Generation of Random Normal Deviates", 1958), which, unlike rejection methods, t
 
 from __future__ import annotations
 
-import secrets
+import random
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ _LATENT_STREAM, _LABEL_STREAM = 0, 1
 
 
 def draw_seed() -> int:
-    """Draws a seed below 2^53 from the operating system."""
-    return secrets.randbits(53)
+    """Draws a seed below 2^53. It is no secret, so the system is not asked each time."""
+    return random.getrandbits(53)
 
 
 def standard_normal(seed: int, first_sample: int, count: int, size: int) -> NDArray[np.float32]:

@@ -254,7 +254,7 @@ async def test_max_delay_ends() -> None:
 
 async def test_requests_in_quick_succession_wait_for_each_other_until_the_batch_is_full() -> None:
     engine = GatedEngine()
-    batcher = await started(engine, max_batch_rows=4, busy_delay_s=4 * WAIT_S)
+    batcher = await started(engine, max_batch_rows=4, busy_delay_s=4 * WAIT_S, busy_requests=1)
     tasks = [asyncio.create_task(batcher.infer(rows(i))) for i in range(3)]
     await until(lambda: batcher.queued_rows == 3)
     assert engine.sizes() == []
@@ -265,7 +265,7 @@ async def test_requests_in_quick_succession_wait_for_each_other_until_the_batch_
 
 async def test_a_pause_ends_the_wait_of_requests_in_quick_succession() -> None:
     engine = GatedEngine()
-    batcher = await started(engine, busy_delay_s=0.08)
+    batcher = await started(engine, busy_delay_s=0.08, busy_requests=1)
     stats = RunStats()
     await asyncio.gather(batcher.infer(rows(0), stats=stats), batcher.infer(rows(1)))
     assert engine.sizes() == [2]
@@ -273,10 +273,18 @@ async def test_a_pause_ends_the_wait_of_requests_in_quick_succession() -> None:
     await batcher.close()
 
 
+async def test_a_few_callers_do_not_wait_for_each_other() -> None:
+    engine = GatedEngine()
+    batcher = await started(engine, busy_delay_s=4 * WAIT_S)
+    async with asyncio.timeout(WAIT_S / 2):
+        await asyncio.gather(*(batcher.infer(rows(i)) for i in range(4)))
+    await batcher.close()
+
+
 async def test_one_caller_and_later_steps_do_not_wait() -> None:
     """A step of a running request also ends the wait of others."""
     engine = GatedEngine()
-    batcher = await started(engine, busy_delay_s=4 * WAIT_S)
+    batcher = await started(engine, busy_delay_s=4 * WAIT_S, busy_requests=1)
     async with asyncio.timeout(WAIT_S / 2):
         for step in range(4):
             await batcher.infer(rows(step), admitted=step % 2 == 1)
@@ -290,7 +298,7 @@ async def test_one_caller_and_later_steps_do_not_wait() -> None:
 
 async def test_closing_does_not_wait_for_a_pause() -> None:
     engine = GatedEngine()
-    batcher = await started(engine, busy_delay_s=4 * WAIT_S)
+    batcher = await started(engine, busy_delay_s=4 * WAIT_S, busy_requests=1)
     tasks = [asyncio.create_task(batcher.infer(rows(i))) for i in range(2)]
     await until(lambda: batcher.queued_rows == 2)
     async with asyncio.timeout(WAIT_S / 2):

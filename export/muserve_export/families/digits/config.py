@@ -29,13 +29,9 @@ class DigitsConfig(TrainingConfig):
     )
     generator_widths: tuple[int, ...] = option((256, 512, 1024), "hidden layers of a dense generator", minimum=1)
     discriminator_widths: tuple[int, ...] = option((512, 256), "hidden layers of a dense discriminator", minimum=1)
-    leaky_slope: float = option(0.2, "slope below zero of a dense discriminator's LeakyReLU", minimum=0, maximum=1)
+    leaky_slope: float = option(0.2, "slope below zero of the discriminator's LeakyReLU", minimum=0, maximum=1)
     generator_channels: int = option(32, "channels of a convolutional generator at full size", minimum=1)
-    discriminator_channels: int = option(32, "channels of a convolutional discriminator at full size", minimum=1)
-
-    discriminator_norm: str = option(
-        "spectral", "what bounds a convolutional discriminator's weights", choices=("spectral", "none")
-    )
+    discriminator_channels: int = option(64, "channels of a convolutional discriminator at full size", minimum=1)
 
     discriminator_steps: int = option(
         1, "steps of the discriminator for each of the generator", unit="steps", minimum=1

@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.linalg import sqrtm
 
 from muserve.bundle import read_bundle
 from muserve.configuration import build
@@ -145,10 +144,12 @@ def _floor_draws(training: ImageSet, count: int) -> Iterator[NDArray[np.int64]]:
 
 def _frechet(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Fréchet distance of two normal distributions fitted to features [image, feature]."""
-    covariances = [np.cov(features, rowvar=False) for features in (first, second)]
-    root = sqrtm(covariances[0] @ covariances[1])
-    distance = np.sum((first.mean(0) - second.mean(0)) ** 2) + np.trace(covariances[0] + covariances[1] - 2 * root.real)
-    return float(distance)
+    one, other = (np.cov(features, rowvar=False) for features in (first, second))
+    # The trace of the root of one @ other, by symmetric matrices alone, so that singular ones do no harm.
+    values, vectors = np.linalg.eigh(one)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ other @ root), 0)).sum()
+    return float(np.sum((first.mean(0) - second.mean(0)) ** 2) + np.trace(one) + np.trace(other) - 2 * overlap)
 
 
 def _variance_ratio(

@@ -11,8 +11,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, relu
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.functional import interpolate, relu
 
 from muserve.configuration import ConfigurationError
 from muserve_export.families.digits.config import DigitsConfig
@@ -25,7 +24,7 @@ __all__ = [
     "make_networks",
 ]
 
-_Bound = Callable[[nn.Module], nn.Module]
+_LABEL_SHARE = 0.25
 
 
 def make_networks(config: DigitsConfig, classes: int) -> tuple[nn.Module, nn.Module]:
@@ -93,7 +92,7 @@ class DenseDiscriminator(nn.Module):
 
 
 class ConvolutionalGenerator(nn.Module):
-    """Noise and label to images: residual blocks whose batch norms are set by noise and label.
+    """Noise to images: residual blocks whose batch norms are set by the label.
 
     The generator of Brock et al., "Large Scale GAN Training for High Fidelity Natural Image Synthesis", 2019, at the
     size that digits need: a quarter of the image's height, then doubled twice.
@@ -104,10 +103,9 @@ class ConvolutionalGenerator(nn.Module):
         width = config.generator_channels
         self.side = config.image_size // 4
         self.embedding = nn.Embedding(classes, config.latent_size)
-        condition = 2 * config.latent_size
-        self.ground = nn.Linear(condition, 4 * width * self.side**2)
-        self.first = _UpBlock(4 * width, 2 * width, condition)
-        self.second = _UpBlock(2 * width, width, condition)
+        self.ground = nn.Linear(2 * config.latent_size, 4 * width * self.side**2)
+        self.first = _UpBlock(4 * width, 2 * width, config.latent_size)
+        self.second = _UpBlock(2 * width, width, config.latent_size)
         self.last = nn.Sequential(
             nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, config.channels, 3, padding=1), nn.Tanh()
         )
@@ -123,44 +121,52 @@ class ConvolutionalGenerator(nn.Module):
         Returns:
             [batch, channel, height, width] in [-1, 1].
         """
-        condition = torch.cat([latent * truncation[:, None], self.embedding(label)], dim=1)
-        features = self.ground(condition).reshape(-1, self.first.channels, self.side, self.side)
-        image: Tensor = self.last(self.second(self.first(features, condition), condition))
+        style = self.embedding(label)
+        # Noise makes most of the ground: where the label had as much of it, each class became one picture.
+        mixed = torch.cat([latent * truncation[:, None], _LABEL_SHARE * style], dim=1)
+        ground = self.ground(mixed).reshape(-1, self.first.channels, self.side, self.side)
+        image: Tensor = self.last(self.second(self.first(ground, style), style))
         return image
 
 
 class ConvolutionalDiscriminator(nn.Module):
-    """Images and labels to logits: residual blocks with spectral norm, and a projection of the label.
+    """Images and labels to logits: strided convolutions with batch norm, and a projection of the label.
 
-    Miyato et al., "Spectral Normalization for Generative Adversarial Networks", 2018; Miyato and Koyama, "cGANs with
-    Projection Discriminator", 2018.
+    Radford et al., "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+    2016; Miyato and Koyama, "cGANs with Projection Discriminator", 2018. The batch norm shows it many images at once,
+    which betrays a generator that draws one picture a class: real and generated images must not share a batch.
     """
 
     def __init__(self, config: DigitsConfig, classes: int) -> None:
         super().__init__()
         width = config.discriminator_channels
-        bound = spectral_norm if config.discriminator_norm == "spectral" else _unbounded
-        self.blocks = nn.Sequential(
-            _DownBlock(config.channels, width, bound, first=True),
-            _DownBlock(width, 2 * width, bound),
-            _DownBlock(2 * width, 4 * width, bound, halve=False),
+        self.layers = nn.Sequential(
+            nn.Conv2d(config.channels, width, 4, stride=2, padding=1),
+            nn.LeakyReLU(config.leaky_slope),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(2 * width),
+            nn.LeakyReLU(config.leaky_slope),
+            nn.Conv2d(2 * width, 4 * width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(4 * width),
+            nn.LeakyReLU(config.leaky_slope),
+            nn.Flatten(),
         )
-        # Bounded layers can bear the sum over the picture; unbounded ones learn steadily from the mean.
-        self.pooling_scale = 1.0 if config.discriminator_norm == "spectral" else (4 / config.image_size) ** 2
-        self.head = bound(nn.Linear(4 * width, 1))
-        self.projection = bound(nn.Embedding(classes, 4 * width))
+        features = 4 * width * (config.image_size // 4) ** 2
+        self.head = nn.Linear(features, 1)
+        self.projection = nn.Embedding(classes, features)
+        nn.init.normal_(self.projection.weight, std=4 * features**-0.5)
 
     def forward(self, image: Tensor, label: Tensor) -> Tensor:
         """Judges images.
 
         Args:
-            image: [batch, channel, height, width] in [-1, 1].
+            image: All real or all generated, [batch, channel, height, width] in [-1, 1].
             label: Index of the class, int64 [batch].
 
         Returns:
             Logits, [batch].
         """
-        features = relu(self.blocks(image)).sum(dim=(2, 3)) * self.pooling_scale
+        features = self.layers(image)
         logits: Tensor = self.head(features).squeeze(1) + (features * self.projection(label)).sum(1)
         return logits
 
@@ -174,7 +180,7 @@ class _ConditionalNorm(nn.Module):
         self.gain = nn.Linear(condition, channels)
         self.bias = nn.Linear(condition, channels)
         for layer in (self.gain, self.bias):
-            nn.init.normal_(layer.weight, std=0.02)
+            nn.init.normal_(layer.weight, std=0.1)
             nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
@@ -202,36 +208,6 @@ class _UpBlock(nn.Module):
         # A 1×1 convolution and doubling commute; this order costs a quarter.
         result: Tensor = grown + interpolate(self.shortcut(features), scale_factor=2.0)
         return result
-
-
-class _DownBlock(nn.Module):
-    """Halves height and width, unless told not to."""
-
-    def __init__(
-        self, channels: int, out_channels: int, bound: _Bound, *, first: bool = False, halve: bool = True
-    ) -> None:
-        super().__init__()
-        self.first, self.halve = first, halve
-        self.convolutions = nn.ModuleList(
-            [
-                bound(nn.Conv2d(channels, out_channels, 3, padding=1)),
-                bound(nn.Conv2d(out_channels, out_channels, 3, padding=1)),
-            ]
-        )
-        self.shortcut = bound(nn.Conv2d(channels, out_channels, 1))
-
-    def forward(self, features: Tensor) -> Tensor:
-        learned = self.convolutions[0](features if self.first else relu(features))
-        learned = self.convolutions[1](relu(learned))
-        kept = features
-        if self.halve:
-            learned, kept = avg_pool2d(learned, 2), avg_pool2d(kept, 2)
-        result: Tensor = learned + self.shortcut(kept)
-        return result
-
-
-def _unbounded(layer: nn.Module) -> nn.Module:
-    return layer
 
 
 def _dense(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:

@@ -90,9 +90,8 @@ class DigitsLearner:
         with torch.no_grad():
             fake, fake_labels = self._draw(len(real))
         real_seen = self._augment(real).requires_grad_(penalize)
-        images = torch.cat([real_seen, self._augment(fake)])
-        logits = self._discriminator(images, torch.cat([labels, fake_labels]))
-        on_real, on_fake = logits[: len(real)], logits[len(real) :]
+        on_real = self._discriminator(real_seen, labels)
+        on_fake = self._discriminator(self._augment(fake), fake_labels)
         if self._config.loss == "hinge":
             loss = relu(1 - on_real).mean() + relu(1 + on_fake).mean()
         else:
