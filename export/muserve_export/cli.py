@@ -45,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     namespace = parse_flags(parser, arguments)
     try:
         namespace.run(namespace)
-    except (ConfigurationError, ExportError, BundleError) as error:
+    except (ConfigurationError, ExportError, BundleError, OSError) as error:
         sys.exit(f"muserve-export: error: {error}")
     except KeyboardInterrupt:
-        sys.exit("muserve-export: stopped; go on with a run by --resume, it loses no finished epoch")
+        sys.exit("muserve-export: stopped; a run goes on from its last checkpoint with --resume")
 
 
 def _add_train(commands: Any) -> None:
@@ -95,7 +95,10 @@ def _add_evaluate(commands: Any) -> None:
         "evaluate", help="measure bundles through the code that serves them", allow_abbrev=False
     )
     parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="models/<name>/<version>")
-    parser.add_argument("--data", help="data to measure against (default: what the bundle was trained on)")
+    parser.add_argument("--data", help="data to measure against (default: the bundled data, if it was trained on that)")
+    parser.add_argument(
+        "--part", choices=("validation", "test"), default="test", help="validation to choose, test to report (default)"
+    )
     parser.add_argument("--out", type=Path, help="write the table as Markdown too")
     parser.set_defaults(run=_evaluate)
 
@@ -111,6 +114,8 @@ def _add_verify(commands: Any) -> None:
 def _train(namespace: argparse.Namespace) -> None:
     family = load_family(namespace.family)
     recipe = namespace.recipe or _DEFAULT_RECIPE
+    if namespace.resume and namespace.init_from:
+        raise ExportError("--resume and --init-from exclude each other: a resumed run has its own weights")
     run = RunFolder(namespace.out or Path("runs") / f"{family.name}-{Path(recipe).stem}")
     flags = from_flags(family.config, namespace)
     # A resumed run has its own values; what is named again must agree, or be one that may change.
@@ -146,9 +151,12 @@ def _export(namespace: argparse.Namespace) -> None:
 def _evaluate(namespace: argparse.Namespace) -> None:
     figures = {}
     for path in namespace.bundles:
-        bundle = read_bundle(path)
-        family = load_family(bundle.manifest.training["family"])
-        figures[str(bundle)] = family.evaluate(path, data=namespace.data)
+        name = read_bundle(path).manifest.training.get("family", "")
+        if name not in FAMILIES:
+            raise ExportError(
+                f"{path}: its manifest names no family of this build under training; it cannot be measured"
+            )
+        figures[str(path)] = load_family(name).evaluate(path, data=namespace.data, part=namespace.part)
     table = metrics_table(figures)
     print(table)
     if namespace.out:

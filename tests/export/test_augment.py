@@ -11,6 +11,7 @@ from muserve_export.training.ema import MovingAverage
 
 
 def test_translation_moves_whole_images_within_its_share() -> None:
+    torch.manual_seed(0)
     images = torch.full((64, 2, 16, 16), -1.0)
     images[:, :, 8, 8] = 1.0
     moved = translate(images, 0.25, ground=-1.0)
@@ -30,6 +31,7 @@ def test_what_moves_in_is_ground() -> None:
 
 
 def test_cutout_blanks_a_square() -> None:
+    torch.manual_seed(0)
     blanked = cutout(torch.ones(256, 1, 16, 16), 0.25, ground=-1.0)
     missing = (blanked == -1.0).sum(dim=(1, 2, 3))
     assert missing.max() == 16

@@ -12,14 +12,17 @@ import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from PIL import Image
 from torch import Tensor, nn
 
 from muserve.bundle import read_bundle
-from muserve.v1 import manifest_pb2
+from muserve.v1 import common_pb2, manifest_pb2
 from muserve_export.bundling import GraphSource
 from muserve_export.bundling.graphs import write_graph
 from muserve_export.errors import ParityError
+from muserve_export.training.run import read_checkpoint
+from tests.bundles import image_bundle
 from tests.export.conftest import Command
 from tests.servers import server_process
 
@@ -48,7 +51,7 @@ def test_own_images_become_a_served_png_in_four_commands(tmp_path: Path, image_t
 
 def test_the_bundle_says_what_it_is_and_where_it_comes_from(models: Path) -> None:
     manifest = read_bundle(models / "shapes" / "1").manifest
-    assert (manifest.name, manifest.version, manifest.task) == ("shapes", 1, manifest_pb2.ModelManifest().task + 1)
+    assert (manifest.name, manifest.version, manifest.task) == ("shapes", 1, common_pb2.TASK_IMAGE)
     assert (manifest.training["family"], manifest.training["recipe"]) == ("digits", "tiny")
     assert manifest.training["epochs"] == "2"
     assert manifest.training_data[0].split.startswith("28 training, 4 validation, 8 test")
@@ -94,6 +97,70 @@ def test_two_exports_of_a_run_hold_the_same_weights_and_numbers(
     with np.load(one / "goldens/sheet.npz") as before, np.load(other / "goldens/sheet.npz") as after:
         assert before.files == after.files
         assert all(np.array_equal(before[name], after[name]) for name in before.files)
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory, export_command: Command) -> tuple[Path, Path, Path]:
+    """A user's 200 images, a run that knows labels, and its bundle."""
+    folder = tmp_path_factory.mktemp("labelled")
+    data, run = folder / "data", folder / "run"
+    random = np.random.default_rng(0)
+    for name, rows in (("top", slice(0, 6)), ("bottom", slice(10, 16))):
+        (data / name).mkdir(parents=True)
+        for index in range(100):
+            picture = random.integers(0, 60, (16, 16)).astype(np.uint8)
+            picture[rows, int(random.integers(0, 6)) :] = 255
+            Image.fromarray(picture).save(data / name / f"{index}.png")
+    export_command(
+        "train", "digits", "--recipe", "tiny", "--data", data, "--out", run, "--architecture", "convolutional",
+        "--generator-channels", 4, "--discriminator-channels", 4, "--ema-decay", 0.9,
+    )  # fmt: skip
+    export_command("export", run, "--name", "bars", "--out", folder / "models")
+    return data, run, folder / "models" / "bars" / "1"
+
+
+def test_a_conditional_model_is_exported_with_its_average_labels_and_truncation(
+    labelled: tuple[Path, Path, Path],
+) -> None:
+    _, run, folder = labelled
+    manifest = read_bundle(folder).manifest
+    assert list(manifest.image.labels) == ["bottom", "top"]
+    assert [spec.name for spec in manifest.graphs[0].inputs] == ["latent", "label", "truncation"]
+    assert manifest.licence == "LicenseRef-owner"
+    assert manifest.training["data"] == "data"  # and not the whole path
+    checkpoint = read_checkpoint(run)
+    stored = {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in onnx.load(folder / "graphs/generator.onnx").graph.initializer
+    }
+    average, last = (checkpoint[name]["embedding.weight"].numpy() for name in ("generator_average", "generator"))
+    assert any(np.array_equal(value, average) for value in stored.values())
+    assert not any(np.array_equal(value, last) for value in stored.values())
+
+
+def test_evaluate_measures_what_the_bundle_serves(
+    labelled: tuple[Path, Path, Path], export_command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    data, _, folder = labelled
+    monkeypatch.setattr("muserve_export.families.digits.evaluate.SAMPLES", 40)
+    monkeypatch.setattr("muserve_export.families.digits.evaluate._PER_CALL", 20)
+    done = export_command("evaluate", folder, "--data", data, "--out", tmp_path / "table.md")
+    assert (tmp_path / "table.md").read_text() == done.stdout
+    rows = {cells[1].strip(): cells for line in done.stdout.splitlines()[2:] if (cells := line.split("|"))}
+    assert set(rows) == {
+        "label agreement", "frechet distance", "class variance ratio", "near copies", "train on synthetic accuracy",
+    }  # fmt: skip
+    assert float(rows["frechet distance"][2]) > float(rows["frechet distance"][3].split()[0]), "worse than real images"
+    assert float(rows["label agreement"][3].split()[0]) == 1.0  # bars are easy to judge
+    refused = export_command("evaluate", folder, check=False)
+    assert refused.returncode == 1
+    assert "name its data: --data" in refused.stderr
+
+
+def test_evaluate_refuses_a_bundle_of_no_family(tmp_path: Path, export_command: Command) -> None:
+    done = export_command("evaluate", image_bundle(tmp_path), check=False)
+    assert done.returncode == 1
+    assert "names no family" in done.stderr
 
 
 def test_notes_go_into_the_card(tiny_run: Path, tmp_path: Path, export_command: Command) -> None:

@@ -100,6 +100,20 @@ def test_a_wide_image_is_padded_and_not_squeezed(tmp_path: Path) -> None:
     assert picture[0].max() == picture[-1].max() == 0
 
 
+def test_transparent_and_16_bit_images_keep_their_drawing(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    drawing = np.zeros((16, 16, 4), np.uint8)  # black, transparent
+    drawing[4:12, 4:12, 3] = 255
+    Image.fromarray(drawing).save(tmp_path / "one" / "a.png")
+    deep = np.full((16, 16), 65535, np.uint16)
+    deep[:8] = 32896
+    Image.fromarray(deep).save(tmp_path / "one" / "b.png")
+    data = load_data(build(DigitsConfig, {"data": str(tmp_path), "image_size": 16}))
+    transparent, grey = data.training.images[:, 0]
+    assert (transparent[8, 8], transparent[0, 0]) == (0, 255)
+    assert (grey[0, 0], grey[15, 15]) == (128, 255)
+
+
 def test_a_broken_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "one" / "broken.png").write_bytes(b"\x89PNG no more")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,10 +61,21 @@ def test_a_run_leaves_config_log_plot_sheets_and_checkpoints(tiny_run: Path) -> 
     assert len(RunFolder(tiny_run).checkpoints()) == 2
 
 
-def test_a_killed_run_resumes_exactly(
-    tmp_path: Path, image_tree: Path, tiny_run: Path, export_command: Command
-) -> None:
-    options = ["train", "digits", "--recipe", "tiny", "--data", str(image_tree), "--epochs", "400"]
+SMALL_CONVOLUTIONS = [
+    "--architecture", "convolutional", "--generator-channels", "4", "--discriminator-channels", "4",
+    "--augment-translation", "0.2", "--augment-cutout", "0.2",
+]  # fmt: skip
+KINDS = {
+    "dense": [],
+    "convolutional, averaged, with a schedule": [
+        *SMALL_CONVOLUTIONS, "--ema-decay", "0.9", "--final-learning-rate-share", "0.1",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_resumes_exactly(tmp_path: Path, image_tree: Path, export_command: Command, kind: str) -> None:
+    options = ["train", "digits", "--recipe", "tiny", "--data", str(image_tree), "--epochs", "60", *KINDS[kind]]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, "-m", "muserve_export", *options, "--out", str(killed)], stdout=subprocess.DEVNULL
@@ -73,18 +85,55 @@ def test_a_killed_run_resumes_exactly(
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    reached = read_checkpoint(killed)["epoch"]
-    assert reached < 400
-    export_command("train", "digits", "--resume", "--out", killed, "--epochs", reached + 3)
-    export_command(*options[:-1], reached + 3, "--out", whole)
+    assert read_checkpoint(killed)["epoch"] < 60
+    export_command("train", "digits", "--resume", "--out", killed)
+    export_command(*options, "--out", whole)
     one, other = read_checkpoint(killed), read_checkpoint(whole)
-    for name in (*NETWORKS, "epoch", "step"):
+    assert set(NETWORKS) <= one.keys() == other.keys()
+    for name in one.keys() - {"seconds"}:
         assert_same_weights(one[name], other[name])
     assert losses(killed) == losses(whole)
-    assert (
-        RunFolder(killed).sheet(reached + 3).read_bytes()[-600:]
-        == RunFolder(whole).sheet(reached + 3).read_bytes()[-600:]
+    with Image.open(RunFolder(killed).sheet(60)) as first, Image.open(RunFolder(whole).sheet(60)) as second:
+        assert first.tobytes() == second.tobytes()
+
+
+def test_a_run_killed_before_its_first_checkpoint_resumes_from_the_start(
+    tmp_path: Path, image_tree: Path, tiny_run: Path, export_command: Command
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    config = build(DigitsConfig, RunFolder(tiny_run).values())
+    run.begin("digits", "tiny", config)
+    run.metrics_csv.write_text("")
+    export_command("train", "digits", "--resume", "--out", run.path)
+    assert_same_weights(read_checkpoint(run.path)["generator"], read_checkpoint(tiny_run)["generator"])
+    assert losses(run.path) == losses(tiny_run)
+
+
+def test_other_data_or_epochs_are_another_run(
+    tmp_path: Path, image_tree: Path, tiny_run: Path, export_command: Command
+) -> None:
+    data, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(image_tree, data)
+    export_command(
+        "train", "digits", "--recipe", "tiny", "--data", data, "--out", run, "--final-learning-rate-share", 0.5
     )
+    done = export_command("train", "digits", "--resume", "--out", run, "--epochs", 9, check=False)
+    assert "epochs is 9" in done.stderr  # the schedule is stretched over the epochs
+    (data / "circle" / "00.png").unlink()
+    for command in (("train", "digits", "--resume", "--out", run), ("export", run, "--out", tmp_path / "models")):
+        done = export_command(*command, check=False)
+        assert done.returncode == 1
+        assert "data_sha256 is" in done.stderr or "is not what" in done.stderr
+    done = export_command("train", "digits", "--resume", "--out", tiny_run, "--epochs", 1, check=False)
+    assert "has done 2 already" in done.stderr
+
+
+def test_checkpoints_are_ordered_by_number(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    for epoch in ("10000", "9999", "0007"):
+        (folder / f"epoch-{epoch}.ckpt").touch()
+    assert RunFolder(tmp_path).newest_checkpoint().name == "epoch-10000.ckpt"
 
 
 def test_another_seed_gives_other_weights(
@@ -122,11 +171,13 @@ def test_init_from_another_shape_is_refused(
     assert "generator has another shape" in done.stderr
 
 
-def test_two_processes_of_torchrun_learn_one_model(tmp_path: Path, image_tree: Path) -> None:
+@pytest.mark.parametrize("more", [[], SMALL_CONVOLUTIONS], ids=["dense", "convolutional"])
+def test_two_processes_of_torchrun_learn_one_model(tmp_path: Path, image_tree: Path, more: list[str]) -> None:
     run = tmp_path / "run"
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "muserve_export",
         "train", "digits", "--recipe", "tiny", "--data", str(image_tree), "--device", "cpu", "--out", str(run),
+        *more,
     ]  # fmt: skip
     environ = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, timeout=110)
@@ -145,6 +196,9 @@ def test_two_processes_of_torchrun_learn_one_model(tmp_path: Path, image_tree: P
         (["--epochs", "many"], "epochs is 'many'; it must be a whole number"),
         (["--data", "no/such/folder"], "data is 'no/such/folder', which is no folder"),
         (["--device", "tpu"], "device is 'tpu'; allowed: auto, cpu, cuda"),
+        (["--channels", "2"], "channels is 2; allowed: 1 for grey, 3 for RGB"),
+        (["--architecture", "convolutional", "--image-size", "30"], "so it must be a multiple of 4"),
+        (["--resume", "--init-from", "x"], "exclude each other"),
         (["--init-from", "no/such/run"], "no such checkpoint or run folder"),
         (["--resume"], "cannot be read"),
     ],

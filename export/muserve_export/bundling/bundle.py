@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from muserve_server.local import LocalModel
 
 __all__ = ["BundlePlan", "write_bundle"]
 
-_FRAMEWORKS = ("torch", "onnx", "onnxruntime", "onnxscript", "numpy")
+_FRAMEWORKS = ("torch", "onnx", "onnxscript", "numpy")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def write_bundle(plan: BundlePlan, destination: Path, *, name: str, version: int
         raise RunError(f"name is {name!r}; allowed: a lower-case letter, then up to 62 letters, digits, hyphens")
     versions = [int(path.name) for path in (destination / name).glob("*") if path.name.isdecimal()]
     version = version if version is not None else max(versions, default=0) + 1
-    if version < 1 or version in versions:
+    if not 1 <= version < 2**32 or version in versions:
         raise RunError(
             f"version is {version}; {name} has {sorted(versions) or 'none'}: take a new one, versions are never reused"
         )
@@ -78,10 +79,21 @@ def write_bundle(plan: BundlePlan, destination: Path, *, name: str, version: int
     try:
         _write(plan, staged, name, version)
         staged.chmod(0o755)
-        return staged.rename(destination / name / str(version))
+        return _publish(staged, destination / name / str(version))
     except BaseException:
-        shutil.rmtree(staged)
+        shutil.rmtree(staged, ignore_errors=True)
         raise
+
+
+def _publish(staged: Path, folder: Path) -> Path:
+    try:
+        if folder.exists():
+            raise FileExistsError(folder)
+        return staged.rename(folder)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: another export was faster, or it cannot be written ({error}); export again"
+        ) from error
 
 
 def _write(plan: BundlePlan, folder: Path, name: str, version: int) -> None:
@@ -90,6 +102,7 @@ def _write(plan: BundlePlan, folder: Path, name: str, version: int) -> None:
     manifest.name, manifest.version = name, version
     manifest.graphs.extend(write_graph(source, folder) for source in plan.graphs)
     manifest.frameworks.update({"muserve": __version__})
+    manifest.frameworks.update({"onnxruntime": _onnxruntime_version()})
     manifest.frameworks.update({package: importlib.metadata.version(package) for package in _FRAMEWORKS})
     manifest.training.update({key: describe_value(value) for key, value in plan.training.items()})
     optional = frozenset(graph.torchscript_file for graph in manifest.graphs)
@@ -104,6 +117,14 @@ def _write(plan: BundlePlan, folder: Path, name: str, version: int) -> None:
         folder, manifest, optional=optional | {f"samples/{sample}" for sample in samples} | {"MODEL_CARD.md"}
     )
     asyncio.run(_prove(folder))
+
+
+def _onnxruntime_version() -> str:
+    """Of whichever of its two packages is installed."""
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package)
+    return ""
 
 
 async def _record(plan: BundlePlan, folder: Path, manifest: manifest_pb2.ModelManifest) -> None:

@@ -33,7 +33,7 @@ class Family:
     export: Callable[..., Path]
     """export(run, destination, name=, version=, measure=, notes=): writes a bundle and returns its folder."""
     evaluate: Callable[..., Sequence[manifest_pb2.Metric]]
-    """evaluate(folder, data=None): measures a bundle through the code that serves it."""
+    """evaluate(folder, data=, part=): measures a bundle through the code that serves it."""
 
 
 def load_family(name: str) -> Family:

@@ -18,10 +18,15 @@ class TrainingConfig:
     epochs: int = option(1, "passes over the training data", minimum=1)
     batch_size: int = option(64, "items in one step of one process", unit="items", minimum=1)
     log_every_steps: int = option(50, "about how many steps a row of metrics.csv averages", unit="steps", minimum=1)
-    sheet_every_epochs: int = option(10, "how often a sheet of samples is drawn; 0 never", unit="epochs", minimum=0)
+    sheet_every_epochs: int = option(
+        10, "how often a sheet of samples is drawn; 0 only at the end", unit="epochs", minimum=0
+    )
     checkpoint_every_epochs: int = option(1, "how often the run is saved", unit="epochs", minimum=1)
     device: str = option("auto", "where to train", choices=("auto", "cpu", "cuda"))
     devices: int = option(1, "devices of this machine to train on; torchrun's own number wins", minimum=1)
-    precision: str = option(
-        "32-true", "arithmetic, as Lightning Fabric names it", choices=("32-true", "bf16-mixed", "16-mixed")
-    )
+    precision: str = option("32-true", "arithmetic, as Lightning Fabric names it", choices=("32-true", "bf16-mixed"))
+
+    @property
+    def epochs_may_change(self) -> bool:
+        """Whether a resumed run may have other epochs; not where a schedule is stretched over them."""
+        return True

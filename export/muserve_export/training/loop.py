@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,23 +64,37 @@ class Learner(Protocol):
 
 
 def make_fabric(config: TrainingConfig) -> Fabric:
-    """Makes and launches the Fabric of a run; under torchrun it joins torchrun's processes."""
+    """Makes and launches the Fabric of a run; under torchrun it joins torchrun's processes.
+
+    Raises:
+        RunError: The device is not there.
+    """
     devices, nodes = config.devices, 1
     if torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    fabric = Fabric(
-        accelerator=config.device,
-        devices=devices,
-        num_nodes=nodes,
-        precision=config.precision,  # type: ignore[arg-type]
-    )
-    fabric.launch()
+    try:
+        fabric = Fabric(
+            accelerator=config.device,
+            devices=devices,
+            num_nodes=nodes,
+            precision=config.precision,  # type: ignore[arg-type]
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise RunError(f"device {config.device!r} with {devices} devices cannot be had here: {error}") from error
     return fabric
 
 
 def train(
-    fabric: Fabric, family: str, learner: Learner, data: TrainingSet, config: TrainingConfig, run: RunFolder
+    fabric: Fabric,
+    family: str,
+    learner: Learner,
+    data: TrainingSet,
+    config: TrainingConfig,
+    run: RunFolder,
+    *,
+    data_sha256: str,
 ) -> None:
     """Trains until `config.epochs`, going on from the run's newest checkpoint if it has one.
 
@@ -92,13 +105,15 @@ def train(
         data: What to train on.
         config: How.
         run: Where to write; begun or resumed.
+        data_sha256: Digest of the data and its split. A run goes on with the same data only.
 
     Raises:
         DivergedError: A loss is not finite.
-        RunError: The checkpoint does not fit.
+        RunError: The checkpoint does not fit the build, the data or the number of processes.
     """
     state: dict[str, Any] = {**learner.modules(), **learner.optimizers()}
-    done_epochs, step, seconds = _restore(fabric, run, state)
+    fixed: dict[str, Any] = {"family": family, "data_sha256": data_sha256, "processes": fabric.world_size}
+    done_epochs, step, seconds = _restore(fabric, run, state, fixed)
     log, averages = MetricsLog(run.metrics_csv), Averages()
     if fabric.is_global_zero:
         log.cut(done_epochs)
@@ -126,12 +141,11 @@ def train(
                     if fabric.is_global_zero:
                         log.write(epoch, step, time.monotonic() - clock, means)
             progress.epoch(epoch, means)
-            if epoch % config.checkpoint_every_epochs == 0 or epoch == config.epochs:
-                facts: dict[str, Any] = {"epoch": epoch, "step": step, "seconds": time.monotonic() - clock}
-                facts |= {"family": family, "config": asdict(config)}
-                run.save_checkpoint(fabric, epoch, state | facts)
             if fabric.is_global_zero and _sheet_is_due(epoch, config):
                 _write_pictures(learner, run, epoch)
+            if epoch % config.checkpoint_every_epochs == 0 or epoch == config.epochs:
+                reached = {"epoch": epoch, "step": step, "seconds": time.monotonic() - clock}
+                run.save_checkpoint(fabric, epoch, state | reached | fixed)
 
 
 def epoch_batches(items: int, config: TrainingConfig, epoch: int, processes: int, process: int) -> Iterator[Tensor]:
@@ -157,26 +171,35 @@ def init_weights(learner: Learner, path: Path) -> None:
     """
     checkpoint = read_checkpoint(path)
     for name, module in learner.modules().items():
-        if name not in checkpoint:
+        # A run without averaged weights lends its own.
+        source = name if name in checkpoint else name.removesuffix("_average")
+        if source not in checkpoint:
             raise RunError(f"init_from: {path} has no network {name!r}; it comes from family {checkpoint['family']!r}")
         try:
-            module.load_state_dict(checkpoint[name])
+            module.load_state_dict(checkpoint[source])
         except RuntimeError as error:
             raise RunError(
                 f"init_from: {path}: {name} has another shape; train with its own recipe: {error}"
             ) from error
 
 
-def _restore(fabric: Fabric, run: RunFolder, state: dict[str, Any]) -> tuple[int, int, float]:
+def _restore(fabric: Fabric, run: RunFolder, state: dict[str, Any], fixed: Mapping[str, Any]) -> tuple[int, int, float]:
     """Fills the state from the newest checkpoint; returns finished epochs, steps and seconds."""
     if not run.checkpoints():
         return 0, 0, 0.0
-    checkpoint = read_checkpoint(run.newest_checkpoint())
+    path = run.newest_checkpoint()
+    checkpoint = read_checkpoint(path)
+    for name, value in fixed.items():
+        if checkpoint.get(name) != value:
+            raise RunError(
+                f"{path}: {name} is {checkpoint.get(name)!r}, now it is {value!r}; "
+                f"that would be another run: begin one from these weights with --init-from {run.path}"
+            )
     for name, part in state.items():
         try:
             part.load_state_dict(checkpoint[name])
         except (KeyError, RuntimeError, ValueError) as error:
-            raise RunError(f"{run.newest_checkpoint()}: {name} does not fit this build ({error})") from error
+            raise RunError(f"{path}: {name} does not fit this build ({error})") from error
     fabric.barrier()
     return checkpoint["epoch"], checkpoint["step"], checkpoint["seconds"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from muserve_export.errors import DivergedError
+from muserve_export.training.run import replace_file
 
 __all__ = ["Averages", "MetricsLog", "plot_metrics"]
 
@@ -53,16 +54,18 @@ class MetricsLog:
         """Drops the rows after an epoch: what a run that was killed wrote past its checkpoint."""
         if not self._path.exists():
             return
-        with self._path.open(newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-        with self._path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *(row for row in rows if int(row[0]) <= epoch)])
+        header, *rows = self._path.read_text(encoding="utf-8").splitlines() or [""]
+        kept = [row for row in rows if int(row.partition(",")[0]) <= epoch]
+        if kept:
+            replace_file(self._path, "\n".join([header, *kept]) + "\n")
+        else:
+            self._path.unlink()
 
     def write(self, epoch: int, step: int, seconds: float, means: Mapping[str, float]) -> None:
         """Appends a row."""
         new = not self._path.exists()
         with self._path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\n")
             if new:
                 writer.writerow([*_COLUMNS, *means])
             writer.writerow([epoch, step, f"{seconds:.2f}", *(f"{value:.6g}" for value in means.values())])

@@ -26,10 +26,10 @@ from muserve.configuration import build, read_toml
 from muserve_export.errors import RunError
 from muserve_export.training.config import TrainingConfig
 
-__all__ = ["RunFolder", "read_checkpoint"]
+__all__ = ["RunFolder", "read_checkpoint", "replace_file"]
 
 KEPT_CHECKPOINTS = 2
-_MAY_CHANGE_ON_RESUME = frozenset({"epochs", "device", "devices", "log_every_steps", "sheet_every_epochs"})
+_MAY_CHANGE_ON_RESUME = frozenset({"epochs", "device", "log_every_steps", "sheet_every_epochs"})
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """The checkpoints, oldest first."""
-        return sorted((self.path / "checkpoints").glob("epoch-*.ckpt"))
+        found = (self.path / "checkpoints").glob("epoch-*.ckpt")
+        return sorted(found, key=lambda path: int(path.stem.removeprefix("epoch-")))
 
     def newest_checkpoint(self) -> Path:
         """The newest checkpoint.
@@ -106,19 +107,23 @@ class RunFolder:
         """Checks that a run can go on with a configuration, and writes down what changed.
 
         Raises:
-            RunError: There is no run of the family, or a value changed that would make it another run.
+            RunError: It is a run of another family, or a value changed that would make it another run.
         """
-        self.newest_checkpoint()
         begun_by, recipe = self.origin()
         if begun_by != family:
             raise RunError(f"{self.path} is a run of family {begun_by!r}, not {family!r}")
         before = dataclasses.asdict(build(type(config), self.values()))
         for name, value in dataclasses.asdict(config).items():
-            if value != before[name] and name not in _MAY_CHANGE_ON_RESUME:
+            may_change = name in _MAY_CHANGE_ON_RESUME and (name != "epochs" or config.epochs_may_change)
+            if value != before[name] and not may_change:
                 raise RunError(
                     f"{name} is {value!r}, but {self.path} was trained with {before[name]!r}; leave it out to resume, "
                     f"or start another run from these weights: --init-from {self.path}"
                 )
+        if self.checkpoints() and config.epochs < (done := read_checkpoint(self.path)["epoch"]):
+            raise RunError(f"epochs is {config.epochs}, but {self.path} has done {done} already")
+        (self.path / "samples").mkdir(exist_ok=True)
+        (self.path / "checkpoints").mkdir(exist_ok=True)
         self._write_config(family, recipe, config)
 
     def save_checkpoint(self, fabric: Fabric, epoch: int, state: Mapping[str, Any]) -> None:
@@ -134,9 +139,16 @@ class RunFolder:
 
     def _write_config(self, family: str, recipe: str, config: TrainingConfig) -> None:
         # Every value is text, number, boolean or a list of these, which JSON and TOML write alike.
-        lines = [f"family = {json.dumps(family)}", f"recipe = {json.dumps(recipe)}"]
-        lines += [f"{name} = {json.dumps(value)}" for name, value in dataclasses.asdict(config).items()]
-        (self.path / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        values = {"family": family, "recipe": recipe, **dataclasses.asdict(config)}
+        lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+        replace_file(self.path / "config.toml", "\n".join(lines) + "\n")
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Writes a text file in one step, so that a kill leaves the old one or the new one."""
+    unfinished = path.with_name(f".{path.name}.part")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)  # noqa: PTH105 - atomic on every platform
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from muserve.configuration import option
+from muserve.configuration import ConfigurationError, option
 from muserve_export.training.config import TrainingConfig
 
 __all__ = ["DigitsConfig"]
@@ -33,21 +33,13 @@ class DigitsConfig(TrainingConfig):
     generator_channels: int = option(32, "channels of a convolutional generator at full size", minimum=1)
     discriminator_channels: int = option(64, "channels of a convolutional discriminator at full size", minimum=1)
 
-    discriminator_steps: int = option(
-        1, "steps of the discriminator for each of the generator", unit="steps", minimum=1
-    )
-    loss: str = option(
-        "cross-entropy", "of both networks; cross-entropy is non-saturating", choices=("cross-entropy", "hinge")
-    )
     learning_rate: float = option(2e-4, "Adam's, of the generator", minimum=0)
     discriminator_learning_rate: float = option(2e-4, "Adam's, of the discriminator", minimum=0)
     final_learning_rate_share: float = option(
         1.0, "both learning rates fall to this share, linearly over the run", minimum=0, maximum=1
     )
-    beta1: float = option(0.5, "Adam's", minimum=0, maximum=1)
-    beta2: float = option(0.999, "Adam's", minimum=0, maximum=1)
-    r1_gamma: float = option(0.0, "weight of the gradient penalty on real images; 0 none", minimum=0)
-    r1_every_steps: int = option(1, "how often it is applied, as many times as strong", unit="steps", minimum=1)
+    beta1: float = option(0.5, "Adam's", minimum=0, maximum=0.9999)
+    beta2: float = option(0.999, "Adam's", minimum=0, maximum=0.999999)
     augment_translation: float = option(
         0.0, "the discriminator sees images moved by up to this share; 0 none", minimum=0, maximum=0.5
     )
@@ -57,3 +49,21 @@ class DigitsConfig(TrainingConfig):
     ema_decay: float = option(
         0.0, "decay of the averaged weights that are exported; 0 exports the last step's", minimum=0, maximum=1
     )
+
+    def __post_init__(self) -> None:
+        """Checks what no single field's bounds show.
+
+        Raises:
+            ConfigurationError: A value is of no use.
+        """
+        if self.channels == 2:
+            raise ConfigurationError("channels is 2; allowed: 1 for grey, 3 for RGB")
+        if self.architecture == "convolutional" and self.image_size % 4:
+            raise ConfigurationError(
+                f"image_size is {self.image_size}; convolutional networks halve it twice, so it must be a multiple of 4"
+            )
+
+    @property
+    def epochs_may_change(self) -> bool:
+        """The learning rate falls over the whole run."""
+        return self.final_learning_rate_share == 1.0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +60,16 @@ class DigitsData:
     """Names of the classes, in the order of their index."""
     source: manifest_pb2.TrainingData
     """What the manifest says of it."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all images, classes and the split: other data, or the same split otherwise, has another one."""
+        digest = hashlib.sha256("\0".join(self.labels).encode())
+        for part in (self.training, self.validation, self.test):
+            digest.update(f"\0{part.images.shape}".encode())
+            digest.update(part.images.tobytes())
+            digest.update(part.labels.tobytes())
+        return digest.hexdigest()
 
 
 def load_data(config: DigitsConfig) -> DigitsData:
@@ -125,7 +137,7 @@ def _read_idx(folder: Path, name: str, *, dimensions: int) -> NDArray[np.uint8]:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zero, kind, found, *shape = struct.unpack_from(f">HBB{dimensions}I", content)
-    except (OSError, EOFError, struct.error) as error:
+    except (OSError, EOFError, struct.error, zlib.error) as error:
         raise DataError(f"{path}: cannot be read as an IDX file ({error})") from error
     header = 4 + 4 * dimensions
     if (zero, kind, found) != (0, 8, dimensions) or len(content) != header + int(np.prod(shape)):
@@ -134,13 +146,21 @@ def _read_idx(folder: Path, name: str, *, dimensions: int) -> NDArray[np.uint8]:
 
 
 def _load_tree(folder: Path, config: DigitsConfig) -> DigitsData:
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    # By their texts, since paths themselves sort otherwise on Windows, and the split depends on the order.
+    classes = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"), key=str)
     if not classes:
         raise DataError(f"{folder} has no folders; put the images of each class into a folder named after the class")
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     for index, path in enumerate(classes):
-        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(
+            (
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+            ),
+            key=lambda file: file.relative_to(path).as_posix(),
+        )
         if not files:
             raise DataError(f"{path} has no images; allowed: {', '.join(IMAGE_SUFFIXES)}")
         images += [_read_image(file, config) for file in files]
@@ -174,9 +194,18 @@ def _resize(images: NDArray[np.uint8], config: DigitsConfig) -> NDArray[np.uint8
 
 
 def _fit(image: Image.Image, config: DigitsConfig) -> NDArray[np.uint8]:
-    """Scales an image into the square, with black beside it where it is not square: uint8 [channel, height, width]."""
+    """Scales an image into the square, with black beside it where it is not square: uint8 [channel, height, width].
+
+    What is transparent becomes white, as on paper; 16 bits of grey become 8.
+    """
     size = (config.image_size, config.image_size)
-    fitted = ImageOps.pad(ImageOps.exif_transpose(image).convert("RGB" if config.channels == 3 else "L"), size)
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).clip(0, 255).astype(np.uint8))
+    if image.has_transparency_data:
+        drawn = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
+    fitted = ImageOps.pad(image.convert("RGB" if config.channels == 3 else "L"), size)
     pixels = np.asarray(fitted, dtype=np.uint8).reshape(*size, config.channels)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

@@ -36,7 +36,8 @@ SAMPLES = 1000
 SEED = 20_000
 _FLOOR_DRAWS = 20
 _PER_CALL = 250
-_FEWEST_IMAGES = 20
+_CHUNK = 256
+_FEWEST_IMAGES, _FEWEST_IN_CLASS = 20, 2
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,13 @@ def evaluate_digits(folder: Path, *, data: str | None = None, part: str = "test"
         DataError: Too few held-out images to say anything.
         BundleError: The bundle cannot be opened.
     """
-    training = dict(read_bundle(folder).manifest.training)
-    names = {"image_size", "channels", "split_seed"}
-    values = {name: value for name, value in training.items() if name in names}
-    config = build(DigitsConfig, values, {"data": training.get("data", "") if data is None else data})
-    images = load_data(config)
+    images, config = _load_data(folder, data)
     held_out: ImageSet = getattr(images, part)
     if len(held_out) < _FEWEST_IMAGES:
-        raise DataError(f"the {part} part has {len(held_out)} images; at least {_FEWEST_IMAGES} are needed to measure")
+        raise DataError(
+            f"the {part} part has {len(held_out)} images; at least {_FEWEST_IMAGES} are needed to measure: "
+            "give more images, or leave out --evaluate"
+        )
     judge = load_judge(images, config)
     samples, conditional = asyncio.run(_draw(folder, images.labels))
     features, classes = judge.look(held_out.images)
@@ -84,6 +84,20 @@ def evaluate_digits(folder: Path, *, data: str | None = None, part: str = "test"
         )
         metrics.append(_measure_usefulness(images, held_out, samples))
     return metrics
+
+
+def _load_data(folder: Path, data: str | None) -> tuple[DigitsData, DigitsConfig]:
+    """Loads the data to measure against, at the size of the bundle's images."""
+    manifest = read_bundle(folder).manifest
+    training = manifest.training
+    if data is None and (training.get("data") or "data_sha256" not in training):
+        raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {training.get('data')}")
+    values = {"image_size": manifest.image.height, "channels": manifest.image.channels, "data": data or ""}
+    config = build(DigitsConfig, values, {"split_seed": training.get("split_seed", "0")})
+    images = load_data(config)
+    if data is None and images.sha256 != training["data_sha256"]:
+        raise DataError(f"{folder} was trained on other data or another split; its held-out images cannot be known")
+    return images, config
 
 
 async def _draw(folder: Path, labels: Sequence[str]) -> tuple[ImageSet, bool]:
@@ -126,7 +140,8 @@ def _measure_likeness(
             float(np.mean(floors)), f"real training images, mean of {_FLOOR_DRAWS} draws",
         ),
         _metric(
-            "feature_variance_ratio", _variance_ratio(drawn, groups, reals, conditional=conditional),
+            "class_variance_ratio" if conditional else "overall_variance_ratio",
+            _variance_ratio(drawn, groups, reals, conditional=conditional),
             f"of the held-out images' own, {within}; 1 is best",
             float(np.mean(own_variances)), f"real training images, mean of {_FLOOR_DRAWS} draws",
         ),
@@ -160,7 +175,10 @@ def _variance_ratio(
     ratios = [
         features[groups == group].var(0).sum() / reals.features[real_groups == group].var(0).sum()
         for group in np.unique(groups)
+        if (real_groups == group).sum() >= _FEWEST_IN_CLASS
     ]
+    if not ratios:
+        raise DataError(f"no class has {_FEWEST_IN_CLASS} held-out images; its variance cannot be measured")
     return float(np.mean(ratios))
 
 
@@ -174,8 +192,12 @@ def _measure_copies(images: DigitsData, held_out: ImageSet, samples: ImageSet) -
 def _nearest(images: ImageSet, training: ImageSet) -> NDArray[np.float64]:
     """Euclidean distance in pixels, 0 … 1 each, of each image to the nearest training image: [image]."""
     ours, theirs = (part.images.reshape(len(part), -1).astype(np.float32) / 255 for part in (images, training))
-    squares = (ours**2).sum(1)[:, None] + (theirs**2).sum(1)[None] - 2 * ours @ theirs.T
-    nearest: NDArray[np.float64] = np.sqrt(np.maximum(squares.min(1), 0)).astype(np.float64)
+    lengths = (theirs**2).sum(1)[None]
+    nearest = np.empty(len(ours))
+    for start in range(0, len(ours), _CHUNK):  # all at once would take gigabytes for the whole MNIST
+        chunk = ours[start : start + _CHUNK]
+        squares = (chunk**2).sum(1)[:, None] + lengths - 2 * chunk @ theirs.T
+        nearest[start : start + _CHUNK] = np.sqrt(np.maximum(squares.min(1), 0))
     return nearest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from torch import nn
 from muserve.configuration import build
 from muserve.v1 import common_pb2, image_pb2, manifest_pb2
 from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
+from muserve_export.errors import RunError
 from muserve_export.families.digits.config import DigitsConfig
 from muserve_export.families.digits.data import DigitsData, load_data
 from muserve_export.families.digits.model import make_networks
+from muserve_export.families.digits.train import sheet_labels
 from muserve_export.training.run import RunFolder, read_checkpoint
 from muserve_server.local import LocalModel
 
 __all__ = ["export_digits"]
 
 _GOLDEN_TOLERANCE = 1e-4
-_SHEET_SIDE, _LARGEST_SIDE = 8, 16
 
 
 def export_digits(
@@ -53,13 +55,15 @@ def export_digits(
     config = build(DigitsConfig, run.values())
     data = load_data(config)
     checkpoint = read_checkpoint(run.path)
+    if checkpoint["data_sha256"] != data.sha256:
+        raise RunError(f"{config.data or 'the data'} is not what {run.path} was trained on; bring it back to export")
     generator, _ = make_networks(config, len(data.labels))
     generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
     generator.eval()
     plan = BundlePlan(
         manifest=_manifest(config, data),
         graphs=[_graph(generator, config, data)],
-        training={"family": "digits", "recipe": run.origin()[1], "steps": checkpoint["step"], **run.values()},
+        training=_training(run, config, checkpoint),
         goldens=[
             manifest_pb2.GoldenRequest(
                 name="sheet",
@@ -81,6 +85,13 @@ def export_digits(
     return write_bundle(plan, destination, name=name, version=version)
 
 
+def _training(run: RunFolder, config: DigitsConfig, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest says of the training. Of a user's path only the last name: the rest is nobody's business."""
+    family, recipe = run.origin()
+    reached = {"epochs": checkpoint["epoch"], "steps": checkpoint["step"], "data_sha256": checkpoint["data_sha256"]}
+    return {**asdict(config), "data": Path(config.data).name, "family": family, "recipe": recipe, **reached}
+
+
 def _manifest(config: DigitsConfig, data: DigitsData) -> manifest_pb2.ModelManifest:
     conditional = config.architecture == "convolutional"
     how = f"of {len(data.labels)} labels" if conditional else "without labels"
@@ -88,7 +99,7 @@ def _manifest(config: DigitsConfig, data: DigitsData) -> manifest_pb2.ModelManif
         task=common_pb2.TASK_IMAGE,
         description=f"Draws {config.image_size}×{config.image_size} images {how}: a {config.architecture} GAN.",
         training_data=[data.source],
-        licence="Apache-2.0",
+        licence="LicenseRef-owner" if config.data else "Apache-2.0",
         image=manifest_pb2.ImageSettings(
             graph="generator",
             latent_input="latent",
@@ -136,7 +147,7 @@ def _tensor(
 async def _samples(model: LocalModel) -> Mapping[str, bytes]:
     """Draws an uncurated sheet of seed 0; a column a label."""
     labels = list(model.bundle.manifest.image.labels)
-    side = len(labels) if 1 < len(labels) <= _LARGEST_SIDE else _SHEET_SIDE
-    request = image_pb2.GenerateImagesRequest(count=side**2, seed=0, layout=image_pb2.IMAGE_LAYOUT_CONTACT_SHEET)
-    request.labels.extend(labels[index % side % len(labels)] for index in range(side**2) if labels)
+    shown = sheet_labels(len(labels))
+    request = image_pb2.GenerateImagesRequest(count=len(shown), seed=0, layout=image_pb2.IMAGE_LAYOUT_CONTACT_SHEET)
+    request.labels.extend(labels[index] for index in shown if labels)
     return {"sheet.png": (await model.answer(request)).images[0].png}

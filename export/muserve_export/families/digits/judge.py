@@ -118,9 +118,13 @@ def train_classifier(
 def _validate(judge: Judge, images: ImageSet) -> tuple[float, float]:
     """Returns accuracy and minus the loss: the greater pair is the better judge."""
     judge.eval()
-    inputs, labels = images.batch(torch.arange(len(images)))
-    logits = judge(inputs)
-    return float((logits.argmax(1) == labels).float().mean()), -float(cross_entropy(logits, labels))
+    right, loss = 0, 0.0
+    for indices in torch.arange(len(images)).split(256):
+        inputs, labels = images.batch(indices)
+        logits = judge(inputs)
+        right += int((logits.argmax(1) == labels).sum())
+        loss += float(cross_entropy(logits, labels, reduction="sum"))
+    return right / len(images), -loss / len(images)
 
 
 def _augment(images: Tensor) -> Tensor:

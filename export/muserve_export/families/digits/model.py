@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
-from muserve.configuration import ConfigurationError
 from muserve_export.families.digits.config import DigitsConfig
 
 __all__ = [
@@ -33,14 +32,9 @@ def make_networks(config: DigitsConfig, classes: int) -> tuple[nn.Module, nn.Mod
     Args:
         config: The architecture and its sizes.
         classes: Number of classes in the data.
-
-    Raises:
-        ConfigurationError: The image size does not fit the architecture.
     """
     if config.architecture == "dense":
         return DenseGenerator(config), DenseDiscriminator(config)
-    if config.image_size % 4:
-        raise ConfigurationError(f"image_size is {config.image_size}; convolutional networks need a multiple of 4")
     return ConvolutionalGenerator(config, classes), ConvolutionalDiscriminator(config, classes)
 
 

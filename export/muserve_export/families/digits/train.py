@@ -1,4 +1,4 @@
-"""Trains a generator against a discriminator."""
+"""Trains a generator against a discriminator: binary cross-entropy, non-saturating (Goodfellow et al., 2014)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, relu
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from muserve_export.families.digits.config import DigitsConfig
 from muserve_export.families.digits.data import load_data
@@ -23,10 +23,10 @@ from muserve_export.training.run import RunFolder
 from muserve_server.tasks import noise
 from muserve_server.tasks.image.png import contact_sheet, to_pixels
 
-__all__ = ["DigitsLearner", "train_digits"]
+__all__ = ["DigitsLearner", "sheet_labels", "train_digits"]
 
 BLACK = -1.0
-_SHEET_SEED, _SHEET_SIDE = 0, 8
+_SHEET_SEED, _SHEET_SIDE, _LARGEST_SHEET_SIDE = 0, 8, 16
 
 
 class DigitsLearner:
@@ -61,48 +61,37 @@ class DigitsLearner:
         }
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
-        """Teaches the discriminator one batch, as often as it is set, then the generator as many samples."""
+        """Teaches the discriminator one batch, then the generator as many samples."""
         real, labels = batch
         self._set_learning_rates(1.0 - (1.0 - self._config.final_learning_rate_share) * step / steps)
-        losses: dict[str, Tensor] = {}
-        for _ in range(self._config.discriminator_steps):
-            losses = self._learn_to_discriminate(real, labels, penalize=self._penalty_is_due(step))
+        losses = {"discriminator_loss": self._learn_to_discriminate(real, labels)}
         losses["generator_loss"] = self._learn_to_generate(len(real))
         if self._average:
             self._average.update(self._generator.module, step)
         return losses
 
     def sheet(self) -> NDArray[np.uint8]:
-        """Draws the first samples of seed 0, the same that a server of the exported bundle gives; a column a label."""
-        conditional = self._config.architecture == "convolutional"
-        columns = self._classes if conditional and self._classes <= 2 * _SHEET_SIDE else _SHEET_SIDE
-        latent = noise.standard_normal(_SHEET_SEED, 0, columns**2, self._config.latent_size)
-        labels = torch.arange(columns**2) % self._classes
-        generator = self._average.module if self._average else self._generator
+        """Draws a sheet of seed 0, the same that a server of the exported bundle gives."""
+        labels = sheet_labels(self._classes if self._config.architecture == "convolutional" else 0)
+        latent = noise.standard_normal(_SHEET_SEED, 0, len(labels), self._config.latent_size)
+        # Not through Fabric's wrapper: only the first process draws, and the wrapper would wait for the others.
+        generator = self._average.module if self._average else self._generator.module
         generator.eval()
         with torch.no_grad():
-            inputs = [torch.from_numpy(latent), labels, torch.ones(columns**2)]
+            inputs = (torch.from_numpy(latent), torch.tensor(labels), torch.ones(len(labels)))
             images = generator(*(self._fabric.to_device(tensor) for tensor in inputs))
         self._generator.train()
         return contact_sheet(to_pixels(images.float().cpu().numpy(), BLACK, -BLACK))
 
-    def _learn_to_discriminate(self, real: Tensor, labels: Tensor, *, penalize: bool) -> dict[str, Tensor]:
+    def _learn_to_discriminate(self, real: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad():
             fake, fake_labels = self._draw(len(real))
-        real_seen = self._augment(real).requires_grad_(penalize)
-        on_real = self._discriminator(real_seen, labels)
+        # Each batch by itself: batch norm must not mix real and generated images.
+        on_real = self._discriminator(self._augment(real), labels)
         on_fake = self._discriminator(self._augment(fake), fake_labels)
-        if self._config.loss == "hinge":
-            loss = relu(1 - on_real).mean() + relu(1 + on_fake).mean()
-        else:
-            loss = _cross_entropy(on_real, real=True) + _cross_entropy(on_fake, real=False)
-        losses = {"discriminator_loss": loss}
-        if penalize:
-            # Applied every few steps, as many times as strong: lazy regularization of Karras et al., 2020.
-            weight = self._config.r1_gamma / 2 * self._config.r1_every_steps
-            loss = loss + weight * _gradient_penalty(on_real, real_seen)
+        loss = _cross_entropy(on_real, real=True) + _cross_entropy(on_fake, real=False)
         self._apply(loss, self._discriminator_optimizer)
-        return losses
+        return loss
 
     def _learn_to_generate(self, count: int) -> Tensor:
         # The discriminator only passes gradients on: its own are neither kept nor exchanged between processes.
@@ -110,13 +99,10 @@ class DigitsLearner:
         with self._fabric.no_backward_sync(self._discriminator):
             fake, labels = self._draw(count)
             logits = self._discriminator(self._augment(fake), labels)
-            loss = -logits.mean() if self._config.loss == "hinge" else _cross_entropy(logits, real=True)
+            loss = _cross_entropy(logits, real=True)
             self._apply(loss, self._generator_optimizer)
         self._discriminator.requires_grad_(requires_grad=True)
         return loss
-
-    def _penalty_is_due(self, step: int) -> bool:
-        return self._config.r1_gamma > 0 and step % self._config.r1_every_steps == 0
 
     def _draw(self, count: int) -> tuple[Tensor, Tensor]:
         """Draws images and the labels that they were asked for."""
@@ -147,6 +133,16 @@ class DigitsLearner:
         return torch.optim.Adam(module.parameters(), lr=learning_rate, betas=(self._config.beta1, self._config.beta2))
 
 
+def sheet_labels(classes: int) -> list[int]:
+    """Returns the class of each sample on a square sheet: a column a class, as far as they fit.
+
+    Args:
+        classes: Number of classes; 0 for a model without labels.
+    """
+    side = classes if 1 < classes <= _LARGEST_SHEET_SIDE else _SHEET_SIDE
+    return [index % side % max(1, classes) for index in range(side**2)]
+
+
 def train_digits(fabric: Fabric, config: DigitsConfig, run: RunFolder, *, init_from: Path | None = None) -> None:
     """Trains, or goes on with a run.
 
@@ -157,21 +153,14 @@ def train_digits(fabric: Fabric, config: DigitsConfig, run: RunFolder, *, init_f
         init_from: A checkpoint or run folder to take the first weights from.
 
     Raises:
-        ConfigurationError: The image size does not fit the architecture.
         ExportError: The data, the checkpoint or the losses are of no use; says why.
     """
     data = load_data(config)
     learner = DigitsLearner(fabric, config, len(data.labels))
     if init_from is not None:
         init_weights(learner, init_from)
-    train(fabric, "digits", learner, data.training, config, run)
+    train(fabric, "digits", learner, data.training, config, run, data_sha256=data.sha256)
 
 
 def _cross_entropy(logits: Tensor, *, real: bool) -> Tensor:
     return binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
-
-
-def _gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """Mean squared gradient of the logits at real images: R1 of Mescheder et al., 2018."""
-    (gradients,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
-    return gradients.square().sum(dim=(1, 2, 3)).mean()
