@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.load import find_h2load
-from bench.raw import RawWorkers, SetUp, newest_bundle, raw_png
+from bench.raw import TUTORIAL, RawWorkers, SetUp, raw_png, tutorial_bundle
 from bench.served import Served, ServedLoad
 from muserve.v1 import image_pb2
 from muserve_client import AsyncClient, Client
@@ -29,7 +29,7 @@ OUT = Path("out/bench.md")
 IN_FLIGHT = 32
 CALLS = 4000
 RAW_S = 0.8
-ONE = image_pb2.GenerateImagesRequest(count=1)
+ONE = image_pb2.GenerateImagesRequest(count=1, version=TUTORIAL)
 RAW = (
     SetUp(rows=1), SetUp(rows=1, threads=2), SetUp(rows=1, processes=2),
     SetUp(rows=IN_FLIGHT), SetUp(rows=IN_FLIGHT, threads=2), SetUp(rows=IN_FLIGHT, processes=2),
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--server-flag", action="append", default=[], help="a flag for muserve-server; repeatable")
     options = parser.parse_args()
     find_h2load()
-    bundle = newest_bundle(options.models)
+    bundle = tutorial_bundle(options.models)
     cores = len(os.sched_getaffinity(0))
     lines = [
         f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {bundle}, {cores} cores ({platform.machine()}), Python "
@@ -76,14 +76,14 @@ def _server(models: Path, flags: list[str]) -> Iterator[tuple[Served, str, list[
         ready_s = time.monotonic() - started
         target = f"127.0.0.1:{process.grpc_port}"
         with Client(target) as client:
-            client.images(count=1)
+            client.images(count=1, version=TUTORIAL)
         line = f"Start-up: ready after {ready_s:.2f} s, first answer after {time.monotonic() - started:.2f} s."
         yield served, target, [line, ""]
 
 
 def _check_bytes(models: Path, target: str) -> None:
     with Client(target) as client:
-        png = client.images(count=1, seed=7)[0].png
+        png = client.images(count=1, seed=7, version=TUTORIAL)[0].png
     if png != raw_png(models, 7):
         raise RuntimeError("the served PNG is not the raw one: the two sides do not do the same work")
 
@@ -150,10 +150,10 @@ def _costs(rows: list[ServedLoad]) -> str:
 
 def _others(served: Served, target: str) -> list[str]:
     lines = ["", "| other calls | calls/s | images/s | p50 ms | p99 ms |", "|---|---|---|---|---|"]
-    sheet = image_pb2.GenerateImagesRequest(count=16, layout=image_pb2.IMAGE_LAYOUT_CONTACT_SHEET)
+    sheet = image_pb2.GenerateImagesRequest(count=16, version=TUTORIAL, layout=image_pb2.IMAGE_LAYOUT_CONTACT_SHEET)
     kinds = {
         "count = 1, 1 in flight": (ONE, 1, 1),
-        f"count = 16, {IN_FLIGHT} in flight": (image_pb2.GenerateImagesRequest(count=16), 4, 8),
+        f"count = 16, {IN_FLIGHT} in flight": (image_pb2.GenerateImagesRequest(count=16, version=TUTORIAL), 4, 8),
         f"count = 16 on a contact sheet, {IN_FLIGHT} in flight": (sheet, 4, 8),
     }
     for name, (request, connections, streams) in kinds.items():
@@ -170,7 +170,7 @@ async def _sdk(target: str, *, calls: int) -> float:
 
         async def call() -> None:
             for _ in range(calls // IN_FLIGHT):
-                await client.images(count=1)
+                await client.images(count=1, version=TUTORIAL)
 
         await call()
         started = time.monotonic()
