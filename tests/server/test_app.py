@@ -24,6 +24,7 @@ from tests.servers import serving
 @pytest.mark.parametrize("setting", ["grpc_port", "http_port"])
 async def test_a_taken_port_is_a_clear_error(tmp_path: Path, setting: str) -> None:
     image_bundle(tmp_path)
+    before = set(threading.enumerate())
     async with serving(tmp_path) as server:
         taken = getattr(server, setting)
         ports = {"grpc_port": 0, "http_port": 0} | {setting: taken}
@@ -32,7 +33,8 @@ async def test_a_taken_port_is_a_clear_error(tmp_path: Path, setting: str) -> No
             await other.start()
         async with channel_to(server.grpc_port) as channel:  # the one that had it goes on
             await image_pb2_grpc.ImageServiceStub(channel).GenerateImages(image_pb2.GenerateImagesRequest())
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("http", "engine", "offload"))]
+    new = set(threading.enumerate()) - before
+    assert not [thread for thread in new if thread.name.startswith(("http", "engine", "offload"))]
 
 
 async def test_with_reuse_port_two_servers_share_a_port(tmp_path: Path) -> None:

@@ -199,9 +199,11 @@ async def test_unused_batchers_of_a_refused_bundle_are_closed(tmp_path: Path) ->
     import threading
 
     folder = await golden_bundle(tmp_path)
+    before = set(threading.enumerate())
     with pytest.raises(BundleError):
         await LocalModel.open(folder, LocalOptions(max_samples_per_call=2))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("engine", "offload"))]
+    new = set(threading.enumerate()) - before
+    assert not [thread for thread in new if thread.name.startswith(("engine", "offload"))]
 
 
 junk = st.recursive(
