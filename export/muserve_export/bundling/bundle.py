@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import re
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from muserve import __version__
-from muserve.bundle import read_bundle, verify_files, write_manifest
+from muserve.bundle import NAME_PATTERN, read_bundle, verify_files, write_manifest
 from muserve.configuration import describe_value
 from muserve.v1 import manifest_pb2
 from muserve_export.bundling.card import model_card
@@ -65,7 +64,7 @@ def write_bundle(plan: BundlePlan, destination: Path, *, name: str, version: int
         RunError: The version exists already or the name cannot be used.
         ParityError: A graph does not compute what the module does.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
+    if not NAME_PATTERN.fullmatch(name):
         raise RunError(f"name is {name!r}; allowed: a lower-case letter, then up to 62 letters, digits, hyphens")
     versions = [int(path.name) for path in (destination / name).glob("*") if path.name.isdecimal()]
     version = version if version is not None else max(versions, default=0) + 1

@@ -24,6 +24,7 @@ from muserve.v1 import common_pb2, manifest_pb2
 __all__ = [
     "FORMAT_VERSION",
     "MANIFEST_FILE",
+    "NAME_PATTERN",
     "Bundle",
     "BundleError",
     "BundleFileError",
@@ -37,7 +38,8 @@ __all__ = [
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,62}")
+"""Names of models: a lower-case letter, then up to 62 letters, digits, hyphens."""
 
 
 class BundleError(Exception):
@@ -102,7 +104,7 @@ def read_bundle(folder: Path) -> Bundle:
 
 def _check(manifest: manifest_pb2.ModelManifest, path: Path) -> None:
     """Finds what a reader could not go on without. The task checks its own settings."""
-    if not _NAME.fullmatch(manifest.name):
+    if not NAME_PATTERN.fullmatch(manifest.name):
         raise ManifestError(
             f"{path}: name is {manifest.name!r}; allowed: a lower-case letter, then up to 62 letters, digits, hyphens"
         )

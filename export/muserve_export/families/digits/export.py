@@ -55,7 +55,7 @@ def export_digits(
     config = build(DigitsConfig, run.values())
     data = load_data(config)
     checkpoint = read_checkpoint(run.path)
-    if checkpoint["data_sha256"] != data.sha256:
+    if checkpoint.get("data_sha256") != data.sha256:
         raise RunError(f"{config.data or 'the data'} is not what {run.path} was trained on; bring it back to export")
     generator, _ = make_networks(config, len(data.labels))
     generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
