@@ -1,4 +1,5 @@
 from muserve.v1 import common_pb2 as _common_pb2
+from muserve.v1 import forecast_pb2 as _forecast_pb2
 from muserve.v1 import image_pb2 as _image_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -17,15 +18,24 @@ class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DATA_TYPE_INT32: _ClassVar[DataType]
     DATA_TYPE_BOOL: _ClassVar[DataType]
     DATA_TYPE_UINT8: _ClassVar[DataType]
+
+class ForecastScaling(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FORECAST_SCALING_UNSPECIFIED: _ClassVar[ForecastScaling]
+    FORECAST_SCALING_NONE: _ClassVar[ForecastScaling]
+    FORECAST_SCALING_RELATIVE: _ClassVar[ForecastScaling]
 DATA_TYPE_UNSPECIFIED: DataType
 DATA_TYPE_FLOAT32: DataType
 DATA_TYPE_INT64: DataType
 DATA_TYPE_INT32: DataType
 DATA_TYPE_BOOL: DataType
 DATA_TYPE_UINT8: DataType
+FORECAST_SCALING_UNSPECIFIED: ForecastScaling
+FORECAST_SCALING_NONE: ForecastScaling
+FORECAST_SCALING_RELATIVE: ForecastScaling
 
 class ModelManifest(_message.Message):
-    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
+    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "forecast", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
     class FrameworksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +57,7 @@ class ModelManifest(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     GRAPHS_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
+    FORECAST_FIELD_NUMBER: _ClassVar[int]
     TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +72,7 @@ class ModelManifest(_message.Message):
     description: str
     graphs: _containers.RepeatedCompositeFieldContainer[Graph]
     image: ImageSettings
+    forecast: ForecastSettings
     training_data: _containers.RepeatedCompositeFieldContainer[TrainingData]
     licence: str
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
@@ -68,7 +80,7 @@ class ModelManifest(_message.Message):
     files: _containers.RepeatedCompositeFieldContainer[BundleFile]
     frameworks: _containers.ScalarMap[str, str]
     training: _containers.ScalarMap[str, str]
-    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Graph(_message.Message):
     __slots__ = ("role", "onnx_file", "torchscript_file", "inputs", "outputs", "opset", "max_batch_rows", "parity", "batch_invariance")
@@ -156,6 +168,42 @@ class ImageSettings(_message.Message):
     truncation_input: str
     def __init__(self, graph: _Optional[str] = ..., latent_input: _Optional[str] = ..., latent_size: _Optional[int] = ..., image_output: _Optional[str] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., black: _Optional[float] = ..., white: _Optional[float] = ..., labels: _Optional[_Iterable[str]] = ..., label_input: _Optional[str] = ..., truncation_input: _Optional[str] = ...) -> None: ...
 
+class ForecastSettings(_message.Message):
+    __slots__ = ("graph", "scaling", "window_steps", "horizon_steps", "quantiles", "frequencies", "max_horizon", "min_points")
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    SCALING_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_STEPS_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_STEPS_FIELD_NUMBER: _ClassVar[int]
+    QUANTILES_FIELD_NUMBER: _ClassVar[int]
+    FREQUENCIES_FIELD_NUMBER: _ClassVar[int]
+    MAX_HORIZON_FIELD_NUMBER: _ClassVar[int]
+    MIN_POINTS_FIELD_NUMBER: _ClassVar[int]
+    graph: str
+    scaling: ForecastScaling
+    window_steps: int
+    horizon_steps: int
+    quantiles: _containers.RepeatedScalarFieldContainer[float]
+    frequencies: _containers.RepeatedCompositeFieldContainer[FrequencySettings]
+    max_horizon: int
+    min_points: int
+    def __init__(self, graph: _Optional[str] = ..., scaling: _Optional[_Union[ForecastScaling, str]] = ..., window_steps: _Optional[int] = ..., horizon_steps: _Optional[int] = ..., quantiles: _Optional[_Iterable[float]] = ..., frequencies: _Optional[_Iterable[_Union[FrequencySettings, _Mapping]]] = ..., max_horizon: _Optional[int] = ..., min_points: _Optional[int] = ...) -> None: ...
+
+class FrequencySettings(_message.Message):
+    __slots__ = ("frequency", "periods", "context_steps", "horizon_steps", "experimental", "spread")
+    FREQUENCY_FIELD_NUMBER: _ClassVar[int]
+    PERIODS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_STEPS_FIELD_NUMBER: _ClassVar[int]
+    HORIZON_STEPS_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENTAL_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_FIELD_NUMBER: _ClassVar[int]
+    frequency: _forecast_pb2.Frequency
+    periods: _containers.RepeatedScalarFieldContainer[int]
+    context_steps: int
+    horizon_steps: int
+    experimental: bool
+    spread: float
+    def __init__(self, frequency: _Optional[_Union[_forecast_pb2.Frequency, str]] = ..., periods: _Optional[_Iterable[int]] = ..., context_steps: _Optional[int] = ..., horizon_steps: _Optional[int] = ..., experimental: bool = ..., spread: _Optional[float] = ...) -> None: ...
+
 class TrainingData(_message.Message):
     __slots__ = ("name", "origin", "licence", "split")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -183,16 +231,18 @@ class Metric(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., reference: _Optional[float] = ..., reference_name: _Optional[str] = ...) -> None: ...
 
 class GoldenRequest(_message.Message):
-    __slots__ = ("name", "file", "tolerance", "generate_images")
+    __slots__ = ("name", "file", "tolerance", "generate_images", "forecast")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     GENERATE_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    FORECAST_FIELD_NUMBER: _ClassVar[int]
     name: str
     file: str
     tolerance: float
     generate_images: _image_pb2.GenerateImagesRequest
-    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ...) -> None: ...
+    forecast: _forecast_pb2.ForecastRequest
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ..., forecast: _Optional[_Union[_forecast_pb2.ForecastRequest, _Mapping]] = ...) -> None: ...
 
 class BundleFile(_message.Message):
     __slots__ = ("path", "sha256", "size_bytes", "optional")
