@@ -59,6 +59,10 @@ class LocalOptions:
     """See `TaskLimits`."""
     max_pixels_per_call: int = 2**24
     """See `TaskLimits`."""
+    max_series_per_call: int = 1000
+    """See `TaskLimits`."""
+    max_points_per_series: int = 10_000
+    """See `TaskLimits`."""
     tasks: Mapping[int, TaskFactory] = field(default_factory=lambda: TASKS)
     """Task factories by `muserve.v1.Task`."""
     on_run: Callable[[Bundle, str, int, float], None] = lambda _bundle, _graph, _rows, _seconds: None

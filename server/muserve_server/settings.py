@@ -74,6 +74,8 @@ class Settings:
     max_message_mib: int = option(32, "largest message, both ways", unit="MiB", minimum=1, maximum=1024)
     max_samples_per_call: int = option(256, "most samples that one call may ask for", minimum=1)
     max_pixels_per_call: int = option(2**24, "most pixels that one call may take or make", unit="pixels", minimum=1)
+    max_series_per_call: int = option(1000, "most series that one call may bring", unit="series", minimum=1)
+    max_points_per_series: int = option(10_000, "most values of one series, missing ones too", unit="values", minimum=1)
     max_concurrent_calls: int = option(4096, "most calls in the server at a time", minimum=1)
     default_deadline_s: float = option(60.0, "deadline of calls that bring none", unit="s", minimum=0.001)
     max_connection_age_s: float = option(
@@ -98,11 +100,12 @@ class Settings:
         self.default_model_names()
         if not self.host:
             raise ConfigurationError("host is empty; it must be an address: 127.0.0.1, or 0.0.0.0 for every interface")
-        if self.max_samples_per_call > self.max_queue_rows:
-            raise ConfigurationError(
-                f"max_samples_per_call is {self.max_samples_per_call}, but max_queue_rows is {self.max_queue_rows}: "
-                "the largest call would never fit; raise max_queue_rows or lower max_samples_per_call"
-            )
+        for name in ("max_samples_per_call", "max_series_per_call"):
+            if getattr(self, name) > self.max_queue_rows:
+                raise ConfigurationError(
+                    f"{name} is {getattr(self, name)}, but max_queue_rows is {self.max_queue_rows}: the largest call "
+                    f"would never fit; raise max_queue_rows or lower {name}"
+                )
 
     def default_model_names(self) -> dict[int, str]:
         """Returns the default model's name by `muserve.v1.Task`.
@@ -131,6 +134,8 @@ class Settings:
             engine_instances=self.engine_instances,
             max_samples_per_call=self.max_samples_per_call,
             max_pixels_per_call=self.max_pixels_per_call,
+            max_series_per_call=self.max_series_per_call,
+            max_points_per_series=self.max_points_per_series,
         )
 
 

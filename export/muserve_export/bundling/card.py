@@ -55,7 +55,9 @@ def metrics_table(metrics: Mapping[str, Sequence[manifest_pb2.Metric]]) -> str:
     for name in dict.fromkeys(metric.name for figures in metrics.values() for metric in figures):
         found = {model: next((m for m in figures if m.name == name), None) for model, figures in metrics.items()}
         first = next(metric for metric in found.values() if metric is not None)
-        reference = f"{first.reference:.4g} ({first.reference_name})" if first.reference_name else ""
+        beside = [(first.reference, first.reference_name)] if first.reference_name else []
+        beside += [(other.value, other.name) for other in first.others]
+        reference = ", ".join(f"{value:.4g} ({name})" for value, name in beside)
         values = [f"{metric.value:.4g}" if metric is not None else "–" for metric in found.values()]
         rows.append((name.replace("_", " "), *values, reference, first.unit))
     return _table(("figure", *metrics, "beside", "unit"), rows)

@@ -16,7 +16,12 @@ __all__ = ["FAMILIES", "Family", "load_family", "recipe_names", "recipe_path"]
 
 _RECIPES = Path(__file__).parents[1] / "recipes"
 
-FAMILIES: Mapping[str, str] = MappingProxyType({"digits": "a GAN on small images: handwritten digits, or your own"})
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "digits": "a GAN on small images: handwritten digits, or your own",
+        "forecast": "an LSTM that continues time series, with quantiles",
+    }
+)
 """Family name to what it makes. Each is the package `muserve_export.families.<name>`."""
 
 

@@ -1,7 +1,8 @@
 """One thin servicer a proto service; health."""
 
+from muserve_server.services.forecast import ForecastService
 from muserve_server.services.health import Health
 from muserve_server.services.image import ImageService
 from muserve_server.services.model import ModelService
 
-__all__ = ["Health", "ImageService", "ModelService"]
+__all__ = ["ForecastService", "Health", "ImageService", "ModelService"]

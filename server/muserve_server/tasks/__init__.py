@@ -5,9 +5,12 @@ from types import MappingProxyType
 
 from muserve.v1 import common_pb2
 from muserve_server.tasks.base import Call, Rows, Task, TaskFactory, TaskLimits
+from muserve_server.tasks.forecast import ForecastTask
 from muserve_server.tasks.image import ImageTask
 
 __all__ = ["TASKS", "Call", "Rows", "Task", "TaskFactory", "TaskLimits"]
 
-TASKS: Mapping[int, TaskFactory] = MappingProxyType({common_pb2.TASK_IMAGE: ImageTask})
+TASKS: Mapping[int, TaskFactory] = MappingProxyType(
+    {common_pb2.TASK_IMAGE: ImageTask, common_pb2.TASK_FORECAST: ForecastTask}
+)
 """The tasks that this build can serve, by `muserve.v1.Task`."""

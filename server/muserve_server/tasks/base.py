@@ -83,6 +83,14 @@ class TaskLimits(Protocol):
     def max_pixels_per_call(self) -> int:
         """Most pixels, over all images, that one call may take or make."""
 
+    @property
+    def max_series_per_call(self) -> int:
+        """Most series that one call may bring."""
+
+    @property
+    def max_points_per_series(self) -> int:
+        """Most values of one series, missing ones too."""
+
 
 TaskFactory = Callable[[Bundle, TaskLimits], Task]
 """Builds the task of a bundle. Raises ManifestError if the manifest's settings contradict its graphs."""

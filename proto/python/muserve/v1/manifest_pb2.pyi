@@ -217,18 +217,28 @@ class TrainingData(_message.Message):
     def __init__(self, name: _Optional[str] = ..., origin: _Optional[str] = ..., licence: _Optional[str] = ..., split: _Optional[str] = ...) -> None: ...
 
 class Metric(_message.Message):
-    __slots__ = ("name", "value", "unit", "reference", "reference_name")
+    __slots__ = ("name", "value", "unit", "reference", "reference_name", "others")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     UNIT_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_NAME_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     value: float
     unit: str
     reference: float
     reference_name: str
-    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., reference: _Optional[float] = ..., reference_name: _Optional[str] = ...) -> None: ...
+    others: _containers.RepeatedCompositeFieldContainer[MetricReference]
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ..., unit: _Optional[str] = ..., reference: _Optional[float] = ..., reference_name: _Optional[str] = ..., others: _Optional[_Iterable[_Union[MetricReference, _Mapping]]] = ...) -> None: ...
+
+class MetricReference(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class GoldenRequest(_message.Message):
     __slots__ = ("name", "file", "tolerance", "generate_images", "forecast")

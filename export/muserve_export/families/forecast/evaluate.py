@@ -1,0 +1,240 @@
+"""Measures a forecast bundle: through the code that serves it, beside the statistical methods that people use.
+
+Figures, by frequency and over all:
+- sMAPE (Makridakis and Hibon, 2000): 200 |y - f| / (|y| + |f|), mean over steps, then over series.
+- coverage: share of held-out values within the band from the 10 % to the 90 % quantile; 0.8 is right.
+- weighted quantile loss: 2 Σ pinball / Σ |y|, mean over the levels 0.1 … 0.9 (Gasthaus et al., 2019).
+
+Beside them stand SeasonalNaive, Theta, DynamicOptimizedTheta and AutoETS of statsforecast, run on the same series.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from muserve.bundle import read_bundle
+from muserve.configuration import build
+from muserve.v1 import forecast_pb2, manifest_pb2
+from muserve_export.errors import DataError
+from muserve_export.families.forecast.config import ForecastConfig
+from muserve_export.families.forecast.data import ForecastData, Series, load_data
+from muserve_export.families.forecast.frequencies import FREQUENCIES, Frequency
+from muserve_server.local import LocalModel
+from muserve_server.tasks.forecast.windows import fill_gaps
+
+__all__ = ["evaluate_forecast"]
+
+LEVELS = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
+REFERENCE = "DynamicOptimizedTheta"
+_PER_CALL = 500
+_ETS = "AutoETS"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is known at one origin of one series, and what came."""
+
+    series: Series
+    past: Floats
+    """[step], NaN where missing."""
+    came: Floats
+    """[horizon], NaN where missing or after the end."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One method's forecasts of some questions of one frequency."""
+
+    point: Floats
+    """[question, horizon]."""
+    quantiles: Floats | None
+    """[question, horizon, level of LEVELS]; None for methods without."""
+
+
+def evaluate_forecast(folder: Path, *, data: str | None = None, part: str = "test") -> list[manifest_pb2.Metric]:
+    """Measures a bundle on the held-out part of each series.
+
+    Args:
+        folder: The bundle.
+        data: Data to measure against, as `ForecastConfig.data`; None takes what the bundle was trained on.
+        part: "validation" (three origins a series; the run must have held it out) or "test" (the last horizon).
+
+    Raises:
+        DataError: Nothing can be measured.
+        BundleError: The bundle cannot be opened.
+    """
+    series = _load(folder, data, part).series
+    answers: dict[str, dict[str, Answer]] = {}
+    questions: dict[str, list[Question]] = {}
+    for frequency in FREQUENCIES:
+        asked = _questions([one for one in series if one.frequency is frequency and one.is_scored], part)
+        if asked:
+            questions[frequency.name] = asked
+            answers[frequency.name] = _baselines(frequency, asked, with_ets=part == "test")
+    if not questions:
+        raise DataError(f"no series is long enough to hold out a {part} part")
+    ours = asyncio.run(_ask(folder, questions))
+    return _metrics(questions, ours, answers)
+
+
+def _load(folder: Path, data: str | None, part: str) -> ForecastData:
+    training = read_bundle(folder).manifest.training
+    if data is None and training.get("data") not in ("", "sine", None):
+        raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {training['data']}")
+    if part == "validation" and training.get("hold_out") != "validation":
+        raise DataError(
+            f"{folder} has learnt from the validation part; train it with --hold-out validation to choose by that"
+        )
+    source = training.get("data", "") if data is None else data
+    values = {"data": source, "architecture": "next_value" if source == "sine" else "global"}
+    return load_data(build(ForecastConfig, values, {"frequency": training.get("frequency", "")}))
+
+
+def _questions(series: Sequence[Series], part: str) -> list[Question]:
+    asked = []
+    for one in series:
+        for origin in one.origins(part):
+            came = np.full(one.frequency.horizon_steps, np.nan)
+            future = one.values[origin : origin + len(came)]
+            came[: len(future)] = future
+            asked.append(Question(one, one.values[:origin], came))
+    return asked
+
+
+async def _ask(folder: Path, questions: Mapping[str, Sequence[Question]]) -> dict[str, Answer]:
+    """Puts the questions to the bundle, through the forecast task."""
+    answers = {}
+    async with await LocalModel.open(folder) as model:
+        settings = model.bundle.manifest.forecast
+        for name, asked in questions.items():
+            frequency = asked[0].series.frequency
+            points, bands = [], []
+            for start in range(0, len(asked), _PER_CALL):
+                request = forecast_pb2.ForecastRequest(horizon=frequency.horizon_steps, frequency=frequency.number)
+                request.quantiles.extend(LEVELS if settings.quantiles else ())
+                for question in asked[start : start + _PER_CALL]:
+                    request.series.add(values=question.past)
+                for forecast in (await model.answer(request)).forecasts:
+                    points.append(np.array(forecast.point))
+                    bands.append(np.array([quantile.values for quantile in forecast.quantiles]).T)
+            answers[name] = Answer(np.stack(points), np.stack(bands) if settings.quantiles else None)
+    return answers
+
+
+def _baselines(frequency: Frequency, asked: Sequence[Question], *, with_ets: bool) -> dict[str, Answer]:
+    """Forecasts the same questions with statsforecast."""
+    from statsforecast import StatsForecast  # slow to import, and only wanted here
+    from statsforecast.models import AutoETS, DynamicOptimizedTheta, Naive, SeasonalNaive, Theta
+
+    period = frequency.periods[0] if frequency.periods else 1
+    models = [SeasonalNaive(period), Theta(period), DynamicOptimizedTheta(period)] + [AutoETS(period)] * with_ets
+    parts = []
+    for index, question in enumerate(asked):
+        filled = fill_gaps(question.past[None])[0][0]
+        parts.append(pd.DataFrame({"unique_id": index, "ds": np.arange(len(filled)), "y": filled}))
+    forecaster = StatsForecast(models, freq=1, n_jobs=1, fallback_model=Naive())
+    levels = [20, 40, 60, 80]
+    table = forecaster.forecast(df=pd.concat(parts), h=frequency.horizon_steps, level=levels).sort_values(
+        ["unique_id", "ds"]
+    )
+    shape = (len(asked), frequency.horizon_steps)
+    answers = {}
+    for model in models:
+        name = str(model)
+        columns = [f"{name}-lo-{level}" for level in reversed(levels)], [f"{name}-hi-{level}" for level in levels]
+        bands = [table[column].to_numpy() for column in (*columns[0], name, *columns[1])] if name == _ETS else []
+        answers[name] = Answer(
+            table[name].to_numpy().reshape(shape),
+            np.stack([band.reshape(shape) for band in bands], axis=-1) if bands else None,
+        )
+    return answers
+
+
+def _metrics(
+    questions: Mapping[str, Sequence[Question]],
+    ours: Mapping[str, Answer],
+    baselines: Mapping[str, Mapping[str, Answer]],
+) -> list[manifest_pb2.Metric]:
+    came = {name: np.stack([question.came for question in asked]) for name, asked in questions.items()}
+    methods: dict[str, Mapping[str, Answer]] = {"": ours}
+    for method in next(iter(baselines.values())):
+        methods[method] = {name: answers[method] for name, answers in baselines.items()}
+    errors = {
+        method: {name: _smape(came[name], answers[name].point) for name in came} for method, answers in methods.items()
+    }
+    unit = "%, mean over series; lower is better"
+    metrics = [
+        _metric(f"smape_{name}", {method: float(np.nanmean(found[name])) for method, found in errors.items()}, unit)
+        for name in came
+    ]
+    by_series = {
+        method: float(np.mean(np.concatenate([np.nanmean(error, axis=1) for error in found.values()])))
+        for method, found in errors.items()
+    }
+    by_points = {
+        method: float(np.nanmean(np.concatenate([error.ravel() for error in found.values()])))
+        for method, found in errors.items()
+    }
+    metrics.append(_metric("smape_all", by_series, unit))
+    metrics.append(_metric("smape_all_by_points", by_points, "%, mean over points; lower is better"))
+    banded = {
+        method: answers
+        for method, answers in methods.items()
+        if all(one.quantiles is not None for one in answers.values())
+    }
+    if "" in banded:
+        for name in came:
+            found = {method: _coverage(came[name], answers[name]) for method, answers in banded.items()}
+            metrics.append(_metric(f"coverage_80_{name}", found, "share of values in the 80 % band; 0.8 is right"))
+        losses = {method: _quantile_loss(came, answers) for method, answers in banded.items()}
+        metrics.append(_metric("weighted_quantile_loss", losses, "mean over the levels 0.1 … 0.9; lower is better"))
+    return metrics
+
+
+def _smape(came: Floats, point: Floats) -> Floats:
+    """In percent, [question, horizon]; NaN where nothing is known. Two zeros agree."""
+    size = np.abs(came) + np.abs(point)
+    return 200 * np.abs(came - point) / np.where(size > 0, size, 1.0)
+
+
+def _coverage(came: Floats, answer: Answer) -> float:
+    if answer.quantiles is None:
+        return float("nan")
+    known = ~np.isnan(came)
+    inside = (came >= answer.quantiles[..., 0]) & (came <= answer.quantiles[..., -1])
+    return float(inside[known].mean())
+
+
+def _quantile_loss(came: Mapping[str, Floats], answers: Mapping[str, Answer]) -> float:
+    """Mean over the frequencies, so that none drowns the others by the size of its values."""
+    losses = []
+    for name, truth in came.items():
+        quantiles = answers[name].quantiles
+        if quantiles is None:
+            return float("nan")
+        levels = np.array(LEVELS)
+        error = truth[..., None] - quantiles
+        loss = 2 * np.nansum(np.maximum(levels * error, (levels - 1) * error), axis=(0, 1)) / np.nansum(np.abs(truth))
+        losses.append(loss.mean())
+    return float(np.mean(losses))
+
+
+def _metric(name: str, values: Mapping[str, float], unit: str) -> manifest_pb2.Metric:
+    """Ours, beside the reference and the others."""
+    others = {method: value for method, value in values.items() if method}
+    first = REFERENCE if REFERENCE in others else next(iter(others), "")
+    metric = manifest_pb2.Metric(name=name, value=values[""], unit=unit)
+    if first:
+        metric.reference, metric.reference_name = others.pop(first), first
+    for method, value in others.items():
+        metric.others.add(name=method, value=value)
+    return metric

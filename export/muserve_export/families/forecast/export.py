@@ -1,0 +1,221 @@
+"""Writes a forecast run as a bundle of the forecast task."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from muserve.configuration import build
+from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
+from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
+from muserve_export.errors import RunError
+from muserve_export.families.forecast.config import ForecastConfig
+from muserve_export.families.forecast.data import ForecastData, Series, load_data
+from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS
+from muserve_export.families.forecast.model import QUANTILES, make_network
+from muserve_export.families.forecast.plots import Panel, plot_panels
+from muserve_export.training.run import RunFolder, read_checkpoint
+from muserve_server.local import LocalModel
+from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
+
+__all__ = ["export_forecast"]
+
+_GOLDEN_TOLERANCE = 1e-4
+_PARITY_TOLERANCE = 1e-4
+_MAX_HORIZON = 240
+_MIN_POINTS = 3
+_PANELS_EACH = 2
+_SHOWN_STEPS = 60
+
+
+def export_forecast(
+    run: RunFolder,
+    destination: Path,
+    *,
+    name: str,
+    version: int | None = None,
+    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None,
+    notes: str = "",
+) -> Path:
+    """Writes the newest checkpoint of a run as models/<name>/<version>.
+
+    Args:
+        run: A trained run.
+        destination: The folder of all bundles.
+        name: Name of the model.
+        version: Positive and new; None takes one more than the newest.
+        measure: Measures the bundle for its manifest and card.
+        notes: Limits and known faults for the card, as Markdown.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ExportError: The run, the name or the version cannot be used, or the graph is not what was trained.
+    """
+    config = build(ForecastConfig, run.values())
+    data = load_data(config)
+    checkpoint = read_checkpoint(run.path)
+    if checkpoint.get("data_sha256") != data.sha256:
+        raise RunError(f"{config.data or 'the data'} is not what {run.path} was trained on; bring it back to export")
+    network = make_network(config)
+    network.load_state_dict(checkpoint["forecaster_average" if config.ema_decay else "forecaster"])
+    network.eval()
+    plan = BundlePlan(
+        manifest=_manifest(config, data),
+        graphs=[_graph(network, config)],
+        training=_training(run, config, checkpoint),
+        goldens=_goldens(config, data),
+        samples=lambda model: _samples(model, data),
+        measure=measure,
+        notes=notes,
+    )
+    return write_bundle(plan, destination, name=name, version=version)
+
+
+def _training(run: RunFolder, config: ForecastConfig, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """What the manifest says of the training. Of a user's path only the last name: the rest is nobody's business."""
+    family, recipe = run.origin()
+    reached = {"epochs": checkpoint["epoch"], "steps": checkpoint["step"], "data_sha256": checkpoint["data_sha256"]}
+    return {**asdict(config), "data": Path(config.data).name, "family": family, "recipe": recipe, **reached}
+
+
+def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelManifest:
+    learnt = {series.frequency.name for series in data.series}
+    if not config.data and config.synthetic_series:
+        learnt |= {frequency.name for frequency in FREQUENCIES if frequency.experimental}
+    is_global = config.architecture == "global"
+    settings = manifest_pb2.ForecastSettings(
+        graph="forecaster",
+        scaling=manifest_pb2.FORECAST_SCALING_RELATIVE if is_global else manifest_pb2.FORECAST_SCALING_NONE,
+        window_steps=config.window_steps,
+        horizon_steps=HORIZON_STEPS if is_global else 1,
+        quantiles=QUANTILES if is_global else (),
+        max_horizon=_MAX_HORIZON,
+        min_points=_MIN_POINTS if is_global else config.window_steps,
+    )
+    for frequency in FREQUENCIES:
+        known = frequency.name in learnt
+        if is_global:
+            settings.frequencies.add(
+                frequency=frequency.number,
+                periods=frequency.periods,
+                context_steps=frequency.context_steps,
+                horizon_steps=frequency.horizon_steps if known else 0,
+                experimental=frequency.experimental and not config.data,
+                spread=config.spreads[frequency.index] if config.spreads else 1.0,
+            )
+        elif known:
+            settings.frequencies.add(
+                frequency=frequency.number, context_steps=config.window_steps, horizon_steps=1, spread=1.0
+            )
+    what = (
+        f"Continues {', '.join(sorted(learnt))} series with quantiles: a global LSTM."
+        if is_global
+        else f"Gives the next value after {config.window_steps}: an LSTM, rolled out step by step."
+    )
+    return manifest_pb2.ModelManifest(
+        task=common_pb2.TASK_FORECAST,
+        description=what,
+        training_data=data.sources,
+        licence="LicenseRef-owner" if config.data not in ("", "sine") else "Apache-2.0",
+        forecast=settings,
+    )
+
+
+def _graph(network: nn.Module, config: ForecastConfig) -> GraphSource:
+    is_global = config.architecture == "global"
+    window = manifest_pb2.TensorSpec(
+        name="window",
+        dtype=manifest_pb2.DATA_TYPE_FLOAT32,
+        shape=[-1, config.window_steps, CHANNELS if is_global else 1],
+        unit="typical steps" if is_global else "values",
+    )
+    facts = manifest_pb2.TensorSpec(
+        name="facts", dtype=manifest_pb2.DATA_TYPE_FLOAT32, shape=[-1, FACTS + len(FREQUENCIES)], unit="facts"
+    )
+    forecast = manifest_pb2.TensorSpec(
+        name="forecast",
+        dtype=manifest_pb2.DATA_TYPE_FLOAT32,
+        shape=[-1, HORIZON_STEPS, len(QUANTILES)] if is_global else [-1, 1, 1],
+        unit="typical steps from the last level" if is_global else "values",
+    )
+
+    def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        drawn = random.standard_normal((rows, *window.shape[1:])).astype(np.float32)
+        if not is_global:
+            return (drawn,)
+        described = np.zeros((rows, FACTS + len(FREQUENCIES)), dtype=np.float32)
+        described[:, :FACTS] = random.standard_normal((rows, FACTS))
+        described[np.arange(rows), FACTS + random.integers(0, len(FREQUENCIES), rows)] = 1
+        return drawn, described
+
+    return GraphSource(
+        role="forecaster",
+        module=network,
+        inputs=(window, facts) if is_global else (window,),
+        outputs=(forecast,),
+        draw=draw,
+        max_batch_rows=256,
+        tolerance=_PARITY_TOLERANCE,
+    )
+
+
+def _goldens(config: ForecastConfig, data: ForecastData) -> list[manifest_pb2.GoldenRequest]:
+    """Made series with all that can be there: seasons, gaps, values below zero, roll-out."""
+    frequencies = list(dict.fromkeys(series.frequency.number for series in data.series))[:3]
+    steps = np.arange(max(60, config.window_steps + 1))
+    season = 100 + steps + 20 * np.sin(steps * np.pi / 6)
+    gaps = season.copy()
+    gaps[5:8] = np.nan
+    request = forecast_pb2.ForecastRequest(horizon=8)
+    request.series.add(id="season", values=season, frequency=frequencies[0])
+    request.series.add(id="gaps", values=gaps, frequency=frequencies[-1])
+    request.series.add(id="signs", values=np.cos(steps * 0.7) * 5, frequency=frequencies[0])
+    longer = forecast_pb2.ForecastRequest(horizon=40, series=[request.series[0]])
+    if config.architecture == "global":
+        request.quantiles.extend((0.1, 0.5, 0.9))
+    return [
+        manifest_pb2.GoldenRequest(name=name, tolerance=_GOLDEN_TOLERANCE, forecast=golden)
+        for name, golden in (("mixed", request), ("rolled_out", longer))
+    ]
+
+
+async def _samples(model: LocalModel, data: ForecastData) -> Mapping[str, bytes]:
+    """Plots the first and the middle series of each frequency, uncurated, with what came."""
+    panels: list[Panel] = []
+    for frequency in FREQUENCIES:
+        members = [series for series in data.series if series.frequency is frequency and series.origins("test")]
+        shown = members[:: max(1, len(members) // _PANELS_EACH)][:_PANELS_EACH]
+        panels += [await _panel(model, series) for series in shown]
+    if not panels:
+        return {}
+    buffer = io.BytesIO()
+    plot_panels(panels).savefig(buffer, format="png", dpi=90)
+    return {"forecasts.png": buffer.getvalue()}
+
+
+async def _panel(model: LocalModel, series: Series) -> Panel:
+    origin = series.origins("test")[0]
+    horizon = series.frequency.horizon_steps
+    request = forecast_pb2.ForecastRequest(horizon=horizon)
+    request.series.add(values=series.values[:origin], frequency=series.frequency.number)
+    if model.bundle.manifest.forecast.quantiles:
+        request.quantiles.extend((0.1, 0.9))
+    answer = (await model.answer(request)).forecasts[0]
+    lower, upper = (entry.values for entry in answer.quantiles) if answer.quantiles else (answer.point, answer.point)
+    band = np.stack([np.array(lower), np.array(answer.point), np.array(upper)], axis=1)
+    shown = min(origin, _SHOWN_STEPS)
+    return (
+        f"{series.name}, {series.frequency.name}",
+        series.values[origin - shown : origin],
+        series.values[origin : origin + horizon],
+        band,
+    )

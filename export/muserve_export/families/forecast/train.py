@@ -1,0 +1,140 @@
+"""Trains forecasters: quantile losses for the global network, squared errors for the tutorial's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from muserve_export.families.forecast.config import ForecastConfig
+from muserve_export.families.forecast.data import ForecastData, load_data
+from muserve_export.families.forecast.model import MIDDLE, QUANTILES, make_network
+from muserve_export.families.forecast.plots import plot_next_values, plot_windows
+from muserve_export.families.forecast.windows import (
+    GlobalWindows,
+    NextValueWindows,
+    global_windows,
+    next_value_windows,
+)
+from muserve_export.training.ema import MovingAverage
+from muserve_export.training.loop import init_weights, train
+from muserve_export.training.run import RunFolder
+
+__all__ = ["ForecastLearner", "train_forecast"]
+
+
+class ForecastLearner:
+    """The network and what one step does with it; see `training.loop.Learner`."""
+
+    def __init__(self, fabric: Fabric, config: ForecastConfig, windows: GlobalWindows | NextValueWindows) -> None:
+        torch.manual_seed(config.seed)
+        self._config = config
+        self._windows = windows
+        network = make_network(config)
+        self._average = MovingAverage(network, config.ema_decay) if config.ema_decay else None
+        if self._average:
+            self._average.module.to(fabric.device)
+        self._fabric = fabric
+        optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        self._network, self._optimizer = fabric.setup(network, optimizer)
+        self._quantiles = fabric.to_device(torch.tensor(QUANTILES))
+
+    def modules(self) -> Mapping[str, Any]:
+        """Networks by name."""
+        average = {"forecaster_average": self._average.module} if self._average else {}
+        return {"forecaster": self._network} | average
+
+    def optimizers(self) -> Mapping[str, Any]:
+        """Optimizers by name."""
+        return {"forecaster_optimizer": self._optimizer}
+
+    def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
+        """Learns from one batch."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._config.learning_rate * _schedule(self._config, step / steps)
+        losses = self._global_losses(batch) if self._config.architecture == "global" else self._next_value_losses(batch)
+        self._optimizer.zero_grad()
+        self._fabric.backward(torch.stack(list(losses.values())).sum())
+        if self._config.clip_norm:
+            self._fabric.clip_gradients(self._network, self._optimizer, max_norm=self._config.clip_norm)
+        self._optimizer.step()
+        if self._average:
+            self._average.update(self._network.module, step)
+        return losses
+
+    def sheet(self) -> NDArray[np.uint8]:
+        """Plots forecasts over what came."""
+        network: nn.Module = self._average.module if self._average else self._network.module
+        network.eval()
+        with torch.no_grad():
+            if isinstance(self._windows, NextValueWindows):
+                found = network(self._fabric.to_device(self._windows.windows))[:, 0, 0]
+                picture = plot_next_values(self._windows.targets.numpy(), found.cpu().numpy())
+            else:
+                picture = plot_windows(self._windows, network, self._fabric.device)
+        network.train()
+        return picture
+
+    def _global_losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Quantile losses and sMAPE of the median, both in shares of the series' size."""
+        windows, facts, targets, weights = batch
+        forecast = self._forecast_in_parts(windows, facts)
+        error = (targets[..., None] - forecast) * weights[..., None]
+        known = (weights > 0).float()
+        total = known.sum().clamp(min=1)
+        pinball = 2 * torch.maximum(self._quantiles * error, (self._quantiles - 1) * error).mean(dim=2)
+        # Of a logarithm's error e, sMAPE is 2 tanh(|e| / 2) exactly.
+        smape = 2 * torch.tanh(error[..., MIDDLE].abs() / 2)
+        return {
+            "quantile_loss": (pinball * known).sum() / total,
+            "median_loss": self._config.median_weight * (smape * known).sum() / total,
+        }
+
+    def _forecast_in_parts(self, windows: Tensor, facts: Tensor) -> Tensor:
+        """Lets each member learn from its own part of the batch, so that their errors differ."""
+        members = self._config.members
+        forecast: Tensor = self._network(windows, facts, apart=1 < members <= len(windows))
+        return forecast
+
+    def _next_value_losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        windows, targets = batch
+        return {"squared_error": mse_loss(self._network(windows)[:, 0, 0], targets)}
+
+
+def train_forecast(fabric: Fabric, config: ForecastConfig, run: RunFolder, *, init_from: Path | None = None) -> None:
+    """Trains, or goes on with a run.
+
+    Args:
+        fabric: Launched.
+        config: How.
+        run: Where to write; begun or resumed.
+        init_from: A checkpoint or run folder to take the first weights from.
+
+    Raises:
+        ExportError: The data, the checkpoint or the losses are of no use; says why.
+    """
+    data: ForecastData = load_data(config)
+    windows = global_windows(config, data) if config.architecture == "global" else next_value_windows(config, data)
+    learner = ForecastLearner(fabric, config, windows)
+    if init_from is not None:
+        init_weights(learner, init_from)
+    train(fabric, "forecast", learner, windows, config, run, data_sha256=data.sha256)
+
+
+def _schedule(config: ForecastConfig, progress: float) -> float:
+    """The learning rate's share at a progress of 0 … 1: up in a line, down along half a cosine."""
+    if progress < config.warm_up_share:
+        return max(progress / config.warm_up_share, 0.01)
+    if config.final_learning_rate_share == 1.0:
+        return 1.0
+    fallen = (progress - config.warm_up_share) / max(1 - config.warm_up_share, 1e-9)
+    lowest = config.final_learning_rate_share
+    return lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * fallen))

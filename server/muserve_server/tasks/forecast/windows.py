@@ -1,0 +1,220 @@
+"""From series to what the graph sees, and back: logarithm, seasons, level and step are taken out, then put in again.
+
+Training uses these functions too, so that a network is served what it learnt from. Everything works row by row: what a
+series gets does not depend on the series beside it. Pure functions on 64-bit floats.
+
+Seasons are taken out by classical decomposition (centred moving average; Makridakis, Wheelwright and Hyndman,
+"Forecasting: Methods and Applications", 1998, chapter 3), each season shrunk by how much of it may be chance (James and
+Stein, "Estimation with Quadratic Loss", 1961).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["CHANNELS", "FACTS", "Windows", "fill_gaps", "make_windows", "restore"]
+
+CHANNELS = 4
+"""Of a window: distance to the last level, change, season, whether a value was there."""
+FACTS = 7
+"""Numbers that describe a window as a whole, before those that say which frequency it has."""
+
+_MAX_DISTANCE, _MAX_CHANGE, _MAX_SEASON = 8.0, 8.0, 5.0
+_LEAST_STEP = 1e-5
+_LEAST_CYCLES = 1.5
+_LARGEST_EXPONENT = 700.0
+_LARGEST = float(np.finfo(np.float64).max) / 4
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What the graph sees of some series, and what is needed to put its answer back on their scale."""
+
+    window: NDArray[np.float32]
+    """[series, step, channel], the newest step last."""
+    facts: NDArray[np.float32]
+    """[series, fact]: `FACTS` numbers, then one a frequency, 1 for the series' own."""
+    scale: Floats
+    """[series]: size of the values; the rest is relative to it."""
+    is_log: Flags
+    """[series]: whether the logarithm was taken."""
+    level: Floats
+    """[series]: last value without its season."""
+    season: Floats
+    """[series, horizon]: the season of the steps to come."""
+    step: Floats
+    """[series]: mean absolute change from step to step; 0 for a series that does not change but by season."""
+
+
+def fill_gaps(values: Floats) -> tuple[Floats, Flags]:
+    """Fills missing values: between neighbours on a straight line, before the first and after the last by these.
+
+    Args:
+        values: [series, step]; NaN where missing, at least one a row that is not.
+
+    Returns:
+        The filled values, and where values were present.
+    """
+    present = ~np.isnan(values)
+    filled = values.copy()
+    steps = np.arange(values.shape[1])
+    for row in np.flatnonzero(~present.all(axis=1)):
+        known = present[row]
+        filled[row] = np.interp(steps, steps[known], values[row, known])
+    return filled, present
+
+
+def make_windows(
+    values: Floats,
+    *,
+    periods: Sequence[int],
+    window_steps: int,
+    horizon_steps: int,
+    frequency: int,
+    frequencies: int,
+    linear: bool = False,
+) -> Windows:
+    """Takes scale, logarithm, seasons, level and step out of series of one frequency.
+
+    Args:
+        values: [series, step], the newest last, NaN where missing; the number of steps is a multiple of each period.
+        periods: Lengths of the seasons, the shortest first.
+        window_steps: Steps that the graph sees.
+        horizon_steps: Steps that it gives.
+        frequency: Index of the series' frequency among those that the graph knows.
+        frequencies: How many it knows.
+        linear: Never take the logarithm.
+    """
+    filled, present = fill_gaps(values)
+    relative, scale, is_log = _to_relative(filled, present, linear=linear)
+    seasons = np.zeros_like(relative)
+    coming = np.zeros((len(values), horizon_steps))
+    strength = np.zeros(len(values))
+    for period in periods:
+        season, share = _season(relative - seasons, present, period)
+        seasons += np.tile(season, (1, values.shape[1] // period))
+        coming += np.tile(season, (1, -(-horizon_steps // period)))[:, :horizon_steps]
+        strength = np.maximum(strength, share)
+    plain = relative - seasons
+    level = plain[:, -1]
+
+    def newest(array: NDArray[np.generic]) -> Floats:
+        """The last steps, with zeros before where there are too few."""
+        taken = array[:, -window_steps:].astype(np.float64)
+        return np.pad(taken, ((0, 0), (window_steps - taken.shape[1], 0)))
+
+    known = newest(present)
+    distance = newest(plain - level[:, None]) * known
+    both = np.zeros_like(known)
+    both[:, 1:] = known[:, 1:] * known[:, :-1]
+    change = np.zeros_like(distance)
+    change[:, 1:] = np.diff(distance, axis=1)
+    change *= both
+    pairs = np.maximum(both.sum(axis=1), 1.0)
+    step = np.abs(change).sum(axis=1) / pairs
+    unit = np.maximum(step, np.finfo(np.float64).tiny)
+    season = newest(seasons) * known
+    window = np.stack(
+        [
+            np.clip(distance / unit[:, None] / 4, -_MAX_DISTANCE, _MAX_DISTANCE),
+            np.clip(change / unit[:, None], -_MAX_CHANGE, _MAX_CHANGE),
+            np.clip(season / unit[:, None], -_MAX_SEASON, _MAX_SEASON),
+            known,
+        ],
+        axis=-1,
+    )
+    facts = np.zeros((len(values), FACTS + frequencies))
+    facts[:, 0] = np.log(np.clip(step, _LEAST_STEP, 1e3)) / 3
+    facts[:, 1] = strength
+    facts[:, 2] = present.mean(axis=1)
+    facts[:, 3] = both.mean(axis=1)
+    facts[:, 4] = change.sum(axis=1) / pairs / unit
+    facts[:, 5] = np.clip(np.abs(season).mean(axis=1) / unit, 0, _MAX_SEASON)
+    facts[:, 6] = is_log
+    facts[:, FACTS + frequency] = 1
+    return Windows(
+        window.astype(np.float32), facts.astype(np.float32), scale, is_log, level, coming, np.where(step > 0, step, 0.0)
+    )
+
+
+def restore(forecast: NDArray[np.floating], windows: Windows) -> Floats:
+    """Puts a graph's answer back on the scale of its series.
+
+    Args:
+        forecast: [series, horizon, quantile].
+        windows: Of the same series.
+
+    Returns:
+        [series, horizon, quantile], always finite.
+    """
+    horizon = forecast.shape[1]
+    relative = (windows.level[:, None] + windows.season[:, :horizon])[:, :, None]
+    relative = relative + forecast.astype(np.float64) * windows.step[:, None, None]
+    exponent = np.clip(relative, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
+    plain = np.where(windows.is_log[:, None, None], np.exp(exponent), relative)
+    with np.errstate(over="ignore"):
+        values: Floats = np.clip(plain * windows.scale[:, None, None], -_LARGEST, _LARGEST)
+    return values
+
+
+def _to_relative(filled: Floats, present: Flags, *, linear: bool) -> tuple[Floats, Floats, Flags]:
+    """Divides by the typical size, and takes the logarithm where all values are above zero."""
+    positive: Flags = np.all(filled > 0, axis=1) if not linear else np.zeros(len(filled), dtype=np.bool_)
+    size = np.where(present, np.abs(filled), 0.0).max(axis=1)
+    size = np.where(size > 0, size, 1.0)
+    share = filled / size[:, None]  # within -1 … 1, so that nothing overflows
+    typical = (np.abs(share) * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    scale = np.where(positive, share[:, -1], np.where(typical > 0, typical, 1.0))
+    share = share / scale[:, None]
+    relative = np.where(positive[:, None], np.log(np.where(positive[:, None], share, 1.0)), share)
+    return relative, scale * size, positive
+
+
+def _season(relative: Floats, present: Flags, period: int) -> tuple[Floats, Floats]:
+    """Estimates one season a row: [series, period], in step with the oldest column, and how much of it is kept, 0 … 1.
+
+    Rows with less than two full cycles have none.
+    """
+    rows, steps = relative.shape
+    half = period // 2
+    centred = relative - relative[:, -1:]
+    width = 2 * half + 1
+    weights = np.ones(width)
+    if period % 2 == 0:
+        weights[[0, -1]] = 0.5
+    season, share = np.zeros((rows, period)), np.zeros(rows)
+    if steps < width:
+        return season, share
+    begun = np.maximum.accumulate(present, axis=1)  # gaps are filled well enough for a trend
+    whole = begun[:, : steps - 2 * half] & present[:, half : steps - half]
+    rest = np.zeros_like(centred)
+    counted = np.zeros_like(centred)
+    rest[:, half : steps - half] = (centred[:, half : steps - half] - _moving_sum(centred, weights) / period) * whole
+    counted[:, half : steps - half] = whole
+    rest, counted = (array.reshape(rows, -1, period) for array in (rest, counted))
+    cycles = counted.sum(axis=1)
+    season = (rest * counted).sum(axis=1) / np.maximum(cycles, 1)
+    season -= season.mean(axis=1, keepdims=True)
+    noise = (((rest - season[:, None]) * counted) ** 2).sum(axis=(1, 2))
+    noise /= np.maximum(counted.sum(axis=(1, 2)) - period, 1)
+    between = (season**2).sum(axis=1) / max(period - 1, 1)
+    mean_cycles = cycles.mean(axis=1)
+    chance = noise / np.maximum(mean_cycles, 1) / np.maximum(between, np.finfo(np.float64).tiny)
+    share = np.clip(1 - chance, 0, 1) * (mean_cycles >= _LEAST_CYCLES) * (cycles.min(axis=1) >= 1)
+    return season * share[:, None], share
+
+
+def _moving_sum(values: Floats, weights: Floats) -> Floats:
+    """Weighted sums over every full window: [series, step - width + 1]."""
+    width = len(weights)
+    total = np.zeros((len(values), values.shape[1] - width + 1))
+    for offset, weight in enumerate(weights):
+        total += weight * values[:, offset : offset + total.shape[1]]
+    return total
