@@ -185,6 +185,8 @@ def _allow_torchscript() -> Iterator[None]:
     """Silences exactly the warnings that TorchScript is deprecated: users in C++ still need it."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*`?torch\.jit\.\w+`?.* is (deprecated|not supported)")
+        # An LSTM compares batch sizes as it is traced; that other sizes work is proven by parity.
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"torch\.nn\.modules\.rnn")
         yield
 
 
@@ -199,6 +201,7 @@ def _quiet_exporter() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)
             warnings.filterwarnings("ignore", category=DeprecationWarning)
+            warnings.filterwarnings("ignore", message=r"The \.grad attribute of a Tensor that is not a leaf")
             # An LSTM's list of its own weights, which the exporter visits on its way.
             warnings.filterwarnings("ignore", message=r"The tensor attributes? .*_flat_weights", category=UserWarning)
             # That inputs share the batch is the point.

@@ -21,7 +21,7 @@ from muserve_export.errors import DataError
 from muserve_export.families.forecast.config import SINE, ForecastConfig
 from muserve_export.families.forecast.frequencies import FREQUENCIES, Frequency, frequency_named
 from muserve_export.families.forecast.synthetic import make_series
-from muserve_server.tasks.forecast.calendar import CalendarError, infer_frequency, on_grid
+from muserve_server.tasks.forecast.calendar import CalendarError, check_times, infer_frequency, on_grid
 
 __all__ = ["VALIDATION_ORIGINS", "ForecastData", "Series", "load_data"]
 
@@ -222,6 +222,10 @@ def _place(path: Path, name: str, times: pd.Series[Any], config: ForecastConfig)
     if moments.isna().any():
         raise DataError(f"{path}: series {name!r} has empty times")
     seconds = moments.to_numpy(dtype="datetime64[s]").astype(np.int64)
+    try:
+        check_times(seconds)
+    except CalendarError as error:
+        raise DataError(f"{path}: series {name!r}: its time column {error}") from error
     numbers: dict[int | None, Frequency] = {frequency.number: frequency for frequency in FREQUENCIES}
     number = frequency_named(config.frequency).number if config.frequency else infer_frequency(seconds)
     if number is None or number not in numbers:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from muserve.v1 import forecast_pb2
 
-__all__ = ["CalendarError", "continue_times", "infer_frequency", "on_grid"]
+__all__ = ["CalendarError", "check_times", "continue_times", "infer_frequency", "on_grid"]
 
 YEARLY, QUARTERLY, MONTHLY = (
     forecast_pb2.FREQUENCY_YEARLY,
@@ -35,6 +35,23 @@ Times = NDArray[np.int64]
 
 class CalendarError(ValueError):
     """Timestamps do not form a series; says why."""
+
+
+def check_times(times_s: Times) -> None:
+    """Checks that timestamps rise.
+
+    Args:
+        times_s: Seconds since 1970, [step], at least one.
+
+    Raises:
+        CalendarError: They do not, or lie outside the years that a calendar has.
+    """
+    if times_s.min() < _FIRST_S or times_s.max() > _LAST_S:
+        raise CalendarError("has a time outside the years 1 to 9999; they are seconds since 1970")
+    falls = np.flatnonzero(np.diff(times_s) <= 0)
+    if len(falls):
+        where = int(falls[0]) + 1
+        raise CalendarError(f"does not rise at index {where} ({_say(times_s[where])} after {_say(times_s[where - 1])})")
 
 
 def infer_frequency(times_s: Times) -> int | None:
@@ -62,12 +79,7 @@ def on_grid(times_s: Times, frequency: int) -> NDArray[np.int64]:
     Raises:
         CalendarError: They do not rise, two fall on the same step, or one lies between steps.
     """
-    if times_s.min() < _FIRST_S or times_s.max() > _LAST_S:
-        raise CalendarError("has a time outside the years 1 to 9999; they are seconds since 1970")
-    falls = np.flatnonzero(np.diff(times_s) <= 0)
-    if len(falls):
-        where = int(falls[0]) + 1
-        raise CalendarError(f"does not rise at index {where} ({_say(times_s[where])} after {_say(times_s[where - 1])})")
+    check_times(times_s)
     grid: Times
     if frequency in _MONTHS:
         months = times_s.astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)

@@ -14,7 +14,7 @@ from muserve.bundle import Bundle, ManifestError
 from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import forecast_pb2, manifest_pb2
 from muserve_server.tasks.base import Call, TaskLimits
-from muserve_server.tasks.forecast.calendar import CalendarError, continue_times, infer_frequency, on_grid
+from muserve_server.tasks.forecast.calendar import CalendarError, check_times, continue_times, infer_frequency, on_grid
 from muserve_server.tasks.forecast.quantiles import at_levels, mean, widen
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS, Windows, fill_gaps, make_windows, restore
 
@@ -260,6 +260,12 @@ class ForecastTask:
             )
         self._check_frequency(given.frequency, f"{field}.frequency", wrong)
         if len(wrong) > before:
+            return None
+        try:
+            if len(times_s):
+                check_times(times_s)
+        except CalendarError as error:
+            wrong.append(FieldViolation(f"{field}.times_unix_s", f"{error}{called}"))
             return None
         frequency = given.frequency or request.frequency or self._guess(times_s)
         if not frequency:
