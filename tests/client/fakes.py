@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from muserve.errors import STATUS_DETAILS_KEY, MuserveError, to_status
-from muserve.v1 import image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
+from muserve.v1 import common_pb2, forecast_pb2, forecast_pb2_grpc, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
 from muserve_client import AsyncClient, Client
 
 __all__ = ["FakeServer", "Skin", "both_skins", "call", "fail", "fake_server"]
@@ -51,14 +51,16 @@ Answer = Callable[[Any, grpc.ServicerContext, int], Any]
 """Answers a request of any method; the last argument is the call's number, from 1."""
 
 
-class _Servicer(image_pb2_grpc.ImageServiceServicer, model_pb2_grpc.ModelServiceServicer):
+class _Servicer(
+    image_pb2_grpc.ImageServiceServicer, forecast_pb2_grpc.ForecastServiceServicer, model_pb2_grpc.ModelServiceServicer
+):
     def __init__(self, server: FakeServer, answer: Answer) -> None:
         self._server, self._answer = server, answer
 
     def _any(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._answer(request, context, self._server.see(context))
 
-    GenerateImages = ListModels = GetModel = _any
+    GenerateImages = Forecast = ListModels = GetModel = _any
 
 
 @contextmanager
@@ -68,9 +70,10 @@ def fake_server(
     """A gRPC server with the methods of the typed API, all answered by one function."""
     fake = FakeServer()
     with ThreadPoolExecutor(32) as threads:
-        server = grpc.server(threads)
+        server = grpc.server(threads, options=[("grpc.max_receive_message_length", 64 * 2**20)])
         servicer = _Servicer(fake, answer)
         image_pb2_grpc.add_ImageServiceServicer_to_server(servicer, server)
+        forecast_pb2_grpc.add_ForecastServiceServicer_to_server(servicer, server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         fake.target = address if address.startswith("unix:") else f"127.0.0.1:{port}"
@@ -93,10 +96,23 @@ def one_image(png: bytes = b"png") -> image_pb2.GenerateImagesResponse:
     return image_pb2.GenerateImagesResponse(images=[image_pb2.GeneratedImage(png=png, width=1, height=1)])
 
 
+def echo(request: forecast_pb2.ForecastRequest, **info: Any) -> forecast_pb2.ForecastResponse:
+    """An answer that says of each series its number of values, then its last value, over and over."""
+    response = forecast_pb2.ForecastResponse(info=common_pb2.ResponseInfo(**info))
+    for series in request.series:
+        point = [len(series.values), *[series.values[-1]] * (request.horizon - 1)]
+        forecast = response.forecasts.add(id=series.id, point=point, direct_steps=request.horizon)
+        for level in sorted(request.quantiles):
+            forecast.quantiles.add(level=level, values=[level] * request.horizon)
+    return response
+
+
 def empty(request: Any) -> Any:
     """The empty answer to a request."""
     if isinstance(request, image_pb2.GenerateImagesRequest):
         return one_image()
+    if isinstance(request, forecast_pb2.ForecastRequest):
+        return echo(request)
     return model_pb2.ListModelsResponse() if isinstance(request, model_pb2.ListModelsRequest) else _NO_MODEL
 
 

@@ -14,7 +14,7 @@ from muserve_client.options import KEEPALIVE_TIME_MS, ClientOptions
 from muserve_server import app
 from tests.client.fakes import Skin, both_skins, call, empty, fake_server
 
-METHODS: dict[str, tuple[Any, ...]] = {"images": (), "models": (), "model": ("digits",)}
+METHODS: dict[str, tuple[Any, ...]] = {"images": (), "forecast": ([1, 2], 3), "models": (), "model": ("digits",)}
 
 
 @both_skins

@@ -1,4 +1,4 @@
-"""The Python SDK: images, models and errors of a Muserve server, in typed calls.
+"""The Python SDK: images, forecasts, models and errors of a Muserve server, in typed calls.
 
 with Client("localhost:8001") as client:
     client.images(count=16, seed=7).save("digits/")
@@ -24,6 +24,7 @@ from muserve.errors import (
 from muserve_client.answers import Info, Timings
 from muserve_client.async_client import AsyncClient
 from muserve_client.client import Client
+from muserve_client.forecasts import Forecast, Forecasts
 from muserve_client.images import Image, Images
 from muserve_client.models import Model
 from muserve_client.options import Retries
@@ -35,6 +36,8 @@ __all__ = [
     "ConfigurationError",
     "DeadlineExceededError",
     "FieldViolation",
+    "Forecast",
+    "Forecasts",
     "Image",
     "Images",
     "Info",

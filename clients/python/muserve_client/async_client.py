@@ -12,10 +12,13 @@ from grpc import aio
 
 from muserve.errors import CancelledCallError
 from muserve_client.core import CLOSED, Attempts, Method, Rpc
+from muserve_client.forecasting import forecast_job
+from muserve_client.forecasts import Forecasts
 from muserve_client.health import NOT_READY, health_rpc, never_ready, waits
 from muserve_client.images import Images, image_request, images_rpc
 from muserve_client.models import Model, get_model_rpc, list_models_rpc
 from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
+from muserve_client.series import Columns
 
 __all__ = ["AsyncClient"]
 
@@ -85,6 +88,40 @@ class AsyncClient:
         )
         return await self._call(images_rpc(request), timeout_s, request_id)
 
+    async def forecast(
+        self,
+        series: Any,
+        horizon: int,
+        *,
+        frequency: str | None = None,
+        quantiles: Sequence[float] = (0.1, 0.9),
+        non_negative: bool = False,
+        point: str = "median",
+        id_column: str = "unique_id",
+        time_column: str = "ds",
+        value_column: str = "y",
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Forecasts:
+        """Continues series; see `Client.forecast`."""
+        job = forecast_job(
+            series,
+            horizon,
+            frequency=frequency,
+            quantiles=quantiles,
+            non_negative=non_negative,
+            point=point,
+            columns=Columns(id_column, time_column, value_column),
+            model=model,
+            version=version,
+            max_message_mib=self._options.max_message_mib,
+        )
+        for rpc in job.calls():
+            job.take(await self._call(rpc, timeout_s, request_id))
+        return job.result()
+
     async def models(
         self, task: str | None = None, *, timeout_s: float | None = None, request_id: str | None = None
     ) -> list[Model]:
@@ -144,7 +181,7 @@ class AsyncClient:
                 failure = call.translate(error)
                 pause = call.pause_s(failure)
                 if pause is None:
-                    raise failure from error
+                    raise rpc.explain(failure) from error
             except asyncio.CancelledError as error:
                 # gRPC raises this too when the channel is closed under a call, though nobody cancelled the task.
                 task = asyncio.current_task()

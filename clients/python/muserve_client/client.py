@@ -11,10 +11,13 @@ import grpc
 
 from muserve.errors import CancelledCallError
 from muserve_client.core import CLOSED, Attempts, Method, Rpc
+from muserve_client.forecasting import forecast_job
+from muserve_client.forecasts import Forecasts
 from muserve_client.health import NOT_READY, health_rpc, never_ready, waits
 from muserve_client.images import Images, image_request, images_rpc
 from muserve_client.models import Model, get_model_rpc, list_models_rpc
 from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
+from muserve_client.series import Columns
 
 __all__ = ["Client"]
 
@@ -118,6 +121,77 @@ class Client:
         )
         return self._call(images_rpc(request), timeout_s, request_id)
 
+    def forecast(
+        self,
+        series: Any,
+        horizon: int,
+        *,
+        frequency: str | None = None,
+        quantiles: Sequence[float] = (0.1, 0.9),
+        non_negative: bool = False,
+        point: str = "median",
+        id_column: str = "unique_id",
+        time_column: str = "ds",
+        value_column: str = "y",
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Forecasts:
+        """Continues series, each by itself, with quantiles.
+
+        Args:
+            series: One of
+                a list, tuple or NumPy array of numbers: one series, oldest value first;
+                several of them: a list, a dict by id, or a 2-D array with a series a row;
+                a pandas Series, whose index is time;
+                a pandas DataFrame in long form, with the columns `unique_id`, `ds` and `y` (others are left alone;
+                without `unique_id` it is one series);
+                a pandas DataFrame in wide form, with a column a series, and time as its index.
+                None and NaN stand for missing values. Times may be timestamps, dates as text, or periods; those without
+                a time zone are taken as UTC, and steps that are left out count as missing. They may also be whole
+                numbers, which count steps without a calendar: gaps become missing values. pandas data need not be
+                sorted by time, but a time may not stand twice in a series.
+            horizon: Steps to forecast; at most the manifest's `max_horizon`.
+            frequency: "yearly", "quarterly", "monthly", "weekly", "daily", "hourly" or "other", or an alias of pandas
+                such as "ME" or "W-SUN". None takes that of the index, or what the server makes of the timestamps.
+                Needed where there are no timestamps, unless the model knows only one.
+            quantiles: Levels to return, above 0 and below 1. Empty: the point forecast alone.
+            non_negative: Whether values cannot be negative, such as sales: forecasts below 0 become 0.
+            point: What the point forecast is: "median" or "mean".
+            id_column: The long form's column of ids.
+            time_column: Its column of times.
+            value_column: Its column of values.
+            model: Its name; "" takes the server's default.
+            version: Its version; None takes the newest.
+            timeout_s: Seconds for each call to the server, retries included; None takes the client's. A call takes up
+                to 500 series; more of them are sent in several calls, one after the other, all to one version.
+            request_id: The calls' name in the server's log; None draws one a call.
+
+        Returns:
+            A forecast a series, in the order of the series (of the long form: of their first rows), with model and
+            digest. Timestamps come back in the time zone in which they came.
+
+        Raises:
+            InvalidRequestError: The data cannot be read, or the server refuses it; says what is wrong where.
+            MuserveError: As `muserve.errors` lists them.
+        """
+        job = forecast_job(
+            series,
+            horizon,
+            frequency=frequency,
+            quantiles=quantiles,
+            non_negative=non_negative,
+            point=point,
+            columns=Columns(id_column, time_column, value_column),
+            model=model,
+            version=version,
+            max_message_mib=self._options.max_message_mib,
+        )
+        for rpc in job.calls():
+            job.take(self._call(rpc, timeout_s, request_id))
+        return job.result()
+
     def models(
         self, task: str | None = None, *, timeout_s: float | None = None, request_id: str | None = None
     ) -> list[Model]:
@@ -216,7 +290,7 @@ class Client:
                 failure = call.translate(error)
                 pause = call.pause_s(failure)
                 if pause is None:
-                    raise failure from error
+                    raise rpc.explain(failure) from error
             except ValueError as error:  # gRPC's answer when the channel was closed just now
                 if self._closed.is_set():
                     raise CancelledCallError(CLOSED) from error

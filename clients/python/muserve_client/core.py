@@ -29,6 +29,11 @@ __all__ = ["CLOSED", "Attempts", "Method", "Rpc", "checked_timeout"]
 
 Answer = TypeVar("Answer")
 
+
+def _as_it_is(failure: MuserveError) -> MuserveError:
+    return failure
+
+
 CLOSED = "this client is closed; make a new one, or call inside its `with` block"
 _REQUEST_ID_KEY = "x-request-id"
 _MAX_REQUEST_ID = 128
@@ -56,6 +61,8 @@ class Rpc(Generic[Answer]):
     """The request message."""
     read: Callable[[Any], Answer]
     """Turns the response message into what the caller gets."""
+    explain: Callable[[MuserveError], MuserveError] = _as_it_is
+    """Turns the final failure into what the caller gets."""
 
     def answer(self, response: bytes) -> Answer:
         """Reads what came over the wire. Not left to gRPC: its asyncio side gives None for what it cannot parse.

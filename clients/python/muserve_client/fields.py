@@ -36,6 +36,15 @@ class Fields:
             return 0.0
         return float(value)
 
+    def reals(self, name: str, values: Any) -> list[float]:
+        """Takes numbers; a single one counts as a list of one."""
+        if isinstance(values, numbers.Real):
+            values = [values]
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            self.refuse(name, f"is {_shown(values)}; allowed: a list of numbers, as in [0.1, 0.9]")
+            return []
+        return [self.real(f"{name}[{index}]", value) for index, value in enumerate(values)]
+
     def text(self, name: str, value: Any) -> str:
         """Takes a text that has a UTF-8 form."""
         if not isinstance(value, str):

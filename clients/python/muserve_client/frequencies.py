@@ -1,0 +1,59 @@
+"""The names of frequencies: our own and those of pandas."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from muserve.configuration import nearest
+from muserve.v1 import forecast_pb2
+from muserve_client.fields import Fields
+
+__all__ = ["frequency_name", "known_frequency", "read_frequency"]
+
+_PREFIX = "FREQUENCY_"
+_NAMES = {name.removeprefix(_PREFIX).lower(): number for name, number in forecast_pb2.Frequency.items() if number != 0}
+_ALIASES = (
+    (re.compile(r"(A|AS|Y|YE|YS|BA|BAS|BY|BYE|BYS)(-[A-Z]{3})?"), "yearly"),
+    (re.compile(r"B?(Q|QE|QS)(-[A-Z]{3})?"), "quarterly"),
+    (re.compile(r"B?(M|ME|MS)"), "monthly"),
+    (re.compile(r"W(-[A-Z]{3})?"), "weekly"),
+    (re.compile(r"D"), "daily"),
+    (re.compile(r"[hH]"), "hourly"),
+)
+_SHORTEST = ("Y", "Q", "M", "W", "D", "h")  # of each alias, for messages
+
+
+def frequency_name(number: int) -> str:
+    """Names a `muserve.v1.Frequency`: "monthly"; a newer server may know more than this client."""
+    return next((name for name, known in _NAMES.items() if known == number), f"unknown-{number}")
+
+
+def known_frequency(text: str) -> int:
+    """Finds the `muserve.v1.Frequency` of a name of ours or an alias of pandas: "monthly", "ME", "W-SUN".
+
+    Returns:
+        Its number; 0 if there is none, as for "15min" and other multiples.
+    """
+    name = text.lower().removeprefix(_PREFIX.lower())  # as the server's messages write it
+    alias = next((long for pattern, long in _ALIASES if pattern.fullmatch(text)), "")
+    return _NAMES.get(name) or _NAMES.get(alias, 0)
+
+
+def read_frequency(fields: Fields, frequency: Any) -> int:
+    """Reads the argument `frequency`.
+
+    Args:
+        fields: Notes it if there is no such frequency.
+        frequency: A name, an alias of pandas or one of its offsets; None for none.
+
+    Returns:
+        Its number; 0 for none.
+    """
+    if frequency is None:
+        return 0
+    text = fields.text("frequency", getattr(frequency, "freqstr", frequency))
+    number = known_frequency(text)
+    if text and not number:
+        fields.refuse("frequency", f"is {text!r}; {nearest(text, [*_NAMES, *_SHORTEST])}")
+    return number
