@@ -1,4 +1,4 @@
-"""The base distribution alone, in a fresh environment: it imports, calls a server and saves a PNG."""
+"""The base distribution alone, in a fresh environment: it imports, calls servers, saves a PNG and a forecast."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OFFLINE = re.compile(r"NewConnectionError|ConnectTimeoutError|NameResolutionErr
 _CODE = """
 import importlib.util, sys
 import muserve_client
-for heavy in ("numpy", "onnxruntime", "PIL", "torch", "grpc_health"):
+for heavy in ("numpy", "pandas", "matplotlib", "onnxruntime", "PIL", "torch", "grpc_health"):
     assert importlib.util.find_spec(heavy) is None, heavy + " is installed"
 with muserve_client.Client(sys.argv[1]) as client:
     client.wait_until_ready()
@@ -28,11 +28,21 @@ try:
     images[0].to_pil()
 except ModuleNotFoundError as error:
     print(error)
+with muserve_client.Client(sys.argv[2]) as client:
+    forecasts = client.forecast({"a": [1, 2, None, 4], "b": (5, 6, 7)}, 2, frequency="monthly")
+    print(forecasts.save("forecast.csv").read_text().splitlines()[-1])
+    print(forecasts.save("forecast.json"))
+for use in (forecasts.to_frame, forecasts.plot, lambda: forecasts.save("x.parquet")):
+    try:
+        use()
+    except ModuleNotFoundError as error:
+        print(error)
+assert forecasts._repr_png_() is None
 """
 
 
 @pytest.mark.timeout(600)
-def test_the_base_distribution_is_enough_for_a_client(served: Served, tmp_path: Path) -> None:
+def test_the_base_distribution_is_enough_for_a_client(served: Served, forecaster: Served, tmp_path: Path) -> None:
     environment = tmp_path / "env"
     venv.create(environment, with_pip=True)
     python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
@@ -49,9 +59,17 @@ def test_the_base_distribution_is_enough_for_a_client(served: Served, tmp_path: 
 
     listed = {line.split("==")[0].lower() for line in run("-m", "pip", "freeze", "--all").splitlines() if "==" in line}
     assert listed <= {"grpcio", "protobuf", "googleapis-common-protos", "typing_extensions", "pip", "setuptools"}
-    out = run("-c", _CODE, served.target).splitlines()
+    out = run("-c", _CODE, served.target, forecaster.target).splitlines()
     assert out[:2] == [str(Path("out") / f"shapes-7-{sample}.png") for sample in range(2)]
     assert (tmp_path / out[0]).read_bytes().startswith(b"\x89PNG")
     assert "pip install pillow" in out[2]
+    assert out[3:5] == ["b,4,9.0,7.0,11.0", "forecast.json"]
+    what = (("to_frame", "pandas"), ("plot", "matplotlib"), ("Parquet", "pyarrow"))
+    assert out[5:] == [f"{use} needs {name}, which is not installed: pip install 'muserve[data]'" for use, name in what]
+    (tmp_path / "x.csv").write_text("1\n2\n3\n")
+    command = [str(python), "-m", "muserve_client", "forecast", "x.csv", "--horizon", "1"]
+    refused = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "muserve forecast needs pandas, which is not installed: pip install 'muserve[data]'" in refused.stderr
     run("-m", "muserve_client", "images", "--count", "4", "--server", served.target, "--out", "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")

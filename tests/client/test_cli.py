@@ -209,7 +209,7 @@ def failure_text(capsys: pytest.CaptureFixture[str], text: str) -> str:
     return capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["--help", "images --help", "models --help", "verify --help"])
+@pytest.mark.parametrize("text", ["--help", "images --help", "models --help", "verify --help", "forecast --help"])
 def test_help(capsys: pytest.CaptureFixture[str], text: str) -> None:
     assert run(text) == 0
     assert "usage: muserve" in capsys.readouterr().out
