@@ -1,4 +1,4 @@
-"""`muserve verify` passes where a server is deterministic, and fails wherever it is not."""
+"""`muserve verify` passes where a server is deterministic, and fails wherever it is not: images and what all share."""
 
 from __future__ import annotations
 

@@ -1,0 +1,187 @@
+"""What `muserve verify` asks of each task: a request, what others ask meanwhile, and each of its items alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from muserve.v1 import forecast_pb2, image_pb2, manifest_pb2
+from muserve_client.core import Rpc
+from muserve_client.forecasting import FORECAST
+from muserve_client.images import images_rpc
+
+__all__ = ["PROBES", "Answer", "Probe"]
+
+Request = TypeVar("Request", bound=Message)
+
+_SEED = 1
+_OTHER_SEEDS = 1_000_003
+_MOST_OTHER_ITEMS = 8
+_DEFAULT_IMAGES = 4
+_DEFAULT_SERIES = 3
+_LEAST_VALUES = 48
+_LEVELS = (0.1, 0.5, 0.9)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is compared of two answers, and what is told of them."""
+
+    digest: str
+    """Of the bundle that answered."""
+    batch_rows: int
+    """Rows of the largest batch."""
+    items: Mapping[str, bytes]
+    """What was asked for, each by what it is called: "sample 3"."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How the model of one task is verified, by one kind of golden request."""
+
+    task: str
+    """As in `Model.task`."""
+    nouns: tuple[str, str, str]
+    """What the items are called, all together and one by one, and what is compared: "images", "samples", "bytes"."""
+    default: Callable[[manifest_pb2.ModelManifest], Any]
+    """Makes a small request for a model without goldens."""
+    rpc: Callable[[Any], Rpc[Answer]]
+    """Sends a request."""
+    settle: Callable[[Any], None]
+    """Sets in a golden request what it leaves to chance."""
+    other: Callable[[Any, int], Any]
+    """Makes a request that shares batches with the given one, but not its content; the index tells them apart."""
+    apart: Callable[[Any], Any]
+    """Makes the request whose answer has one item for each that can be asked for alone."""
+    alone: Callable[[Any, int], Any]
+    """Makes the request for one of these items."""
+
+
+def _images(request: image_pb2.GenerateImagesRequest) -> Rpc[Answer]:
+    rpc = images_rpc(request)
+
+    def read(response: image_pb2.GenerateImagesResponse) -> Answer:
+        images = rpc.read(response)
+        items = {f"sample {image.sample}": image.png for image in images}
+        return Answer(images.info.digest, images.info.batch_rows, items)
+
+    return Rpc(rpc.method, request, read)
+
+
+def _default_images(_manifest: manifest_pb2.ModelManifest) -> image_pb2.GenerateImagesRequest:
+    return image_pb2.GenerateImagesRequest(count=_DEFAULT_IMAGES, seed=_SEED)
+
+
+def _seeded(request: image_pb2.GenerateImagesRequest) -> None:
+    if not request.HasField("seed"):
+        request.seed = _SEED
+
+
+def _other_images(request: image_pb2.GenerateImagesRequest, index: int) -> image_pb2.GenerateImagesRequest:
+    return image_pb2.GenerateImagesRequest(
+        model=request.model, version=request.version, count=1 + index % _MOST_OTHER_ITEMS, seed=_OTHER_SEEDS + index
+    )
+
+
+def _separate_images(request: image_pb2.GenerateImagesRequest) -> image_pb2.GenerateImagesRequest:
+    apart = _copy(request)
+    apart.layout = image_pb2.IMAGE_LAYOUT_SEPARATE
+    return apart
+
+
+def _one_image(request: image_pb2.GenerateImagesRequest, index: int) -> image_pb2.GenerateImagesRequest:
+    one = _copy(request)
+    one.first_sample, one.count = request.first_sample + index, 1
+    if len(request.labels) > 1:
+        one.labels[:] = [request.labels[index]]
+    return one
+
+
+def _forecasts(request: forecast_pb2.ForecastRequest) -> Rpc[Answer]:
+    def read(response: forecast_pb2.ForecastResponse) -> Answer:
+        # Whole messages: every bit of every number, and what is said beside them.
+        items = {
+            f"series {index}": forecast.SerializeToString(deterministic=True)
+            for index, forecast in enumerate(response.forecasts)
+        }
+        return Answer(response.info.digest, response.info.timings.batch_rows, items)
+
+    return Rpc(FORECAST, request, read)
+
+
+def _default_forecasts(manifest: manifest_pb2.ModelManifest) -> forecast_pb2.ForecastRequest:
+    """Makes seasonal series of the first frequency that the model knows, and goes a little beyond its own horizon."""
+    settings = manifest.forecast
+    first = settings.frequencies[0] if settings.frequencies else manifest_pb2.FrequencySettings(horizon_steps=1)
+    request = forecast_pb2.ForecastRequest(
+        frequency=first.frequency,
+        horizon=max(1, min(settings.max_horizon, first.horizon_steps + 1)),
+        quantiles=_LEVELS if settings.quantiles else (),
+    )
+    for number in range(_DEFAULT_SERIES):
+        period = 7 + 5 * number
+        values = [
+            100 + step / 3 + 20 * math.sin(2 * math.pi * step / period)
+            for step in range(max(_LEAST_VALUES, settings.min_points))
+        ]
+        request.series.add(id=f"season of {period}", values=values)
+    return request
+
+
+def _other_forecasts(request: forecast_pb2.ForecastRequest, index: int) -> forecast_pb2.ForecastRequest:
+    """Makes another call of the same series, their values turned and scaled; what is missing stays missing."""
+    other = _copy(request)
+    del other.series[:]
+    for number in range(1 + index % _MOST_OTHER_ITEMS):
+        series = other.series.add()
+        series.CopyFrom(request.series[number % len(request.series)])
+        known = [value * (1 + index / 7) for value in series.values if not math.isnan(value)]
+        turn = (index + number + 1) % max(1, len(known))
+        turned = iter(known[turn:] + known[:turn])
+        series.values[:] = [value if math.isnan(value) else next(turned) for value in series.values]
+    return other
+
+
+def _one_forecast(request: forecast_pb2.ForecastRequest, index: int) -> forecast_pb2.ForecastRequest:
+    one = _copy(request)
+    del one.series[:]
+    one.series.add().CopyFrom(request.series[index])
+    return one
+
+
+def _copy(request: Request) -> Request:
+    copied = type(request)()
+    copied.CopyFrom(request)
+    return copied
+
+
+PROBES: Mapping[str, Probe] = MappingProxyType(
+    {
+        "generate_images": Probe(
+            task="image",
+            nouns=("images", "samples", "bytes"),
+            default=_default_images,
+            rpc=_images,
+            settle=_seeded,
+            other=_other_images,
+            apart=_separate_images,
+            alone=_one_image,
+        ),
+        "forecast": Probe(
+            task="forecast",
+            nouns=("series", "series", "numbers"),
+            default=_default_forecasts,
+            rpc=_forecasts,
+            settle=lambda _request: None,
+            other=_other_forecasts,
+            apart=_copy,
+            alone=_one_forecast,
+        ),
+    }
+)
+"""By the kind of golden request, as `GoldenRequest.request` names it."""
