@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pandas as pd
 from pandas.tseries.api import guess_datetime_format
@@ -106,10 +105,8 @@ def _times(times: pd.DatetimeIndex, frequency: int) -> Moments:
     clock = times.tz_localize(None)
     is_local = (clock - clock.normalize()).nunique() == 1
     seconds = _seconds(times.tz_convert(UTC).tz_localize(None))
-    zone = ZoneInfo(times.tz.zone) if getattr(times.tz, "zone", None) else times.tz  # pytz counts offsets its own way
-    return Moments(
-        seconds, _seconds(clock) if is_local else seconds, Times(zone, is_local=is_local, unit=times.unit), frequency
-    )
+    axis = Times(times.tz, is_local=is_local, unit=times.unit)
+    return Moments(seconds, _seconds(clock) if is_local else seconds, axis, frequency)
 
 
 def _seconds(times: pd.DatetimeIndex) -> pd.Series:

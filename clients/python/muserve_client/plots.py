@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
@@ -20,6 +20,7 @@ __all__ = ["MOST_PANELS", "draw"]
 
 MOST_PANELS = 12
 _PANELS_A_ROW = 3
+_ENTRY_INCHES = 1.7  # of the legend
 _LEAST_HISTORY = 48
 _HISTORY_PER_STEP = 4
 _MOST_TITLE = 40
@@ -41,11 +42,10 @@ def draw(forecasts: Forecasts, *, history_steps: int | None = None) -> Figure:
     figure = Figure(figsize=size, dpi=120, layout="constrained")
     for place, forecast in enumerate(shown, start=1):
         _panel(figure.add_subplot(rows, columns, place), forecast, forecasts.point, history_steps)
-    if shown:
-        named = {
-            label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(named.values(), named, loc="outside lower center", ncols=len(named), frameon=False)
+    entries = (zip(*axes.get_legend_handles_labels(), strict=True) for axes in figure.axes)
+    named = {label: line for panel in entries for line, label in panel}
+    ncols = int(size[0] / _ENTRY_INCHES)
+    figure.legend(named.values(), named, loc="outside lower center", ncols=ncols, frameon=False, fontsize="small")
     if len(forecasts) > len(shown):
         figure.suptitle(f"the first {len(shown)} of {len(forecasts)} series")
     return figure
@@ -56,32 +56,30 @@ def _panel(axes: Axes, forecast: Forecast, point: str, history_steps: int | None
     history = forecast.history
     first = max(0, len(history.positions) - max(1, steps))
     past, values = _places(history.positions[first:], forecast), list(history.message.values[first:])
-    coming = _places(forecast.positions, forecast)
     axes.plot(past, values, color=_HISTORY, linewidth=1.2, marker="." if _has_lone(values) else None, label="history")
     # Lines and bands start from the last value, where there is one, so that the eye sees one line.
-    joint = [] if math.isnan(values[-1]) else [(past[-1], values[-1])]
-    places = [place for place, _ in joint] + coming
-    start = [value for _, value in joint]
-    for low, high, alpha in _bands(sorted(forecast.quantiles)):
-        lower, upper = ([*start, *forecast.quantiles[level]] for level in (low, high))
-        axes.fill_between(
-            places,
-            lower,
-            upper,
-            color=_FORECAST,
-            alpha=alpha,
-            linewidth=0,
-            label=f"{100 * (high - low):.4g} % interval",
-        )
-    line: dict[str, Any] = {"color": _FORECAST, "linewidth": 0.9}
-    for level in _unpaired(sorted(forecast.quantiles)):
-        axes.plot(places, [*start, *forecast.quantiles[level]], **line, linestyle=":", label=f"quantile {level:g}")
-    axes.plot(places, [*start, *forecast.point], color=_FORECAST, linewidth=1.6, label=f"{point} forecast")
-    if len(coming) == 1:
-        axes.plot(coming, forecast.point, color=_FORECAST, marker="o", markersize=4)
+    is_joined = not math.isnan(values[-1])
+    coming = _places(forecast.positions, forecast)
+    places, start = ([past[-1], *coming], values[-1:]) if is_joined else (coming, [])
+    _draw_quantiles(axes, places, {level: [*start, *line] for level, line in forecast.quantiles.items()})
+    mark = "o" if len(coming) == 1 else None
+    axes.plot(coming, forecast.point, color=_FORECAST, linewidth=1.6, marker=mark, label=f"{point} forecast")
+    axes.plot(places[:2], [*start, *forecast.point][:2], color=_FORECAST, linewidth=1.6)
     if forecast.is_rolled_out:
-        axes.axvline(coming[forecast.direct_steps - 1], **line, linestyle="--", label="rolled out from here on")
+        end = coming[forecast.direct_steps - 1]
+        axes.axvline(end, color=_FORECAST, linewidth=0.9, linestyle="--", label="rolled out from here on")
     _dress(axes, forecast)
+
+
+def _draw_quantiles(axes: Axes, places: Sequence[Any], quantiles: Mapping[float, Sequence[float]]) -> None:
+    for low, high, alpha in _bands(sorted(quantiles)):
+        look: dict[str, Any] = {"color": _FORECAST, "alpha": alpha, "label": f"{100 * (high - low):.4g} % interval"}
+        if len(places) == 1:
+            axes.vlines(places, quantiles[low], quantiles[high], linewidth=8, **look)
+        else:
+            axes.fill_between(places, quantiles[low], quantiles[high], linewidth=0, **look)
+    for level in _unpaired(sorted(quantiles)):
+        axes.plot(places, quantiles[level], color=_FORECAST, linewidth=0.9, linestyle=":", label=f"quantile {level:g}")
 
 
 def _dress(axes: Axes, forecast: Forecast) -> None:

@@ -204,8 +204,9 @@ def _instants(times_unix_s: Sequence[int], axis: Times) -> Sequence[int]:
     """Turns the zone's clock, where that was sent, back into true times."""
     if not axis.is_local or axis.zone is None:
         return times_unix_s
-    clocks = (_EPOCH + timedelta(seconds=seconds) for seconds in times_unix_s)
-    return [int(clock.replace(tzinfo=axis.zone).timestamp()) for clock in clocks]
+    # pytz, of which pandas 2 makes its zones, has its own way to say which offset holds.
+    place = getattr(axis.zone, "localize", lambda clock: clock.replace(tzinfo=axis.zone))
+    return [int(place(_EPOCH + timedelta(seconds=seconds)).timestamp()) for seconds in times_unix_s]
 
 
 def _is_pandas(data: Any, kind: str) -> bool:
