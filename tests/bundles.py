@@ -11,11 +11,29 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from muserve.bundle import Bundle, write_manifest
-from muserve.v1 import common_pb2, image_pb2, manifest_pb2
+from muserve.v1 import common_pb2, forecast_pb2, image_pb2, manifest_pb2
 from muserve_server.local import LocalModel
+from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
 FLOAT32, INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 LATENT_SIZE, HEIGHT, WIDTH = 16, 8, 6
+WINDOW_STEPS, HORIZON_STEPS, MAX_HORIZON, MIN_POINTS = 24, 6, 30, 3
+LEVELS = (0.05, 0.1, 0.5, 0.9, 0.95)
+YEARLY, QUARTERLY, MONTHLY = (
+    forecast_pb2.FREQUENCY_YEARLY, forecast_pb2.FREQUENCY_QUARTERLY, forecast_pb2.FREQUENCY_MONTHLY,
+)  # fmt: skip
+WEEKLY, DAILY, HOURLY = forecast_pb2.FREQUENCY_WEEKLY, forecast_pb2.FREQUENCY_DAILY, forecast_pb2.FREQUENCY_HOURLY
+OTHER = forecast_pb2.FREQUENCY_OTHER
+FREQUENCIES = {
+    YEARLY: ((), 12, 3),
+    QUARTERLY: ((4,), 24, 4),
+    MONTHLY: ((12,), 48, 6),
+    WEEKLY: ((52,), 104, 2),
+    DAILY: ((7,), 28, 6),
+    HOURLY: ((24,), 48, 0),
+    OTHER: ((), 24, 5),
+}
+"""What the forecast bundle knows: periods, context and horizon. Hours it never saw; weeks are experimental."""
 OPSET = 20
 LOOP_STEPS = 10
 
@@ -120,6 +138,92 @@ def loop_bundle(root: Path, name: str = "loop", version: int = 1) -> Path:
     return folder
 
 
+def forecast_bundle(root: Path, name: str = "series", version: int = 1) -> Path:
+    """Writes a forecast bundle of one dense layer with rising quantiles, for series of FREQUENCIES on any scale."""
+    folder = root / name / str(version)
+    (folder / "graphs").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    facts = FACTS + len(FREQUENCIES)
+    steps = np.sqrt(np.arange(1, HORIZON_STEPS + 1))
+    distances = np.array([-2.0, -1.0, 0.0, 1.5, 3.0])
+    graph = write_graph(
+        folder,
+        "forecaster",
+        [
+            helper.make_node("Reshape", ["window", "flat_shape"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "past_weights"], ["past"]),
+            helper.make_node("MatMul", ["facts", "fact_weights"], ["whole"]),
+            helper.make_node("Add", ["past", "whole"], ["sum"]),
+            helper.make_node("Tanh", ["sum"], ["median"]),
+            helper.make_node("Unsqueeze", ["median", "last"], ["medians"]),
+            helper.make_node("Add", ["medians", "distances"], ["forecast"]),
+        ],
+        [("window", FLOAT32, [WINDOW_STEPS, CHANNELS]), ("facts", FLOAT32, [facts])],
+        [("forecast", FLOAT32, [HORIZON_STEPS, len(LEVELS)])],
+        {
+            "flat_shape": np.array([-1, WINDOW_STEPS * CHANNELS], np.int64),
+            "past_weights": random.standard_normal((WINDOW_STEPS * CHANNELS, HORIZON_STEPS)).astype(np.float32) / 9,
+            "fact_weights": random.standard_normal((facts, HORIZON_STEPS)).astype(np.float32) / 4,
+            "last": np.array([2], np.int64),
+            "distances": (steps[:, None] * distances).astype(np.float32)[None],
+        },
+        max_batch_rows=32,
+    )
+    settings = manifest_pb2.ForecastSettings(
+        graph="forecaster", scaling=manifest_pb2.FORECAST_SCALING_RELATIVE, window_steps=WINDOW_STEPS,
+        horizon_steps=HORIZON_STEPS, quantiles=LEVELS, max_horizon=MAX_HORIZON, min_points=MIN_POINTS,
+    )  # fmt: skip
+    for frequency, (periods, context_steps, horizon_steps) in FREQUENCIES.items():
+        settings.frequencies.add(
+            frequency=frequency,
+            periods=periods,
+            context_steps=context_steps,
+            horizon_steps=horizon_steps,
+            experimental=frequency == WEEKLY,
+            spread=0.5 if frequency == QUARTERLY else 1.0,
+        )
+    return _write_forecast_manifest(folder, graph, settings, "A dense layer with random weights.")
+
+
+def next_value_bundle(root: Path, name: str = "next", version: int = 1) -> Path:
+    """Writes a forecast bundle without scaling or quantiles: each value goes on by half of the last change."""
+    folder = root / name / str(version)
+    (folder / "graphs").mkdir(parents=True)
+    weights = np.zeros((1, WINDOW_STEPS), np.float32)
+    weights[0, -2:] = -0.5, 1.5
+    graph = write_graph(
+        folder,
+        "forecaster",
+        [helper.make_node("MatMul", ["weights", "window"], ["forecast"])],
+        [("window", FLOAT32, [WINDOW_STEPS, 1])],
+        [("forecast", FLOAT32, [1, 1])],
+        {"weights": weights[None]},
+        max_batch_rows=32,
+    )
+    settings = manifest_pb2.ForecastSettings(
+        graph="forecaster", scaling=manifest_pb2.FORECAST_SCALING_NONE, window_steps=WINDOW_STEPS, horizon_steps=1,
+        max_horizon=MAX_HORIZON, min_points=2,
+    )  # fmt: skip
+    settings.frequencies.add(frequency=OTHER, context_steps=2 * WINDOW_STEPS, horizon_steps=1, spread=1)
+    return _write_forecast_manifest(folder, graph, settings, "The last value and half of the last change.")
+
+
+def _write_forecast_manifest(
+    folder: Path, graph: manifest_pb2.Graph, settings: manifest_pb2.ForecastSettings, description: str
+) -> Path:
+    manifest = manifest_pb2.ModelManifest(
+        name=folder.parent.name,
+        version=int(folder.name),
+        task=common_pb2.TASK_FORECAST,
+        description=description,
+        graphs=[graph],
+        licence="Apache-2.0",
+        forecast=settings,
+    )
+    write_manifest(folder, manifest, optional=frozenset())
+    return folder
+
+
 def write_graph(
     folder: Path,
     role: str,
@@ -156,15 +260,18 @@ def write_graph(
     )
 
 
-async def add_golden(folder: Path, request: image_pb2.GenerateImagesRequest, *, tolerance: float = 1e-5) -> Bundle:
+async def add_golden(
+    folder: Path, request: image_pb2.GenerateImagesRequest | forecast_pb2.ForecastRequest, *, tolerance: float = 1e-5
+) -> Bundle:
     """Records a request of a bundle and writes it into its manifest."""
     async with await LocalModel.open(folder) as model:
         tensors = await model.record(request)
         manifest = model.bundle.manifest
     (folder / "goldens").mkdir(exist_ok=True)
     np.savez(folder / "goldens/one.npz", **tensors)  # type: ignore[arg-type]
-    golden = manifest_pb2.GoldenRequest(
-        name="one", file="goldens/one.npz", tolerance=tolerance, generate_images=request
-    )
-    manifest.goldens.append(golden)
+    golden = manifest.goldens.add(name="one", file="goldens/one.npz", tolerance=tolerance)
+    if isinstance(request, forecast_pb2.ForecastRequest):
+        golden.forecast.CopyFrom(request)
+    else:
+        golden.generate_images.CopyFrom(request)
     return write_manifest(folder, manifest, optional=frozenset())

@@ -10,6 +10,7 @@ import pytest
 
 from muserve.configuration import ConfigurationError
 from muserve.v1 import common_pb2
+from muserve_server.local import LocalOptions
 from muserve_server.settings import Settings, read_settings
 
 
@@ -55,7 +56,13 @@ def test_flags_are_not_guessed(argument: list[str]) -> None:
         (["--default-deadline-s", "0"], "default_deadline_s is 0.0; it must be at least 0.001 s"),
         (["--default-models", "digits"], "default_models has 'digits'; each item must be TASK=NAME"),
         (["--default-models", "imge=digits"], "default_models has the task 'imge'; did you mean 'image'?"),
-        (["--max-samples-per-call", "100", "--max-queue-rows", "99"], "the largest call would never fit"),
+        (
+            ["--max-samples-per-call", "100", "--max-queue-rows", "99"],
+            "max_samples_per_call is 100, but max_queue_rows is 99: the largest call would never fit",
+        ),
+        (["--max-series-per-call", "1025"], "max_series_per_call is 1025, but max_queue_rows is 1024: the largest"),
+        (["--max-series-per-call", "0"], "max_series_per_call is 0; it must be at least 1 series"),
+        (["--max-points-per-series", "0"], "max_points_per_series is 0; it must be at least 1 values"),
         (["--host", ""], "host is empty"),
         (["--config", "/nowhere/muserve.toml"], "/nowhere/muserve.toml: cannot be read"),
     ],
@@ -98,9 +105,16 @@ def test_default_models_are_by_task() -> None:
 def test_settings_reach_the_parts() -> None:
     options = Settings(
         max_batch_rows=3, max_queue_rows=500, max_delay_ms=4, engine_threads=5, engine_instances=6,
-        max_samples_per_call=7, max_pixels_per_call=8,
+        max_samples_per_call=7, max_pixels_per_call=8, max_series_per_call=9, max_points_per_series=10,
     ).local_options()  # fmt: skip
     batcher = options.batcher
     assert (batcher.max_batch_rows, batcher.max_queue_rows, batcher.max_delay_s) == (3, 500, 0.004)
     assert (options.onnx.device, options.onnx.threads, options.engine_instances) == ("cpu", 5, 6)
     assert (options.max_samples_per_call, options.max_pixels_per_call) == (7, 8)
+    assert (options.max_series_per_call, options.max_points_per_series) == (9, 10)
+
+
+def test_the_limits_are_the_same_with_a_server_and_without() -> None:
+    served, local = Settings().local_options(), LocalOptions()
+    for name in ("max_samples_per_call", "max_pixels_per_call", "max_series_per_call", "max_points_per_series"):
+        assert getattr(served, name) == getattr(local, name)

@@ -318,9 +318,8 @@ async def test_a_cancelled_call_ends_and_is_counted_as_such(tmp_path: Path) -> N
 
 async def test_a_full_queue_says_when_to_try_again(tmp_path: Path) -> None:
     image_bundle(tmp_path)
-    async with running(
-        tmp_path, max_queue_rows=8, max_samples_per_call=8, max_delay_ms=10_000.0, max_batch_rows=9
-    ) as server:
+    small: dict[str, Any] = {"max_queue_rows": 8, "max_samples_per_call": 8, "max_series_per_call": 8}
+    async with running(tmp_path, max_delay_ms=10_000.0, max_batch_rows=9, **small) as server:
         waiting = [asyncio.ensure_future(server.images.GenerateImages(Request(count=4))) for _ in range(2)]
         await until(lambda: metric(server.server, "muserve_calls_in_progress") == 2)
         call = server.images.GenerateImages(Request(count=5))
