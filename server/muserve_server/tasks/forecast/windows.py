@@ -25,9 +25,12 @@ FACTS = 7
 
 _MAX_DISTANCE, _MAX_CHANGE, _MAX_SEASON = 8.0, 8.0, 5.0
 _LEAST_STEP = 1e-5
+_LEAST_UNIT = 1e-300
 _LEAST_CYCLES = 1.5
 _LARGEST_EXPONENT = 700.0
 _LARGEST = float(np.finfo(np.float64).max) / 4
+_LEAST = 5e-324
+_LEAST_SHARE = 1e-300  # of the largest value; what is smaller counts as this, so that no ratio overflows
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -67,7 +70,8 @@ def fill_gaps(values: Floats) -> tuple[Floats, Flags]:
     steps = np.arange(values.shape[1])
     for row in np.flatnonzero(~present.all(axis=1)):
         known = present[row]
-        filled[row] = np.interp(steps, steps[known], values[row, known])
+        shrunk = 0.25 if np.abs(values[row, known]).max() > _LARGEST else 1.0  # differences must not overflow
+        filled[row] = np.interp(steps, steps[known], values[row, known] * shrunk) / shrunk
     return filled, present
 
 
@@ -79,7 +83,7 @@ def make_windows(
     horizon_steps: int,
     frequency: int,
     frequencies: int,
-    linear: bool = False,
+    linear: bool | Flags = False,
 ) -> Windows:
     """Takes scale, logarithm, seasons, level and step out of series of one frequency.
 
@@ -90,7 +94,7 @@ def make_windows(
         horizon_steps: Steps that it gives.
         frequency: Index of the series' frequency among those that the graph knows.
         frequencies: How many it knows.
-        linear: Never take the logarithm.
+        linear: Never take the logarithm; [series], or one for all.
     """
     filled, present = fill_gaps(values)
     relative, scale, is_log = _to_relative(filled, present, linear=linear)
@@ -102,7 +106,8 @@ def make_windows(
         seasons += np.tile(season, (1, values.shape[1] // period))
         coming += np.tile(season, (1, -(-horizon_steps // period)))[:, :horizon_steps]
         strength = np.maximum(strength, share)
-    plain = relative - seasons
+    # Gaps were filled with the seasons in; without them they are straight lines, and the end is the last known level.
+    plain, _ = fill_gaps(np.where(present, relative - seasons, np.nan))
     level = plain[:, -1]
 
     def newest(array: NDArray[np.generic]) -> Floats:
@@ -119,7 +124,8 @@ def make_windows(
     change *= both
     pairs = np.maximum(both.sum(axis=1), 1.0)
     step = np.abs(change).sum(axis=1) / pairs
-    unit = np.maximum(step, np.finfo(np.float64).tiny)
+    step = np.where(step > 0, step, _step_over_gaps(plain, present, window_steps))
+    unit = np.maximum(step, _LEAST_UNIT)
     season = newest(seasons) * known
     window = np.stack(
         [
@@ -139,9 +145,7 @@ def make_windows(
     facts[:, 5] = np.clip(np.abs(season).mean(axis=1) / unit, 0, _MAX_SEASON)
     facts[:, 6] = is_log
     facts[:, FACTS + frequency] = 1
-    return Windows(
-        window.astype(np.float32), facts.astype(np.float32), scale, is_log, level, coming, np.where(step > 0, step, 0.0)
-    )
+    return Windows(window.astype(np.float32), facts.astype(np.float32), scale, is_log, level, coming, step)
 
 
 def restore(forecast: NDArray[np.floating], windows: Windows) -> Floats:
@@ -152,7 +156,7 @@ def restore(forecast: NDArray[np.floating], windows: Windows) -> Floats:
         windows: Of the same series.
 
     Returns:
-        [series, horizon, quantile], always finite.
+        [series, horizon, quantile], always finite; above 0 where the logarithm was taken.
     """
     horizon = forecast.shape[1]
     relative = (windows.level[:, None] + windows.season[:, :horizon])[:, :, None]
@@ -161,20 +165,35 @@ def restore(forecast: NDArray[np.floating], windows: Windows) -> Floats:
     plain = np.where(windows.is_log[:, None, None], np.exp(exponent), relative)
     with np.errstate(over="ignore"):
         values: Floats = np.clip(plain * windows.scale[:, None, None], -_LARGEST, _LARGEST)
-    return values
+    return np.where(windows.is_log[:, None, None], np.maximum(values, _LEAST), values)
 
 
-def _to_relative(filled: Floats, present: Flags, *, linear: bool) -> tuple[Floats, Floats, Flags]:
+def _to_relative(filled: Floats, present: Flags, *, linear: bool | Flags) -> tuple[Floats, Floats, Flags]:
     """Divides by the typical size, and takes the logarithm where all values are above zero."""
-    positive: Flags = np.all(filled > 0, axis=1) if not linear else np.zeros(len(filled), dtype=np.bool_)
+    positive: Flags = np.all(filled > 0, axis=1) & ~np.asarray(linear)
     size = np.where(present, np.abs(filled), 0.0).max(axis=1)
     size = np.where(size > 0, size, 1.0)
     share = filled / size[:, None]  # within -1 … 1, so that nothing overflows
+    share = np.where(positive[:, None], np.maximum(share, _LEAST_SHARE), share)
     typical = (np.abs(share) * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
     scale = np.where(positive, share[:, -1], np.where(typical > 0, typical, 1.0))
     share = share / scale[:, None]
     relative = np.where(positive[:, None], np.log(np.where(positive[:, None], share, 1.0)), share)
-    return relative, scale * size, positive
+    return relative, np.where(positive, filled[:, -1], scale * size), positive
+
+
+def _step_over_gaps(plain: Floats, present: Flags, window_steps: int) -> Floats:
+    """Mean absolute change a step where none is seen between neighbours: from known value to known value, over gaps.
+
+    Of the window's steps; of all where the window is one gap.
+    """
+    seen = present[:, -window_steps:].any(axis=1)
+    begun = np.maximum.accumulate(present, axis=1)
+    steps: list[Floats] = []
+    for part in (slice(-window_steps, None), slice(None)):
+        changes = np.abs(np.diff(plain[:, part], axis=1)).sum(axis=1)
+        steps.append(changes / np.maximum(begun[:, part].sum(axis=1) - 1, 1))
+    return np.where(seen, *steps)
 
 
 def _season(relative: Floats, present: Flags, period: int) -> tuple[Floats, Floats]:
