@@ -134,6 +134,7 @@ def test_files_with_dates(name: str, text: str, rows: list[str]) -> None:
         ("one column", "sales\n1\n2\n\n3\n", ["sales,4,4.0"]),
         ("one column, missing values", "sales\n1\n2\nNA\n3\n", ["sales,5,4.0"]),
         ("one column, no header", "1\n2\n3", ["x,4,4.0"]),
+        ("one column, no header, with a byte order mark", "\ufeff1\n2\n3", ["x,4,4.0"]),
         ("years", "year,sales\n2000,1\n2002,2\n2004,3\n2005,3\n", ["sales,2006,4.0"]),
     ],
 )

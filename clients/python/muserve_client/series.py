@@ -211,7 +211,7 @@ def _instants(times_unix_s: Sequence[int], axis: Times) -> Sequence[int]:
 
 def _is_pandas(data: Any, kind: str) -> bool:
     pandas = sys.modules.get("pandas")  # whoever has such data has imported it
-    return pandas is not None and isinstance(data, getattr(pandas, kind))
+    return pandas is not None and isinstance(data, getattr(pandas, kind, ()))
 
 
 def _is_list(data: Any) -> bool:
