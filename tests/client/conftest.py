@@ -12,7 +12,7 @@ import pytest
 from muserve.bundle import MANIFEST_FILE
 from muserve.v1 import forecast_pb2
 from tests.bundles import image_bundle
-from tests.client.forecasters import forecast_bundle
+from tests.client.forecasters import drift_bundle
 from tests.servers import serving_in_thread
 
 LABELS = ("circle", "square", "star/fish")
@@ -43,8 +43,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def forecaster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with the default model drift/1, and level/1, which knows months only."""
     models = tmp_path_factory.mktemp("forecasters")
-    forecast_bundle(models)
-    forecast_bundle(models, "level", frequencies=(forecast_pb2.FREQUENCY_MONTHLY,), slope=0)
+    drift_bundle(models)
+    drift_bundle(models, "level", frequencies=(forecast_pb2.FREQUENCY_MONTHLY,), slope=0)
     with serving_in_thread(models, default_models=("forecast=drift",)) as server:
         yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
 

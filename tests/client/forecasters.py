@@ -1,4 +1,4 @@
-"""A tiny real forecast bundle: the last value goes on, with fixed distances for the quantiles."""
+"""A tiny real forecast bundle whose answers are known beforehand: the last value, a slope, fixed distances."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from onnx import helper
 
 from muserve.bundle import write_manifest
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
-from muserve_server.local import LocalModel
 from tests.bundles import FLOAT32, write_graph
 
-__all__ = ["DIRECT_STEPS", "MAX_HORIZON", "MIN_POINTS", "add_forecast_golden", "forecast_bundle"]
+__all__ = ["DIRECT_STEPS", "MAX_HORIZON", "MIN_POINTS", "drift_bundle"]
 
 WINDOW_STEPS, DIRECT_STEPS, MAX_HORIZON, MIN_POINTS = 12, 6, 24, 3
 LEVELS = (0.1, 0.5, 0.9)
@@ -26,7 +25,7 @@ CALENDAR = (
 )
 
 
-def forecast_bundle(
+def drift_bundle(
     root: Path, name: str = "drift", version: int = 1, *, frequencies: tuple[int, ...] = CALENDAR, slope: float = 1.0
 ) -> Path:
     """Writes a bundle under root/<name>/<version>: each step adds `slope` to the one before.
@@ -81,14 +80,3 @@ def forecast_bundle(
         )
     write_manifest(folder, manifest, optional=frozenset())
     return folder
-
-
-async def add_forecast_golden(folder: Path, request: forecast_pb2.ForecastRequest) -> None:
-    """Records a request of a bundle under the name "one", and writes it into its manifest."""
-    async with await LocalModel.open(folder) as model:
-        tensors = await model.record(request)
-        manifest = model.bundle.manifest
-    (folder / "goldens").mkdir()
-    np.savez(folder / "goldens/one.npz", **tensors)  # type: ignore[arg-type]
-    manifest.goldens.add(name="one", file="goldens/one.npz", tolerance=1e-5, forecast=request)
-    write_manifest(folder, manifest, optional=frozenset())

@@ -16,9 +16,9 @@ import pytest
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2, model_pb2
 from muserve_client.cli import main
 from muserve_client.probes import PROBES
+from tests.bundles import HORIZON_STEPS, add_golden, forecast_bundle, next_value_bundle
 from tests.client.conftest import Served
 from tests.client.fakes import fake_server
-from tests.client.forecasters import DIRECT_STEPS, add_forecast_golden, forecast_bundle
 from tests.servers import serving_in_thread
 
 DAILY, MONTHLY = forecast_pb2.FREQUENCY_DAILY, forecast_pb2.FREQUENCY_MONTHLY
@@ -27,7 +27,7 @@ Point = Callable[[forecast_pb2.ForecastRequest, int], float]
 
 
 def golden() -> forecast_pb2.ForecastRequest:
-    request = forecast_pb2.ForecastRequest(horizon=DIRECT_STEPS + 2, quantiles=[0.2, 0.5], non_negative=True)
+    request = forecast_pb2.ForecastRequest(horizon=HORIZON_STEPS + 2, quantiles=[0.2, 0.5], non_negative=True)
     for number in range(4):
         times = [86400 * day for day in range(5 + number)]
         values = [number, math.nan, *range(3 + number)]
@@ -36,12 +36,12 @@ def golden() -> forecast_pb2.ForecastRequest:
 
 
 def test_a_real_server_is_deterministic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asyncio.run(add_forecast_golden(forecast_bundle(tmp_path), golden()))
+    asyncio.run(add_golden(forecast_bundle(tmp_path), golden()))
     # The delay makes sure that batches are shared, however quick this tiny graph is.
     with serving_in_thread(tmp_path, max_delay_ms=100) as server:
         assert main(["verify", "--server", f"127.0.0.1:{server.grpc_port}", "--rounds", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert all(line.startswith("ok      drift/1 one: ") for line in lines[:-1])
+    assert all(line.startswith("ok      series/1 one: ") for line in lines[:-1])
     assert all(re.search(r"amid 16 other calls, in one batch of \d+ rows, round \d", line) for line in lines[2:4])
     assert lines[-2].endswith("4 series, each alone")
     assert lines[-1] == "5 of 5 checks passed"
@@ -54,8 +54,17 @@ def test_models_without_goldens_get_a_small_request(forecaster: Served, capsys: 
         assert f"{model} default: 3 series, each alone" in out
 
 
+def test_models_of_every_kind_take_the_small_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    forecast_bundle(tmp_path)
+    next_value_bundle(tmp_path)
+    with serving_in_thread(tmp_path, default_models=("forecast=series",)) as server:
+        assert main(["verify", "--server", f"127.0.0.1:{server.grpc_port}", "--rounds", "1"]) == 0
+    assert capsys.readouterr().out.endswith("8 of 8 checks passed\n")
+
+
 def test_the_small_request_fits_the_model() -> None:
     settings = manifest_pb2.ForecastSettings(max_horizon=5, min_points=100)
+    settings.frequencies.add(frequency=DAILY, horizon_steps=0)  # known by name only
     settings.frequencies.add(frequency=MONTHLY, horizon_steps=18)
     request = PROBES["forecast"].default(manifest_pb2.ModelManifest(forecast=settings))
     assert (request.frequency, request.horizon, list(request.quantiles)) == (MONTHLY, 5, [])

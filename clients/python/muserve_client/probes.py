@@ -115,9 +115,10 @@ def _forecasts(request: forecast_pb2.ForecastRequest) -> Rpc[Answer]:
 
 
 def _default_forecasts(manifest: manifest_pb2.ModelManifest) -> forecast_pb2.ForecastRequest:
-    """Makes seasonal series of the first frequency that the model knows, and goes a little beyond its own horizon."""
+    """Makes seasonal series of the first frequency that the model was trained on; goes a step beyond its horizon."""
     settings = manifest.forecast
-    first = settings.frequencies[0] if settings.frequencies else manifest_pb2.FrequencySettings(horizon_steps=1)
+    trained = (entry for entry in settings.frequencies if entry.horizon_steps)
+    first = next(trained, manifest_pb2.FrequencySettings(horizon_steps=1))
     request = forecast_pb2.ForecastRequest(
         frequency=first.frequency,
         horizon=max(1, min(settings.max_horizon, first.horizon_steps + 1)),
