@@ -62,7 +62,7 @@ def test_m3_and_m1_have_their_official_parts() -> None:
 def test_what_is_held_out_is_in_no_window() -> None:
     """The held-out values are made recognisable: were one seen, it would be in a window or a target."""
     frequency = frequency_named("monthly")
-    values = 100.0 + np.arange(120) % 7
+    values = np.asarray(100.0 + np.arange(120) % 7, dtype=np.float64)
     for hold_out, held in (("test", 18), ("validation", 38)):
         marked = values.copy()
         marked[-held:] = 1e9

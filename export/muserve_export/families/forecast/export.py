@@ -16,7 +16,7 @@ from muserve.configuration import build
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
 from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
 from muserve_export.errors import RunError
-from muserve_export.families.forecast.config import ForecastConfig
+from muserve_export.families.forecast.config import SINE, ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, Series, load_data
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS
 from muserve_export.families.forecast.model import QUANTILES, make_network
@@ -125,7 +125,7 @@ def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelM
         task=common_pb2.TASK_FORECAST,
         description=what,
         training_data=data.sources,
-        licence="LicenseRef-owner" if config.data not in ("", "sine") else "Apache-2.0",
+        licence="LicenseRef-owner" if config.data not in ("", SINE) else "Apache-2.0",
         forecast=settings,
     )
 

@@ -10,7 +10,7 @@ from muserve_export.families.forecast.config import ForecastConfig
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
-__all__ = ["QUANTILES", "GlobalForecaster", "NextValueForecaster", "make_network"]
+__all__ = ["MIDDLE", "QUANTILES", "GlobalForecaster", "NextValueForecaster", "make_network"]
 
 QUANTILES = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 MIDDLE = QUANTILES.index(0.5)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from muserve_export.errors import DataError
-from muserve_export.families.forecast.config import ForecastConfig
-from muserve_export.families.forecast.data import ForecastData, synthetic
+from muserve_export.families.forecast.config import SINE, ForecastConfig
+from muserve_export.families.forecast.data import ForecastData, synthetic_series
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS, Frequency, frequency_named
 from muserve_server.tasks.forecast.windows import Windows, make_windows
 
@@ -24,8 +24,11 @@ __all__ = ["GlobalWindows", "NextValueWindows", "global_windows", "next_value_wi
 _CHUNK = 8192
 _MADE_ORIGINS = 24
 """Windows taken of a made series: there are as many series as one likes."""
-_AGGREGATE_SHARE = 0.5
-_SHARES = {"monthly": 1.5, "other": 0.3, "weekly": 0.3, "daily": 0.3, "hourly": 0.3}
+# How often each frequency is drawn. Short and noisy series, which are soon known by heart, less often.
+_SHARES = {
+    "yearly": 0.1, "quarterly": 0.7, "monthly": 1.5, "weekly": 0.2, "daily": 0.2, "hourly": 0.2, "other": 0.2,
+}  # fmt: skip
+_AGGREGATE_SHARES = {"yearly": 0.05, "quarterly": 0.35}
 _LARGEST_TARGET = 60.0
 
 Floats = NDArray[np.float64]
@@ -111,7 +114,7 @@ def next_value_windows(config: ForecastConfig, data: ForecastData) -> NextValueW
     """
     windows, targets = [], []
     for series in data.series:
-        values = series.values if config.data == "sine" else series.training(config.hold_out)
+        values = series.values if config.data == SINE else series.training(config.hold_out)
         if len(values) <= config.window_steps:
             continue
         view = np.lib.stride_tricks.sliding_window_view(values, config.window_steps + 1)
@@ -134,12 +137,12 @@ def _groups(config: ForecastConfig, data: ForecastData) -> Iterator[tuple[Freque
     }
     for frequency in FREQUENCIES:
         if training[frequency.name]:
-            yield frequency, training[frequency.name], _SHARES.get(frequency.name, 1.0)
+            yield frequency, training[frequency.name], _SHARES[frequency.name]
     for coarse, finer in (("yearly", ("quarterly", "monthly")), ("quarterly", ("monthly",))):
         if training[coarse]:
             sums = [_sums(values, coarse, fine) for fine in finer for values in training[fine]]
-            yield frequency_named(coarse), sums, _AGGREGATE_SHARE
-    for frequency, series in synthetic(config):
+            yield frequency_named(coarse), sums, _AGGREGATE_SHARES[coarse]
+    for frequency, series in synthetic_series(config):
         yield frequency, series, _SHARES[frequency.name]
 
 
