@@ -25,11 +25,14 @@ from muserve import __version__
 from muserve_server.settings import Settings
 from tests.servers import server_process
 
-__all__ = ["REPOSITORY", "Block", "Reader", "SnippetError", "blocks", "make_verbs", "tracked", "write_own_images"]
+__all__ = ["REPOSITORY", "Block", "Reader", "SnippetError", "blocks", "make_verbs", "tracked", "write_own_images", "write_own_sales"]
 
 REPOSITORY = Path(__file__).parents[2]
 PLACEHOLDER_SERVER = "localhost:8001"
-QUICK = ("--epochs", "1", "--image-size", "16", "--batch-size", "8")  # instead of an hour
+QUICK = {  # instead of an hour
+    "digits": ("--epochs", "1", "--image-size", "16", "--batch-size", "8"),
+    "forecast": ("--epochs", "1", "--windows-per-epoch", "32", "--batch-size", "32", "--hidden-size", "4"),
+}
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
 _EXTRAS = re.compile(r"'\.\[([\w-]+)\]'")
 _SHELL_SYNTAX = re.compile(r"[|&;<>$`*~]")
@@ -94,7 +97,7 @@ def make_verbs() -> set[str]:
 
 
 class Reader:
-    """Someone with an empty folder, a folder `my-images`, and a server that serves."""
+    """Someone with a folder `my-images`, a table `sales.csv`, and a server that serves."""
 
     def __init__(self, folder: Path, models: Path, address: str, servers: ExitStack) -> None:
         self._folder = folder
@@ -132,8 +135,8 @@ class Reader:
 
     def _python(self, code: str) -> None:
         self._run([sys.executable, "-W", "error", "-c", code.replace(PLACEHOLDER_SERVER, self._address)])
-        for name in re.findall(r'"([^"]+\.png)"', code):
-            self._expect_png(name)
+        for name in re.findall(r'"([^"]+\.(?:png|csv))"', code):
+            self._expect(name)
 
     def _make(self, words: list[str], line: str) -> None:
         if len(words) != 1 or words[0] not in make_verbs():
@@ -148,8 +151,8 @@ class Reader:
 
     def _muserve(self, words: list[str], line: str) -> None:
         self._run([_installed("muserve"), *words])
-        if "--out" in words:
-            self._expect_png(words[words.index("--out") + 1])
+        for flag in {"--out", "--plot"} & set(words):
+            self._expect(words[words.index(flag) + 1])
 
     def _muserve_server(self, words: list[str], line: str) -> None:
         models = self._models
@@ -159,7 +162,7 @@ class Reader:
         self._address = f"localhost:{server.grpc_port}"
 
     def _muserve_export(self, words: list[str], line: str) -> None:
-        self._run([_installed("muserve-export"), *words, *(QUICK if words[0] == "train" else ())])
+        self._run([_installed("muserve-export"), *words, *(QUICK[words[1]] if words[0] == "train" else ())])
 
     def _docker(self, words: list[str], line: str) -> None:
         """Only what it names: an image is built and run in tests/image."""
@@ -180,7 +183,11 @@ class Reader:
         if result.returncode:
             raise SnippetError(f"{command} ended with {result.returncode}:\n{result.stdout}{result.stderr}")
 
-    def _expect_png(self, name: str) -> None:
+    def _expect(self, name: str) -> None:
+        if name.endswith(".csv"):
+            if len((self._folder / name).read_text().splitlines()) < 2:
+                raise SnippetError(f"{name} has no rows")
+            return
         with Image.open(self._folder / name) as image:
             if image.format != "PNG":
                 raise SnippetError(f"{name} is a {image.format}")
@@ -194,6 +201,16 @@ def write_own_images(folder: Path) -> None:
         for index in range(20):
             pixels = random.integers(0, 256, (20, 20), dtype=np.uint8) // 2 + (120 if label == "bright" else 0)
             Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{index}.png")
+
+
+def write_own_sales(path: Path) -> None:
+    """Writes three years of two monthly series: what users bring to forecast."""
+    lines = ["unique_id,ds,y"]
+    for name, level in (("north", 100), ("south", 50)):
+        for month in range(36):
+            value = level + month + 10 * np.sin(month * np.pi / 6)
+            lines.append(f"{name},{2021 + month // 12}-{month % 12 + 1:02d}-01,{value:.2f}")
+    path.write_text("\n".join(lines) + "\n")
 
 
 def _commands(text: str) -> Iterator[str]:

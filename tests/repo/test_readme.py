@@ -9,8 +9,17 @@ from pathlib import Path
 import pytest
 
 from muserve import __version__
-from tests.bundles import image_bundle
-from tests.repo.snippets import REPOSITORY, Block, Reader, SnippetError, blocks, tracked, write_own_images
+from tests.bundles import forecast_bundle, image_bundle
+from tests.repo.snippets import (
+    REPOSITORY,
+    Block,
+    Reader,
+    SnippetError,
+    blocks,
+    tracked,
+    write_own_images,
+    write_own_sales,
+)
 from tests.servers import server_process
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "deploy/README.md")
@@ -30,6 +39,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stands for the bundled models: the README asks for a 7."""
     folder = tmp_path_factory.mktemp("models")
     image_bundle(folder, "digits", labels=tuple("0123456789"))
+    forecast_bundle(folder, "forecast")
     return folder
 
 
@@ -42,6 +52,7 @@ def address(models: Path) -> Iterator[str]:
 @pytest.fixture
 def reader(tmp_path: Path, models: Path, address: str) -> Iterator[Reader]:
     write_own_images(tmp_path / "my-images")
+    write_own_sales(tmp_path / "sales.csv")
     with ExitStack() as servers:
         yield Reader(tmp_path, models, address, servers)
 
