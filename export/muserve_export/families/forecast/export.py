@@ -33,6 +33,7 @@ _MAX_HORIZON = 240
 _MIN_POINTS = 3
 _PANELS_EACH = 2
 _SHOWN_STEPS = 60
+_ROLLED_OUT_STEPS = 100
 
 
 def export_forecast(
@@ -203,8 +204,10 @@ async def _samples(model: LocalModel, data: ForecastData) -> Mapping[str, bytes]
 
 
 async def _panel(model: LocalModel, series: Series) -> Panel:
-    origin = series.origins("test")[0]
-    horizon = series.frequency.horizon_steps
+    origin, horizon = series.origins("test")[0], series.frequency.horizon_steps
+    if not model.bundle.manifest.forecast.quantiles:  # one value a run: what roll-out makes of it is worth seeing
+        horizon = min(_ROLLED_OUT_STEPS, len(series.values) // 2)
+        origin = len(series.values) - horizon
     request = forecast_pb2.ForecastRequest(horizon=horizon)
     request.series.add(values=series.values[:origin], frequency=series.frequency.number)
     if model.bundle.manifest.forecast.quantiles:

@@ -28,10 +28,11 @@ Panel = tuple[str, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]
 
 def plot_panels(panels: Sequence[Panel]) -> Figure:
     """Plots series beside each other: past, what came, median and the band between two quantiles."""
-    rows = -(-len(panels) // _COLUMNS)
-    figure = Figure(figsize=(4.2 * _COLUMNS, 2.6 * rows), layout="constrained")
+    columns = min(_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(4.2 * columns, 2.6 * rows), layout="constrained")
     for place, (title, past, came, forecast) in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, _COLUMNS, place)
+        axes = figure.add_subplot(rows, columns, place)
         coming = np.arange(len(past), len(past) + len(forecast))
         axes.plot(np.arange(len(past)), past, color="black", linewidth=1)
         axes.fill_between(coming, forecast[:, 0], forecast[:, 2], color="tab:blue", alpha=0.25, linewidth=0)
