@@ -114,8 +114,17 @@ def continue_times(times_s: Times, frequency: int, horizon: int) -> Times:
 
     Returns:
         int64 [horizon].
+
+    Raises:
+        CalendarError: They would leave the years that a calendar has.
     """
-    steps = np.arange(1, horizon + 1)
+    coming = _next_times(times_s, frequency, np.arange(1, horizon + 1))
+    if coming[-1] > _LAST_S:
+        raise CalendarError(f"ends with {_say(times_s[-1])}; {horizon} steps on, it leaves the years 1 to 9999")
+    return coming
+
+
+def _next_times(times_s: Times, frequency: int, steps: Times) -> Times:
     last = int(times_s[-1])
     if frequency not in _MONTHS:
         seconds = _SECONDS.get(frequency) or (int(np.median(np.diff(times_s))) if len(times_s) > 1 else 1)
