@@ -100,6 +100,14 @@ def test_an_exact_season_goes_on_exactly(log: bool, periods: tuple[int, ...], le
     np.testing.assert_allclose(found[0], values[length:], rtol=1e-9, atol=1e-9)
 
 
+def test_the_graph_answers_in_typical_steps_from_the_last_level() -> None:
+    assert continued([0.0, 2, 4, 8, 6], periods=())[0].tolist() == [6.0] * HORIZON_STEPS
+    assert continued([0.0, 2, 4, 8, 6], periods=(), answer=2.0)[0] == pytest.approx(6 + 2 * 2.5)  # steps of 2, 2, 4, 2
+    assert continued([1.0, 2, 8], periods=())[0].tolist() == [8.0] * HORIZON_STEPS
+    assert continued([1.0, 2, 8], periods=(), answer=-1.0)[0] == pytest.approx(8 / 8**0.5)  # factors of 2 and 4
+    assert continued([0.0, 2, NAN, NAN], periods=())[0].tolist() == [2.0] * HORIZON_STEPS
+
+
 def test_seasons_go_on_through_gaps_and_after_one_at_the_end() -> None:
     values = seasonal(48 + HORIZON_STEPS, 12, log=True)
     known = values[:48].copy()
@@ -111,11 +119,11 @@ def test_seasons_go_on_through_gaps_and_after_one_at_the_end() -> None:
 
 def test_shorter_than_two_seasons_there_is_none() -> None:
     values = seasonal(48, 12, log=True)
-    for length in (3, 12, 13, 23):
+    for length in (3, 12, 13, 23, 24, 29):  # a month and a half of each is needed to tell it from chance
         windows = windows_of(values[:length])
         assert not windows.season.any()
         assert windows.facts[0, 1] == 0
-    assert windows_of(values).facts[0, 1] == pytest.approx(1)
+    assert windows_of(values[:30]).facts[0, 1] == pytest.approx(1)
 
 
 def test_chance_is_no_season() -> None:
@@ -180,6 +188,8 @@ def test_fill_gaps_draws_straight_lines() -> None:
     assert present[1].all()
     huge, _ = fill_gaps(np.array([[1.7e308, NAN, NAN, -1.7e308]]))
     assert huge[0] == pytest.approx([1.7e308, 1.7e308 / 3, -1.7e308 / 3, -1.7e308])
+    wide, _ = fill_gaps(np.array([[NAN, 1.7e308, NAN, 5e-324, NAN]]))
+    assert wide[0].tolist() == [1.7e308, 1.7e308, 8.5e307, 5e-324, 5e-324]
 
 
 anything = st.one_of(

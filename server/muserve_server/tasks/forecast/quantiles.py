@@ -8,39 +8,54 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from muserve_server.tasks.forecast.windows import LARGEST, LEAST
+
 __all__ = ["at_levels", "mean", "widen"]
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 _FINE = tuple((index + 0.5) / 200 for index in range(200))
+_LEAST_LOG, _LARGEST_LOG = float(np.log(LEAST)), float(np.log(LARGEST))
 
 
-def at_levels(quantiles: Floats, known: Sequence[float], wanted: Sequence[float]) -> Floats:
+def at_levels(
+    quantiles: Floats, known: Sequence[float], wanted: Sequence[float], *, above_zero: Flags | None = None
+) -> Floats:
     """Interpolates between quantiles, linearly over the normal distribution's; beyond them their slope goes on.
 
     Args:
-        quantiles: [..., known level], rising along the last axis.
+        quantiles: [series, step, known level], rising along the last axis.
         known: At least two levels, rising.
         wanted: Levels above 0 and below 1.
+        above_zero: [series]: those whose quantiles are all above 0 and stay so: the slope is that of their logarithms.
 
     Returns:
-        [..., wanted level].
+        [series, step, wanted level], finite, rising with the level; at known levels the model's numbers bit by bit.
     """
-    normal = NormalDist()
-    places = np.array([normal.inv_cdf(level) for level in known])
-    sought = np.array([normal.inv_cdf(level) for level in wanted])
-    left = np.clip(np.searchsorted(places, sought, side="right") - 1, 0, len(places) - 2)
-    share = (sought - places[left]) / (places[left + 1] - places[left])
-    lower, upper = quantiles[..., left], quantiles[..., left + 1]
-    # Not lower + share * (upper - lower): at a known level the model's own number comes out, bit by bit.
-    found: Floats = lower * (1 - share) + upper * share
-    return found
+    left, share = _places(known, wanted)
+    found = _between(quantiles[..., left], quantiles[..., left + 1], share)
+    tails = np.flatnonzero((share < 0) | (share > 1))
+    if above_zero is not None and above_zero.any() and len(tails):
+        chosen = above_zero[:, None, None]
+        logs = np.log(np.where(chosen, quantiles, 1.0))
+        grown = _between(logs[..., left[tails]], logs[..., left[tails] + 1], share[tails])
+        grown = np.exp(np.clip(grown, _LEAST_LOG, _LARGEST_LOG))
+        below = np.clip(grown, LEAST, quantiles[..., :1])  # the logarithm may have rounded
+        above = np.maximum(grown, quantiles[..., -1:])
+        found[..., tails] = np.where(chosen, np.where(share[tails] < 0, below, above), found[..., tails])
+    return np.clip(found, -LARGEST, LARGEST)
 
 
 def mean(quantiles: Floats, known: Sequence[float]) -> Floats:
     """Integrates quantiles over their levels: [..., level] to [...]."""
-    average: Floats = at_levels(quantiles, known, _FINE).mean(axis=-1)
-    return average
+    left, share = _places(known, _FINE)
+    weights = np.zeros(len(known))
+    np.add.at(weights, left, (1 - share) / len(_FINE))
+    np.add.at(weights, left + 1, share / len(_FINE))
+    lowest = quantiles[..., :1]  # distances from it, so that where all is certain nothing is rounded
+    average: Floats = lowest[..., 0] + ((quantiles - lowest) * weights).sum(axis=-1)
+    return np.clip(average, -LARGEST, LARGEST)
 
 
 def widen(quantiles: Floats, middle: int, spread: float, before: Floats | None = None) -> Floats:
@@ -58,5 +73,23 @@ def widen(quantiles: Floats, middle: int, spread: float, before: Floats | None =
     median = quantiles[..., middle : middle + 1]
     distance = (quantiles - median) * spread
     if before is not None:
-        distance = np.sign(distance) * np.hypot(distance, before[:, None, :])
+        side = np.sign(np.arange(quantiles.shape[-1]) - middle)
+        distance = side * np.hypot(distance, before[:, None, :])
     return median + distance
+
+
+def _places(known: Sequence[float], wanted: Sequence[float]) -> tuple[NDArray[np.intp], Floats]:
+    """Says of each wanted level between which two known ones it lies: index of the left one, and share of the way."""
+    normal = NormalDist()
+    places = np.array([normal.inv_cdf(level) for level in known])
+    sought = np.array([normal.inv_cdf(level) for level in wanted])
+    left = np.clip(np.searchsorted(places, sought, side="right") - 1, 0, len(places) - 2)
+    return left, (sought - places[left]) / (places[left + 1] - places[left])
+
+
+def _between(lower: Floats, upper: Floats, share: Floats) -> Floats:
+    """Goes a share of the way from lower to upper, or on beyond them: never falls as the share rises."""
+    beyond = share >= 1
+    with np.errstate(over="ignore"):
+        found = np.where(beyond, upper, lower) + (upper - lower) * np.where(beyond, share - 1, share)
+    return np.where(beyond, found, np.minimum(found, upper))

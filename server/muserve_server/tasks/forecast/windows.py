@@ -16,20 +16,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHANNELS", "FACTS", "Windows", "fill_gaps", "make_windows", "restore"]
+__all__ = ["CHANNELS", "FACTS", "LARGEST", "LEAST", "Windows", "fill_gaps", "make_windows", "restore"]
 
 CHANNELS = 4
 """Of a window: distance to the last level, change, season, whether a value was there."""
 FACTS = 7
 """Numbers that describe a window as a whole, before those that say which frequency it has."""
+LARGEST = float(np.finfo(np.float64).max) / 4
+"""Nothing that is forecast is further from 0: differences of any two do not overflow."""
+LEAST = 5e-324
+"""The smallest number above 0: what is continued above zero never becomes 0."""
 
 _MAX_DISTANCE, _MAX_CHANGE, _MAX_SEASON = 8.0, 8.0, 5.0
 _LEAST_STEP = 1e-5
 _LEAST_UNIT = 1e-300
 _LEAST_CYCLES = 1.5
 _LARGEST_EXPONENT = 700.0
-_LARGEST = float(np.finfo(np.float64).max) / 4
-_LEAST = 5e-324
 _LEAST_SHARE = 1e-300  # of the largest value; what is smaller counts as this, so that no ratio overflows
 
 Floats = NDArray[np.float64]
@@ -69,9 +71,11 @@ def fill_gaps(values: Floats) -> tuple[Floats, Flags]:
     filled = values.copy()
     steps = np.arange(values.shape[1])
     for row in np.flatnonzero(~present.all(axis=1)):
-        known = present[row]
-        shrunk = 0.25 if np.abs(values[row, known]).max() > _LARGEST else 1.0  # differences must not overflow
-        filled[row] = np.interp(steps, steps[known], values[row, known] * shrunk) / shrunk
+        known = values[row, present[row]]
+        shrink = 0.25 if np.abs(known).max() > LARGEST else 1.0  # differences must not overflow
+        filled[row] = np.interp(steps, steps[present[row]], known * shrink) / shrink
+        if shrink != 1.0:  # the smallest numbers became 0
+            filled[row] = np.where(present[row], values[row], np.clip(filled[row], known.min(), known.max()))
     return filled, present
 
 
@@ -164,8 +168,8 @@ def restore(forecast: NDArray[np.floating], windows: Windows) -> Floats:
     exponent = np.clip(relative, -_LARGEST_EXPONENT, _LARGEST_EXPONENT)
     plain = np.where(windows.is_log[:, None, None], np.exp(exponent), relative)
     with np.errstate(over="ignore"):
-        values: Floats = np.clip(plain * windows.scale[:, None, None], -_LARGEST, _LARGEST)
-    return np.where(windows.is_log[:, None, None], np.maximum(values, _LEAST), values)
+        values: Floats = np.clip(plain * windows.scale[:, None, None], -LARGEST, LARGEST)
+    return np.where(windows.is_log[:, None, None], np.maximum(values, LEAST), values)
 
 
 def _to_relative(filled: Floats, present: Flags, *, linear: bool | Flags) -> tuple[Floats, Floats, Flags]:
