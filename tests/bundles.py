@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from muserve.bundle import Bundle, write_manifest
+from muserve.bundle import Bundle, read_bundle, write_manifest
 from muserve.v1 import common_pb2, forecast_pb2, image_pb2, manifest_pb2
 from muserve_server.local import LocalModel
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
@@ -206,6 +207,14 @@ def next_value_bundle(root: Path, name: str = "next", version: int = 1) -> Path:
     )  # fmt: skip
     settings.frequencies.add(frequency=OTHER, context_steps=2 * WINDOW_STEPS, horizon_steps=1, spread=1)
     return _write_forecast_manifest(folder, graph, settings, "The last value and half of the last change.")
+
+
+def edit_manifest(folder: Path, edit: Callable[[manifest_pb2.ModelManifest], object]) -> Path:
+    """Edits the manifest of a bundle as an exporter could have written it."""
+    manifest = read_bundle(folder).manifest
+    edit(manifest)
+    write_manifest(folder, manifest, optional=frozenset())
+    return folder
 
 
 def _write_forecast_manifest(

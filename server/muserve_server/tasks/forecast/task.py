@@ -10,21 +10,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muserve.bundle import Bundle, ManifestError
+from muserve.bundle import Bundle
 from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import forecast_pb2, manifest_pb2
 from muserve_server.tasks.base import Call, TaskLimits
 from muserve_server.tasks.forecast.calendar import CalendarError, check_times, continue_times, infer_frequency, on_grid
 from muserve_server.tasks.forecast.quantiles import at_levels, mean, widen
-from muserve_server.tasks.forecast.windows import CHANNELS, FACTS, Windows, fill_gaps, make_windows, restore
+from muserve_server.tasks.forecast.settings import check_settings
+from muserve_server.tasks.forecast.windows import (
+    LARGEST,
+    LEAST,
+    Windows,
+    fill_gaps,
+    make_windows,
+    restore,
+)
 
 __all__ = ["ForecastTask"]
 
 _MAX_LEVELS = 99
-_MAX_CONTEXT_STEPS = 10_000
 _SHOWN_ID = 40
-_LARGEST = float(np.finfo(np.float64).max) / 4
-_LARGEST_LOG = math.log(_LARGEST)
+_LEAST_LOG, _LARGEST_LOG = math.log(LEAST), math.log(LARGEST)
 _POINTS = frozenset(forecast_pb2.PointForecast.values())
 _FREQUENCIES = frozenset(forecast_pb2.Frequency.values())
 _UNSPECIFIED = forecast_pb2.FREQUENCY_UNSPECIFIED
@@ -32,6 +38,7 @@ _RELATIVE = manifest_pb2.FORECAST_SCALING_RELATIVE
 _NONE = manifest_pb2.FORECAST_SCALING_NONE
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,23 @@ class _Series:
     """Index among the model's frequencies."""
     values: Floats
     """On the frequency's grid, NaN where missing, [step]."""
-    times_s: NDArray[np.int64] | None
-    """On the same grid but for steps that are missing; None without timestamps."""
+    coming_s: NDArray[np.int64] | None
+    """Times of the steps to come, [horizon]; None without timestamps."""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The series of one frequency, forecast together."""
+
+    settings: manifest_pb2.FrequencySettings
+    frequency: int
+    """Index among the model's frequencies."""
+    series: Sequence[_Series]
+    past: Floats
+    """Their newest values, [series, step]."""
+    is_log: Flags
+    """[series]: whether all of these are above 0 and the logarithm is taken. Decided once a request: the doubts of a
+    roll-out add up on one scale, also when the values that forbid the logarithm are out of sight."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +79,7 @@ class _Plan:
     """Rising."""
     is_mean: bool
     non_negative: bool
-    series: Sequence[_Series]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """The series of one frequency, forecast together."""
-
-    settings: manifest_pb2.FrequencySettings
-    frequency: int
-    series: Sequence[_Series]
+    groups: Sequence[_Group]
 
 
 @dataclass(frozen=True)
@@ -90,44 +103,41 @@ class ForecastTask:
         self._bundle = bundle
         self._limits = limits
         self._settings = bundle.manifest.forecast
-        _check_settings(bundle)
+        check_settings(bundle)
         self._index: dict[int, int] = {
             entry.frequency: index for index, entry in enumerate(self._settings.frequencies) if entry.horizon_steps
         }
         self._names = ", ".join(forecast_pb2.Frequency.Name(frequency) for frequency in self._index)
         self._known = tuple(self._settings.quantiles)
         self._middle = self._known.index(0.5) if self._known else 0
+        # Without scaling the graph sees the values themselves, as 32-bit floats.
+        self._largest = float(np.finfo(np.float32 if self._settings.scaling == _NONE else np.float64).max)
 
     async def run(self, request: forecast_pb2.ForecastRequest, call: Call) -> forecast_pb2.ForecastResponse:
         """Continues the series; see `Task.run`."""
         plan = await call.offload(self._plan, request)
-        groups = [
-            _Group(entry, index, [series for series in plan.series if series.frequency == index])
-            for index, entry in enumerate(self._settings.frequencies)
-        ]
-        forecasts = [(group, await self._forecast(group, plan.horizon, call)) for group in groups if group.series]
+        forecasts = [await self._forecast(group, plan.horizon, call) for group in plan.groups]
         return await call.offload(self._answer, request, plan, forecasts)
 
     async def _forecast(self, group: _Group, horizon: int, call: Call) -> _Forecast:
         """Runs the graph over a group, again and again on its own medians where the horizon is longer than its own."""
         direct = group.settings.horizon_steps
-        past = _align([series.values for series in group.series], group.settings.context_steps)
-        blocks: list[Floats] = []
+        past, blocks = group.past, list[Floats]()
         before: Floats | None = None
         for done in range(0, horizon, direct):
             rows, windows = await call.offload(self._rows, past, group)
             outputs = await call.infer(self._settings.graph, rows)
-            quantiles, before = await call.offload(self._restore, outputs["forecast"], windows, group.settings, before)
+            quantiles, before = await call.offload(self._restore, outputs["forecast"], windows, group, before)
             blocks.append(quantiles)
             if done + direct < horizon:
-                past = np.concatenate([past, quantiles[:, :, self._middle]], axis=1)[:, direct:]
+                past = await call.offload(_roll_on, past, quantiles[:, :, self._middle])
         return _Forecast(np.concatenate(blocks, axis=1)[:, :horizon], min(direct, horizon))
 
     def _rows(self, past: Floats, group: _Group) -> tuple[dict[str, NDArray[Any]], Windows | None]:
         settings = self._settings
         if settings.scaling == _NONE:
-            filled, _ = fill_gaps(past[:, -settings.window_steps :])
-            return {"window": filled[:, :, None].astype(np.float32)}, None
+            filled, _ = fill_gaps(past)
+            return {"window": filled[:, -settings.window_steps :, None].astype(np.float32)}, None
         windows = make_windows(
             past,
             periods=group.settings.periods,
@@ -135,51 +145,31 @@ class ForecastTask:
             horizon_steps=settings.horizon_steps,
             frequency=group.frequency,
             frequencies=len(settings.frequencies),
+            linear=~group.is_log,
         )
         return {"window": windows.window, "facts": windows.facts}, windows
 
     def _restore(
-        self,
-        forecast: NDArray[np.float32],
-        windows: Windows | None,
-        frequency: manifest_pb2.FrequencySettings,
-        before: Floats | None,
+        self, forecast: NDArray[np.float32], windows: Windows | None, group: _Group, before: Floats | None
     ) -> tuple[Floats, Floats]:
         """Returns the values of one run, and how far its last step's quantiles are from the median."""
         if not np.isfinite(forecast).all():
             raise ValueError(f"graph {self._settings.graph!r} of {self._bundle} gave values that are no numbers")
-        forecast = forecast[:, : frequency.horizon_steps]
-        if windows is None:
-            values = forecast.astype(np.float64)
-            return values, values[:, -1] * 0
-        widened = widen(forecast.astype(np.float64), self._middle, frequency.spread or 1.0)
-        values = restore(widened, windows)
-        # Distances add up on the scale on which errors are alike: the logarithm's, where it was taken.
-        is_log = windows.is_log[:, None, None]
-        even = np.where(is_log, np.log(np.where(is_log, values, 1.0)), values)
-        if before is not None:
-            even = widen(even, self._middle, 1.0, before)
-            restored = np.where(is_log, np.exp(np.minimum(even, _LARGEST_LOG)), np.clip(even, -_LARGEST, _LARGEST))
-            values = np.maximum.accumulate(restored, axis=-1)
-        last = even[:, -1]
-        return values, last - last[:, self._middle : self._middle + 1]
+        known = forecast[:, : group.settings.horizon_steps].astype(np.float64)
+        values = widen(known, self._middle, group.settings.spread or 1.0)
+        if windows:
+            values = restore(values, windows)
+        return _add_doubts(values, group.is_log, self._middle, before)
 
     def _answer(
-        self, request: forecast_pb2.ForecastRequest, plan: _Plan, forecasts: Sequence[tuple[_Group, _Forecast]]
+        self, request: forecast_pb2.ForecastRequest, plan: _Plan, forecasts: Sequence[_Forecast]
     ) -> forecast_pb2.ForecastResponse:
         answers: dict[int, forecast_pb2.SeriesForecast] = {}
-        for group, forecast in forecasts:
-            quantiles = np.maximum(forecast.quantiles, 0.0) if plan.non_negative else forecast.quantiles
-            point = quantiles[..., self._middle]
-            if plan.is_mean and self._known:
-                point = mean(quantiles, self._known)
-            wanted = at_levels(quantiles, self._known, plan.levels) if plan.levels else quantiles[..., :0]
-            if plan.non_negative:
-                point, wanted = np.maximum(point, 0.0), np.maximum(wanted, 0.0)
+        for group, forecast in zip(plan.groups, forecasts, strict=True):
+            point, wanted = self._numbers(plan, forecast.quantiles, group.is_log)
             for row, series in enumerate(group.series):
-                given = request.series[series.position]
                 answer = forecast_pb2.SeriesForecast(
-                    id=given.id,
+                    id=request.series[series.position].id,
                     frequency=group.settings.frequency,
                     point=point[row].tolist(),
                     direct_steps=forecast.direct_steps,
@@ -187,11 +177,25 @@ class ForecastTask:
                 )
                 for index, level in enumerate(plan.levels):
                     answer.quantiles.add(level=level, values=wanted[row, :, index].tolist())
-                if series.times_s is not None:
-                    times_s = continue_times(series.times_s, group.settings.frequency, plan.horizon)
-                    answer.times_unix_s.extend(times_s.tolist())
+                if series.coming_s is not None:
+                    answer.times_unix_s.extend(series.coming_s.tolist())
                 answers[series.position] = answer
         return forecast_pb2.ForecastResponse(forecasts=[answers[position] for position in sorted(answers)])
+
+    def _numbers(self, plan: _Plan, quantiles: Floats, is_log: Flags) -> tuple[Floats, Floats]:
+        """Returns the point forecast, [series, step], and the wanted quantiles, [series, step, wanted level]."""
+        if plan.non_negative:
+            quantiles = np.maximum(quantiles, 0.0)
+        point = quantiles[..., self._middle]
+        if plan.is_mean and self._known:
+            point = mean(quantiles, self._known)
+            point = np.where(is_log[:, None], np.maximum(point, LEAST), point)
+        wanted = quantiles[..., :0]
+        if plan.levels:
+            wanted = at_levels(quantiles, self._known, plan.levels, above_zero=is_log)
+        if plan.non_negative:
+            return np.maximum(point, 0.0), np.maximum(wanted, 0.0)
+        return point, wanted
 
     def _plan(self, request: forecast_pb2.ForecastRequest) -> _Plan:
         wrong: list[FieldViolation] = []
@@ -215,8 +219,18 @@ class ForecastTask:
             levels=tuple(sorted(request.quantiles)),
             is_mean=request.point == forecast_pb2.POINT_FORECAST_MEAN,
             non_negative=request.non_negative,
-            series=[entry for entry in series if entry],
+            groups=self._groups([entry for entry in series if entry]),
         )
+
+    def _groups(self, series: Sequence[_Series]) -> list[_Group]:
+        groups = []
+        for index, settings in enumerate(self._settings.frequencies):
+            members = [entry for entry in series if entry.frequency == index]
+            if members:
+                past = _align([entry.values for entry in members], settings.context_steps)
+                is_log = np.all(~(past <= 0), axis=1) & (self._settings.scaling == _RELATIVE)
+                groups.append(_Group(settings, index, members, past, is_log))
+        return groups
 
     def _check_levels(self, levels: Sequence[float], wrong: list[FieldViolation]) -> None:
         if len(levels) > _MAX_LEVELS:
@@ -226,7 +240,7 @@ class ForecastTask:
             wrong.append(FieldViolation("quantiles", f"model {self._bundle} gives none; leave them out"))
         for index, level in enumerate(levels):
             if not 0.0 < level < 1.0:
-                wrong.append(FieldViolation(f"quantiles[{index}]", f"is {level:g}; allowed: above 0 and below 1"))
+                wrong.append(FieldViolation(f"quantiles[{index}]", f"is {level}; allowed: above 0 and below 1"))
         if len(set(levels)) != len(levels):
             wrong.append(FieldViolation("quantiles", "name a level twice"))
 
@@ -246,11 +260,13 @@ class ForecastTask:
         most = self._limits.max_points_per_series
         if len(values) > most:
             wrong.append(FieldViolation(f"{field}.values", f"are {len(values)}{called}; allowed: up to {most}"))
-        if np.isinf(values).any():
-            where = int(np.flatnonzero(np.isinf(values))[0])
-            wrong.append(
-                FieldViolation(f"{field}.values[{where}]", f"is infinite{called}; NaN stands for a missing value")
-            )
+        outside = np.flatnonzero(np.abs(values) > self._largest)
+        if len(outside):
+            where = int(outside[0])
+            text = f"is infinite{called}; NaN stands for a missing value"
+            if not np.isinf(values[where]):
+                text = f"is {values[where]:g}{called}; {self._bundle} takes up to {self._largest:.2g} from 0"
+            wrong.append(FieldViolation(f"{field}.values[{where}]", text))
         if len(times_s) not in (0, len(values)):
             wrong.append(
                 FieldViolation(
@@ -274,9 +290,11 @@ class ForecastTask:
                 FieldViolation(f"{field}.frequency", f"is not set, and {tell}{called}; set one of {self._names}")
             )
             return None
+        coming_s = None
         if len(times_s):
             try:
                 values = _spread(values, on_grid(times_s, frequency), most)
+                coming_s = continue_times(times_s, frequency, request.horizon)
             except CalendarError as error:
                 wrong.append(FieldViolation(f"{field}.times_unix_s", f"{error}{called}"))
                 return None
@@ -286,7 +304,7 @@ class ForecastTask:
             needed = f"at least {self._settings.min_points} of the newest {settings.context_steps} steps must be there"
             wrong.append(FieldViolation(f"{field}.values", f"have {seen} that are not missing{called}; {needed}"))
             return None
-        return _Series(position, self._index[frequency], values, times_s if len(times_s) else None)
+        return _Series(position, self._index[frequency], values, coming_s)
 
     def _guess(self, times_s: NDArray[np.int64]) -> int:
         """The frequency of a series that names none; 0 if it cannot be told."""
@@ -305,6 +323,28 @@ def _align(series: Sequence[Floats], steps: int) -> Floats:
     return stacked
 
 
+def _roll_on(past: Floats, medians: Floats) -> Floats:
+    """Lets medians follow the past, as many of whose oldest steps fall out of sight."""
+    return np.concatenate([past, medians], axis=1)[:, medians.shape[1] :]
+
+
+def _add_doubts(quantiles: Floats, is_log: Flags, middle: int, before: Floats | None) -> tuple[Floats, Floats]:
+    """Adds what was uncertain at the end of the run before; distances add up on the scale on which errors are alike.
+
+    Returns:
+        The quantiles, and how far those of the last step are from the median, on that scale.
+    """
+    chosen = is_log[:, None, None]
+    even = np.where(chosen, np.log(np.where(chosen, quantiles, 1.0)), quantiles)
+    if before is not None:
+        even = widen(even, middle, 1.0, before)
+        even = np.clip(even, np.where(chosen, _LEAST_LOG, -LARGEST), np.where(chosen, _LARGEST_LOG, LARGEST))
+        plain = np.where(chosen, np.maximum(np.exp(np.where(chosen, even, 0.0)), LEAST), even)
+        quantiles = np.maximum.accumulate(plain, axis=-1)
+    last = even[:, -1]
+    return quantiles, last - last[:, middle : middle + 1]
+
+
 def _spread(values: Floats, grid: NDArray[np.int64], most: int) -> Floats:
     """Puts values on their grid, NaN where a step was left out.
 
@@ -319,52 +359,3 @@ def _spread(values: Floats, grid: NDArray[np.int64], most: int) -> Floats:
     spread = np.full(steps, np.nan)
     spread[grid] = values
     return spread
-
-
-def _check_settings(bundle: Bundle) -> None:
-    settings = bundle.manifest.forecast
-    graph = next((graph for graph in bundle.manifest.graphs if graph.role == settings.graph), None)
-    if graph is None:
-        raise ManifestError(f"{bundle}: forecast.graph is {settings.graph!r}, which is no graph of the bundle")
-    if settings.scaling not in (_NONE, _RELATIVE):
-        raise ManifestError(f"{bundle}: forecast.scaling is {settings.scaling}, which this build does not know")
-    relative = settings.scaling == _RELATIVE
-    float32 = manifest_pb2.DATA_TYPE_FLOAT32
-    inputs = {"window": (float32, [-1, settings.window_steps, CHANNELS if relative else 1])}
-    if relative:
-        inputs["facts"] = (float32, [-1, FACTS + len(settings.frequencies)])
-    outputs = {"forecast": (float32, [-1, settings.horizon_steps, max(1, len(settings.quantiles))])}
-    for side, specs, wanted in (("inputs", graph.inputs, inputs), ("outputs", graph.outputs, outputs)):
-        found = {spec.name: (spec.dtype, list(spec.shape)) for spec in specs}
-        if found != wanted:
-            raise ManifestError(f"{bundle}: the forecast settings ask for the {side} {wanted}, the graph has {found}")
-    levels = list(settings.quantiles)
-    if levels and (
-        levels != sorted(set(levels)) or 0.5 not in levels or len(levels) < 2 or not 0 < levels[0] < levels[-1] < 1
-    ):
-        raise ManifestError(f"{bundle}: forecast.quantiles are {levels}; they must rise within 0 … 1 and hold 0.5")
-    if relative and not levels:
-        raise ManifestError(f"{bundle}: forecast.quantiles are missing")
-    if not 1 <= settings.min_points <= settings.window_steps or not settings.max_horizon:
-        raise ManifestError(f"{bundle}: min_points must be 1 up to window_steps, and max_horizon at least 1")
-    if not any(entry.horizon_steps for entry in settings.frequencies):
-        raise ManifestError(f"{bundle}: forecast.frequencies has none that the graph was trained for")
-    for entry in settings.frequencies:
-        _check_frequency_settings(bundle, entry)
-
-
-def _check_frequency_settings(bundle: Bundle, entry: manifest_pb2.FrequencySettings) -> None:
-    settings = bundle.manifest.forecast
-    if entry.frequency not in _FREQUENCIES or entry.frequency == _UNSPECIFIED:
-        raise ManifestError(f"{bundle}: frequency {entry.frequency} is none that this build knows")
-    name = forecast_pb2.Frequency.Name(entry.frequency)
-    if [other.frequency for other in settings.frequencies].count(entry.frequency) != 1:
-        raise ManifestError(f"{bundle}: {name} stands twice")
-    if not settings.min_points <= entry.context_steps <= _MAX_CONTEXT_STEPS:
-        raise ManifestError(f"{bundle}: {name}: context_steps is {entry.context_steps}")
-    if any(not period or entry.context_steps % period for period in entry.periods):
-        raise ManifestError(f"{bundle}: {name}: context_steps must be a multiple of each period")
-    if entry.horizon_steps > settings.horizon_steps:
-        raise ManifestError(f"{bundle}: {name}: horizon_steps must be at most {settings.horizon_steps}")
-    if not (math.isfinite(entry.spread) and entry.spread >= 0):
-        raise ManifestError(f"{bundle}: {name}: spread is {entry.spread}")
