@@ -14,10 +14,21 @@ from grpc import aio
 
 from muserve.bundle import Bundle
 from muserve.errors import FieldViolation, InvalidRequestError
-from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc
+from muserve.v1 import common_pb2, forecast_pb2, forecast_pb2_grpc, image_pb2, image_pb2_grpc
 from muserve_server.tasks import TASKS, Call, Task, TaskLimits, noise
 from muserve_server.tasks.image.png import encode_png, to_pixels
-from tests.bundles import LATENT_SIZE, LOOP_STEPS, image_bundle, loop_bundle
+from tests.bundles import (
+    DAILY,
+    LATENT_SIZE,
+    LOOP_STEPS,
+    MAX_HORIZON,
+    MONTHLY,
+    QUARTERLY,
+    YEARLY,
+    forecast_bundle,
+    image_bundle,
+    loop_bundle,
+)
 
 __all__ = ["SCENARIOS", "TEST_TASKS", "LoopTask", "Scenario"]
 
@@ -35,7 +46,7 @@ class Scenario:
     call: Callable[[aio.Channel], Callable[..., Any]]
     """The RPC to call on a channel."""
     good: Sequence[Message]
-    """Requests with seeds: the media of each must be the same bytes alone and in any company."""
+    """Requests, with seeds where there is noise: the media of each must be the same bytes alone and in any company."""
     bad: Sequence[tuple[Message, grpc.StatusCode]]
     """Requests that must fail, each by itself, and with which code."""
     media: Callable[[Any], list[bytes]]
@@ -162,4 +173,49 @@ LABELLED = Scenario(
     rows=_rows,
 )
 
-SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED)
+
+def _forecast(channel: aio.Channel) -> Callable[..., Any]:
+    return forecast_pb2_grpc.ForecastServiceStub(channel).Forecast  # type: ignore[no-any-return]
+
+
+def _numbers(response: forecast_pb2.ForecastResponse) -> list[bytes]:
+    return [forecast.SerializeToString(deterministic=True) for forecast in response.forecasts]
+
+
+def _series(count: int, seed: int, *frequencies: int, **fields: Any) -> forecast_pb2.ForecastRequest:
+    """Asks for series of all lengths, above zero and not, with gaps and without; the frequencies take turns."""
+    random = np.random.default_rng(seed)
+    request = forecast_pb2.ForecastRequest(model="series", **{"horizon": 4} | fields)
+    for index in range(count):
+        values = random.normal(0, 1, random.integers(8, 120)).cumsum()
+        values = 100 * np.exp(values / 10) if random.random() < 0.5 else values
+        if random.random() < 0.5:
+            values[2:5] = np.nan
+        frequency = frequencies[index % len(frequencies)]
+        request.series.add(id=f"{seed}/{index}", values=values, frequency=frequency)
+    return request
+
+
+FORECAST = Scenario(
+    name="series",
+    write=lambda root: forecast_bundle(root, "series"),
+    call=_forecast,
+    good=[
+        _series(1, 0, MONTHLY),
+        _series(1, 1, MONTHLY, horizon=12, quantiles=(0.1, 0.9)),
+        _series(5, 2, QUARTERLY, point=forecast_pb2.POINT_FORECAST_MEAN, quantiles=(0.5, 0.123, 0.999)),
+        _series(9, 3, YEARLY, DAILY, MONTHLY, horizon=MAX_HORIZON, quantiles=(0.2,)),
+        _series(50, 4, DAILY, MONTHLY, non_negative=True),  # spans runs
+        _series(3, 5, DAILY, horizon=MAX_HORIZON, point=forecast_pb2.POINT_FORECAST_MEAN),
+    ],
+    bad=[
+        (_series(3, 6, MONTHLY, horizon=0), INVALID),
+        (_series(2, 7, MONTHLY, quantiles=(0.5, 1.5)), INVALID),
+        (_series(2, 8, MONTHLY, 99), INVALID),
+        (forecast_pb2.ForecastRequest(model="series", horizon=1), INVALID),
+    ],
+    media=_numbers,
+    rows=lambda request: len(request.series),
+)
+
+SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED, FORECAST)
