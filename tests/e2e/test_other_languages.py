@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.bundles import HEIGHT, WIDTH, image_bundle
+from tests.bundles import HEIGHT, WIDTH, forecast_bundle, image_bundle
 from tests.servers import server_process
 
 REPOSITORY = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ SHEET_OF_16 = (4 * WIDTH + 3 * 2, 4 * HEIGHT + 3 * 2)
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = tmp_path_factory.mktemp("models")
     image_bundle(models, "shapes", labels=("round", "square"))
+    forecast_bundle(models, "series")
     with server_process(models) as server:
         yield f"localhost:{server.grpc_port}"
 
@@ -51,7 +53,7 @@ def test_node_saves_a_png_by_the_lines_of_its_readme(checkout: Path) -> None:
 
 
 def test_node_keeps_all_digits_of_a_seed(checkout: Path, address: str) -> None:
-    result = node(checkout, address, "--count=1", f"--seed={SEED}", "--labels=round", "--out=one.png")
+    result = node(checkout, address, "generate", "--count=1", f"--seed={SEED}", "--labels=round", "--out=one.png")
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"one.png: {WIDTH}x{HEIGHT}, shapes version 1, seed {SEED}\n"
     with Image.open(checkout / "one.png") as image:
@@ -59,7 +61,7 @@ def test_node_keeps_all_digits_of_a_seed(checkout: Path, address: str) -> None:
 
 
 def test_node_reports_an_unknown_model(checkout: Path, address: str) -> None:
-    result = node(checkout, address, "--model=nonesuch", "--out=never.png")
+    result = node(checkout, address, "generate", "--model=nonesuch", "--out=never.png")
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("NOT_FOUND: ")
     assert "'nonesuch'" in result.stderr
@@ -67,7 +69,7 @@ def test_node_reports_an_unknown_model(checkout: Path, address: str) -> None:
 
 
 def test_node_lists_the_wrong_fields(checkout: Path, address: str) -> None:
-    result = node(checkout, address, "--count=1000", "--labels=triangle")
+    result = node(checkout, address, "generate", "--count=1000", "--labels=triangle")
     code, *fields = result.stderr.splitlines()
     assert result.returncode == 1
     assert code.startswith("INVALID_ARGUMENT: ")
@@ -76,33 +78,80 @@ def test_node_lists_the_wrong_fields(checkout: Path, address: str) -> None:
 
 @pytest.mark.parametrize("seed", ["-1", "12x", "1e3"])
 def test_node_refuses_what_is_no_seed(checkout: Path, address: str, seed: str) -> None:
-    result = node(checkout, address, f"--seed={seed}")
+    result = node(checkout, address, "generate", f"--seed={seed}")
     assert result.returncode == 2
     assert f"'{seed}'" in result.stderr
 
 
-def test_node_reports_a_server_that_is_not_there(checkout: Path) -> None:
-    result = node(checkout, "localhost:1")
+def test_node_saves_a_forecast_by_the_lines_of_its_readme(checkout: Path) -> None:
+    names, *rows = csv.reader((checkout / "forecast.csv").read_text().splitlines())
+    assert names == ["step", "point", "q0.1", "q0.9"]
+    assert [row[0] for row in rows] == [str(step) for step in range(1, 13)]
+    for _, point, lower, upper in rows:
+        assert 0 < float(lower) < float(point) < float(upper)
+
+
+def test_node_says_which_steps_were_rolled_out(checkout: Path, address: str) -> None:
+    flags = ("--values=5,7,,6,8,7", "--frequency=quarterly", "--quantiles=", "--out=short.csv")
+    direct = node(checkout, address, "forecast", *flags, "--horizon=4")
+    assert direct.returncode == 0, direct.stderr
+    assert direct.stdout == "short.csv: 4 steps, series version 1\n"
+    assert (checkout / "short.csv").read_text().startswith("step,point\n1,")
+    rolled_out = node(checkout, address, "forecast", *flags, "--horizon=5")
+    assert rolled_out.stdout.endswith("steps after 4 were rolled out: their quantiles are less certain\n")
+
+
+def test_node_lists_the_wrong_fields_of_a_forecast(checkout: Path, address: str) -> None:
+    result = node(checkout, address, "forecast", "--values=1,,3", "--frequency=weekly", "--out=never.csv")
+    code, field = result.stderr.splitlines()
+    assert result.returncode == 1
+    assert code.startswith("INVALID_ARGUMENT: ")
+    assert field.startswith("  series[0].values: have 2 that are not missing")
+    assert not (checkout / "never.csv").exists()
+    word = node(checkout, address, "forecast", "--values=1,x,3", "--frequency=weekly")
+    assert (word.returncode, word.stderr) == (2, "--values has 'x', which is no number\n")
+    unknown = node(checkout, address, "forecast", "--values=1,2,3", "--frequency=fortnightly")
+    assert unknown.returncode == 2
+    assert unknown.stderr.startswith("--frequency is 'fortnightly'; allowed: yearly, quarterly, monthly, ")
+
+
+@pytest.mark.parametrize("script", ["generate", "forecast"])
+def test_node_reports_a_server_that_is_not_there(checkout: Path, script: str) -> None:
+    result = node(checkout, "localhost:1", script)
     assert result.returncode == 1
     assert result.stderr.startswith("UNAVAILABLE: ")
 
 
-def test_node_ends_at_its_deadline(checkout: Path, address: str) -> None:
-    result = node(checkout, address, "--timeout-s=0")
+@pytest.mark.parametrize("script", ["generate", "forecast"])
+def test_node_ends_at_its_deadline(checkout: Path, address: str, script: str) -> None:
+    result = node(checkout, address, script, "--timeout-s=0")
     assert result.returncode == 1
     assert result.stderr.startswith("DEADLINE_EXCEEDED: ")
 
 
 def test_buf_curl_lists_the_models_and_saves_a_png(tmp_path: Path, address: str) -> None:
-    listing, generating = snippets("buf-curl", address)
+    listing, generating, _ = snippets("buf-curl", address)
     result = run(listing, tmp_path)
     assert result.returncode == 0, result.stderr
-    (model,) = json.loads(result.stdout)["models"]
-    assert (model["name"], model["state"], model["default"]) == ("shapes", "MODEL_STATE_READY", True)
+    models = json.loads(result.stdout)["models"]
+    assert [(model["name"], model["state"], model["default"]) for model in models] == [
+        ("series", "MODEL_STATE_READY", True), ("shapes", "MODEL_STATE_READY", True),
+    ]  # fmt: skip
     result = run(generating, tmp_path)
     assert result.returncode == 0, result.stderr
     with Image.open(tmp_path / "image.png") as image:
         assert (image.format, image.size) == ("PNG", (WIDTH, HEIGHT))
+
+
+def test_buf_curl_shows_a_forecast(tmp_path: Path, address: str) -> None:
+    result = run(snippets("buf-curl", address)[2], tmp_path)
+    assert result.returncode == 0, result.stderr
+    (forecast,) = json.loads(result.stdout)["forecasts"]
+    assert (forecast["frequency"], forecast["directSteps"]) == ("FREQUENCY_QUARTERLY", 3)
+    lower, upper = forecast["quantiles"]
+    assert (lower["level"], upper["level"]) == (0.1, 0.9)
+    for low, point, high in zip(lower["values"], forecast["point"], upper["values"], strict=True):
+        assert low < point < high
 
 
 def test_buf_curl_reports_an_unknown_model(tmp_path: Path, address: str) -> None:
@@ -123,11 +172,11 @@ def snippets(example: str, address: str) -> list[str]:
 
 def point_at(address: str, block: str) -> str:
     block = block.replace("localhost:8001", address)
-    return re.sub(r"(node generate\.mjs)", rf"\1 --server {address}", block)
+    return re.sub(r"(node \w+\.mjs)", rf"\1 --server {address}", block)
 
 
-def node(folder: Path, server: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = ["node", "generate.mjs", f"--server={server}", *flags]
+def node(folder: Path, server: str, script: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = ["node", f"{script}.mjs", f"--server={server}", *flags]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
