@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,22 @@ from muserve_client import Client
 
 OUT = Path("out")
 EXIT_WITHIN_S = 30
+# Thousands of passengers on international airlines by month, 1949 to 1960 (Box and Jenkins, "Time Series Analysis").
+PASSENGERS = (
+    112, 118, 132, 129, 121, 135, 148, 148, 136, 119, 104, 118,
+    115, 126, 141, 135, 125, 149, 170, 170, 158, 133, 114, 140,
+    145, 150, 178, 163, 172, 178, 199, 199, 184, 162, 146, 166,
+    171, 180, 193, 181, 183, 218, 230, 242, 209, 191, 172, 194,
+    196, 196, 236, 235, 229, 243, 264, 272, 237, 211, 180, 201,
+    204, 188, 235, 227, 234, 264, 302, 293, 259, 229, 203, 229,
+    242, 233, 267, 269, 270, 315, 364, 347, 312, 274, 237, 278,
+    284, 277, 317, 313, 318, 374, 413, 405, 355, 306, 271, 306,
+    315, 301, 356, 348, 355, 422, 465, 467, 404, 347, 305, 336,
+    340, 318, 362, 348, 363, 435, 491, 505, 404, 359, 310, 337,
+    360, 342, 406, 396, 420, 472, 548, 559, 463, 407, 362, 405,
+    417, 391, 419, 461, 472, 535, 622, 606, 508, 461, 390, 432,
+)  # fmt: skip
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @contextmanager
@@ -69,6 +85,31 @@ def draw_images(client: Client) -> None:
     print(f"  {OUT}/sevens.png: ten sevens")
 
 
+def forecast_passengers(client: Client) -> None:
+    """Forecasts the last year of a series from the years before, and shows it beside what came."""
+    known, came = PASSENGERS[:-12], PASSENGERS[-12:]
+    forecasts = client.forecast(known, horizon=12, frequency="monthly", quantiles=(0.1, 0.9))
+    forecasts.save(OUT / "forecast.csv")
+    print(f"  {OUT}/forecast.csv: {forecasts.info.model}/{forecasts.info.version}, air passengers of 1960 in thousands")
+    year = forecasts[0]
+    print("         median   80 % interval   came")
+    for month, point, low, high, real in zip(
+        MONTHS, year.point, year.quantiles[0.1], year.quantiles[0.9], came, strict=True
+    ):
+        print(f"    {month}     {point:4.0f}       {low:4.0f} – {high:4.0f}    {real:4d}")
+    print(
+        f"  off by {mean_error(year.point, came):.1%}; the year before would be by {mean_error(known[-12:], came):.1%}"
+    )
+    again = client.forecast({"one": known, "two": known[60:]}, horizon=12, frequency="monthly", quantiles=(0.1, 0.9))
+    if (again["one"].point, again["one"].quantiles) != (year.point, year.quantiles):
+        sys.exit("the same series gave another forecast in company")
+
+
+def mean_error(forecast: Sequence[float], came: Sequence[float]) -> float:
+    """Returns the mean distance of forecasts from what came, as a share of it."""
+    return sum(abs(point - real) / real for point, real in zip(forecast, came, strict=True)) / len(came)
+
+
 def main() -> None:
     """Runs the demo."""
     OUT.mkdir(exist_ok=True)
@@ -80,6 +121,8 @@ def main() -> None:
         show_models(client)
         print("images:")
         draw_images(client)
+        print("forecasts:")
+        forecast_passengers(client)
     print(f"done in {time.monotonic() - started:.1f} s; the server has stopped")
 
 
