@@ -1,9 +1,10 @@
-"""The models in models/, as users get them: served by one endpoint, and they draw what they are asked for."""
+"""The models in models/, as users get them: served by one endpoint, and they do what they are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from tests.servers import serving_in_thread
 
 MODELS = Path(__file__).parents[2] / "models"
 TUTORIAL, BUNDLED = 1, 2
+FREQUENCIES = {"yearly": (), "quarterly": (4,), "monthly": (12,), "weekly": (52,), "daily": (7,), "hourly": (24, 168)}
+EXPERIMENTAL = {"weekly", "daily", "hourly"}
 
 
 @pytest.fixture(scope="module")
@@ -26,18 +29,25 @@ def client() -> Iterator[Client]:
 
 def test_every_bundled_model_is_ready_and_measured(client: Client) -> None:
     models = client.models()
-    assert [(model.name, model.version, model.state) for model in models] == [
-        ("digits", TUTORIAL, "ready"), ("digits", BUNDLED, "ready"),
+    assert [(model.name, model.version, model.state, model.default) for model in models] == [
+        ("digits", TUTORIAL, "ready", False), ("digits", BUNDLED, "ready", True),
+        ("forecast", TUTORIAL, "ready", False), ("forecast", BUNDLED, "ready", True),
     ]  # fmt: skip
-    assert [model.default for model in models] == [False, True]
     for model in models:
         manifest = client.model(model.name, model.version).manifest
         assert manifest is not None
-        assert "frechet_distance" in {metric.name for metric in manifest.metrics}
         assert all(graph.batch_invariance.exact for graph in manifest.graphs)
+        assert manifest.goldens
+        figures = {metric.name: metric for metric in manifest.metrics}
+        if model.name == "digits":
+            assert "frechet_distance" in figures
+        elif model.version == BUNDLED:  # the tutorial's sine has nothing that is held out
+            assert {"smape_all", "coverage_80_monthly", "weighted_quantile_loss"} <= figures.keys()
+            assert figures["smape_all"].reference_name
+            assert 0.7 < figures["coverage_80_monthly"].value < 0.9
 
 
-def test_tutorial_and_bundled_are_served_by_the_same_endpoint(client: Client) -> None:
+def test_tutorial_and_bundled_digits_are_served_by_the_same_endpoint(client: Client) -> None:
     for version in (TUTORIAL, BUNDLED):
         images = client.images(3, seed=5, version=version)
         assert images.info.version == version
@@ -62,3 +72,45 @@ def test_truncation_makes_digits_more_alike(client: Client) -> None:
         images = client.images(50, labels="3", seed=3, truncation=truncation)
         spreads.append(np.stack([np.asarray(image.to_pil()) for image in images]).std(axis=0).mean())
     assert spreads[1] < 0.8 * spreads[0]
+
+
+@pytest.mark.parametrize("frequency", FREQUENCIES)
+def test_the_default_forecasts_each_frequency_with_its_seasons(client: Client, frequency: str) -> None:
+    """A third of the distance of what a forecast without seasons would be off by; the band holds most of what came."""
+    series, came = season_and_noise(frequency, count=30)
+    (only, *_) = forecasts = client.forecast(series, 6, frequency=frequency, quantiles=(0.1, 0.9))
+    assert (only.frequency, only.experimental, only.direct_steps) == (frequency, frequency in EXPERIMENTAL, 6)
+    point = np.array([one.point for one in forecasts])
+    if FREQUENCIES[frequency]:
+        flat = np.abs(came - np.array(series)[:, -1:]).mean()
+        assert np.abs(came - point).mean() < flat / 3
+    lower, upper = (np.array([one.quantiles[level] for one in forecasts]) for level in (0.1, 0.9))
+    assert (lower < point).all()
+    assert (point < upper).all()
+    assert 0.6 < ((lower < came) & (came < upper)).mean() <= 1
+
+
+def season_and_noise(frequency: str, *, count: int) -> tuple[list[list[float]], np.ndarray[Any, Any]]:
+    """Series of four of their longest seasons, and the six steps that come."""
+    random = np.random.default_rng(0)
+    longest = max(FREQUENCIES[frequency], default=10)
+    steps = np.arange(4 * longest + 6)
+    values = np.full((count, len(steps)), 100.0) + random.normal(0, 1, (count, len(steps)))
+    for period in FREQUENCIES[frequency]:
+        values += 40 * np.sin(2 * np.pi * steps / period + random.uniform(0, 6, (count, 1)))
+    return values[:, :-6].tolist(), values[:, -6:]
+
+
+def test_a_frequency_of_its_own_is_forecast_too_and_far_beyond_the_trained_horizon(client: Client) -> None:
+    values = np.random.default_rng(1).normal(0, 1, 40).cumsum() + 50
+    only = client.forecast(values.tolist(), 60, frequency="other", quantiles=(0.1, 0.9))[0]
+    assert (only.direct_steps, only.is_rolled_out) == (8, True)
+    width = np.array(only.quantiles[0.9]) - np.array(only.quantiles[0.1])
+    assert width[59] > width[7] > width[0] > 0
+
+
+def test_the_tutorials_forecaster_goes_on_with_its_sine(client: Client) -> None:
+    past = np.sin(np.arange(20.0, 21.0, 0.1))
+    only = client.forecast(past.tolist(), 3, quantiles=(), version=TUTORIAL)[0]
+    assert (only.direct_steps, only.frequency) == (1, "other")
+    assert np.abs(np.array(only.point) - np.sin(21 + np.arange(3) / 10)).max() < 0.1
