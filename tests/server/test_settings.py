@@ -118,3 +118,14 @@ def test_the_limits_are_the_same_with_a_server_and_without() -> None:
     served, local = Settings().local_options(), LocalOptions()
     for name in ("max_samples_per_call", "max_pixels_per_call", "max_series_per_call", "max_points_per_series"):
         assert getattr(served, name) == getattr(local, name)
+
+
+def test_operators_find_each_limit_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / "deploy/README.md").read_text(encoding="utf-8")
+    (limits,) = re.findall(r"\*\*Limits\.\*\*(.*?)\n\n", text, re.DOTALL)
+    for name in (field.name for field in dataclasses.fields(Settings) if field.name.startswith("max_")):
+        if name in ("max_batch_rows", "max_delay_ms", "max_connection_age_s"):
+            continue  # these refuse nothing
+        value = getattr(Settings(), name)
+        shown = f"{value / 1e6:.1f} million" if value >= 1e6 else f"{value:,}"
+        assert re.search(rf"`{name}`\s\({shown}[),\s]", limits), name
