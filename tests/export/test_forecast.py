@@ -241,10 +241,10 @@ def test_figures_are_those_of_their_definitions() -> None:
     assert _coverage(came, answer) == 1.0
     assert _coverage(came + 16, answer) == 0.0
     exact = Answer(came, np.repeat(np.nan_to_num(came)[..., None], 9, axis=2))
-    assert _quantile_loss({"monthly": came}, {"monthly": exact}) == 0
+    assert _quantile_loss({"monthly": came}, {"monthly": exact}, ["monthly"]) == 0
     off = Answer(came, np.repeat(np.nan_to_num(came)[..., None], 9, axis=2) + 30)
     # An overshoot of 30 at level q costs 2 (1 - q) 30 at each of 2 steps, over a sum of 300.
-    assert _quantile_loss({"monthly": came}, {"monthly": off}) == pytest.approx(
+    assert _quantile_loss({"monthly": came}, {"monthly": off}, ["monthly"]) == pytest.approx(
         np.mean([0.2 * (1 - q / 10) * 2 for q in range(1, 10)])
     )
 

@@ -25,7 +25,17 @@ from muserve import __version__
 from muserve_server.settings import Settings
 from tests.servers import server_process
 
-__all__ = ["REPOSITORY", "Block", "Reader", "SnippetError", "blocks", "make_verbs", "tracked", "write_own_images", "write_own_sales"]
+__all__ = [
+    "REPOSITORY",
+    "Block",
+    "Reader",
+    "SnippetError",
+    "blocks",
+    "make_verbs",
+    "tracked",
+    "write_own_images",
+    "write_own_sales",
+]
 
 REPOSITORY = Path(__file__).parents[2]
 PLACEHOLDER_SERVER = "localhost:8001"

@@ -195,8 +195,12 @@ def _metrics(
         for name in came:
             found = {method: _coverage(came[name], answers[name]) for method, answers in banded.items()}
             metrics.append(_metric(f"coverage_80_{name}", found, "share of values in the 80 % band; 0.8 is right"))
-        losses = {method: _quantile_loss(came, answers) for method, answers in banded.items()}
-        metrics.append(_metric("weighted_quantile_loss", losses, "mean over the levels 0.1 … 0.9; lower is better"))
+        for names in [[name] for name in came] + [list(came)]:
+            losses = {method: _quantile_loss(came, answers, names) for method, answers in banded.items()}
+            of = names[0] if len(names) == 1 else "all"
+            metrics.append(
+                _metric(f"weighted_quantile_loss_{of}", losses, "mean over the levels 0.1 … 0.9; lower is better")
+            )
     return metrics
 
 
@@ -214,18 +218,18 @@ def _coverage(came: Floats, answer: Answer) -> float:
     return float(inside[known].mean())
 
 
-def _quantile_loss(came: Mapping[str, Floats], answers: Mapping[str, Answer]) -> float:
-    """Mean over the frequencies, so that none drowns the others by the size of its values."""
-    losses = []
-    for name, truth in came.items():
+def _quantile_loss(came: Mapping[str, Floats], answers: Mapping[str, Answer], names: Sequence[str]) -> float:
+    """Of all values of some frequencies together: large values weigh more."""
+    levels = np.array(LEVELS)
+    lost, size = np.zeros(len(levels)), 0.0
+    for name in names:
         quantiles = answers[name].quantiles
         if quantiles is None:
             return float("nan")
-        levels = np.array(LEVELS)
-        error = truth[..., None] - quantiles
-        loss = 2 * np.nansum(np.maximum(levels * error, (levels - 1) * error), axis=(0, 1)) / np.nansum(np.abs(truth))
-        losses.append(loss.mean())
-    return float(np.mean(losses))
+        error = came[name][..., None] - quantiles
+        lost += 2 * np.nansum(np.maximum(levels * error, (levels - 1) * error), axis=(0, 1))
+        size += float(np.nansum(np.abs(came[name])))
+    return float(np.mean(lost)) / size
 
 
 def _metric(name: str, values: Mapping[str, float], unit: str) -> manifest_pb2.Metric:
