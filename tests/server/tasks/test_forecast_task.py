@@ -354,6 +354,21 @@ async def test_whatever_comes_the_answer_is_finite_and_rises(
             assert table(found).min() >= 0
 
 
+async def test_a_gap_among_the_smallest_numbers_is_filled_above_zero(model: LocalModel) -> None:
+    """A straight line between these rounds below 0, of which there is no logarithm."""
+    values = [1e-323, 5e-324, 5e-323, *[NAN] * 5, 5e-324]
+    for point in (MEDIAN, MEAN):
+        found = await forecast(model, values, horizon=20, frequency=YEARLY, quantiles=[0.1, 0.5, 0.9], point=point)
+        assert np.isfinite([*found.point, *table(found).ravel()]).all()
+        assert min([*found.point, *table(found).ravel()]) > 0
+
+
+async def test_what_is_no_number_never_leaves(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("muserve_server.tasks.forecast.task.mean", lambda quantiles, _: quantiles[..., 0] * NAN)
+    with pytest.raises(ValueError, match="series/1: a forecast is no finite number"):
+        await forecast(model, walk(40), point=MEAN)
+
+
 async def test_a_model_without_scaling_sees_the_values_and_gives_the_next(next_value: LocalModel) -> None:
     """Each value goes on by half of the last change: 8 + 2, + 1, + 0.5 …"""
     found = await forecast(next_value, [0.0, 4, 8], horizon=4, frequency=0)

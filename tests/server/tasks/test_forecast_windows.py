@@ -188,6 +188,8 @@ def test_fill_gaps_draws_straight_lines() -> None:
     assert present[1].all()
     huge, _ = fill_gaps(np.array([[1.7e308, NAN, NAN, -1.7e308]]))
     assert huge[0] == pytest.approx([1.7e308, 1.7e308 / 3, -1.7e308 / 3, -1.7e308])
+    least, _ = fill_gaps(np.array([[1e-323, 5e-324, 5e-323, *[NAN] * 5, 5e-324]]))
+    assert least.min() == 5e-324
     wide, _ = fill_gaps(np.array([[NAN, 1.7e308, NAN, 5e-324, NAN]]))
     assert wide[0].tolist() == [1.7e308, 1.7e308, 8.5e307, 5e-324, 5e-324]
 

@@ -157,9 +157,9 @@ class ForecastTask:
             raise ValueError(f"graph {self._settings.graph!r} of {self._bundle} gave values that are no numbers")
         known = forecast[:, : group.settings.horizon_steps].astype(np.float64)
         values = widen(known, self._middle, group.settings.spread or 1.0)
-        if windows:
-            values = restore(values, windows)
-        return _add_doubts(values, group.is_log, self._middle, before)
+        if not windows:
+            return _add_doubts(values, group.is_log, self._middle, before)
+        return _add_doubts(restore(values, windows), windows.is_log, self._middle, before)
 
     def _answer(
         self, request: forecast_pb2.ForecastRequest, plan: _Plan, forecasts: Sequence[_Forecast]
@@ -167,6 +167,8 @@ class ForecastTask:
         answers: dict[int, forecast_pb2.SeriesForecast] = {}
         for group, forecast in zip(plan.groups, forecasts, strict=True):
             point, wanted = self._numbers(plan, forecast.quantiles, group.is_log)
+            if not (np.isfinite(point).all() and np.isfinite(wanted).all()):
+                raise ValueError(f"{self._bundle}: a forecast is no finite number")
             for row, series in enumerate(group.series):
                 answer = forecast_pb2.SeriesForecast(
                     id=request.series[series.position].id,

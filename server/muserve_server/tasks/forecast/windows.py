@@ -73,9 +73,9 @@ def fill_gaps(values: Floats) -> tuple[Floats, Flags]:
     for row in np.flatnonzero(~present.all(axis=1)):
         known = values[row, present[row]]
         shrink = 0.25 if np.abs(known).max() > LARGEST else 1.0  # differences must not overflow
-        filled[row] = np.interp(steps, steps[present[row]], known * shrink) / shrink
-        if shrink != 1.0:  # the smallest numbers became 0
-            filled[row] = np.where(present[row], values[row], np.clip(filled[row], known.min(), known.max()))
+        line = np.interp(steps, steps[present[row]], known * shrink) / shrink
+        # Among the smallest numbers, slopes and shrunk values are rounded.
+        filled[row] = np.where(present[row], values[row], np.clip(line, known.min(), known.max()))
     return filled, present
 
 
