@@ -111,6 +111,57 @@ def test_periods_go_on_as_periods(
     assert found[0].times == tuple(start.to_pydatetime() for start in starts)
 
 
+def test_periods_are_named_by_the_servers_times(forecaster: Served) -> None:
+    days_of_weeks = pd.Series([1, 2, 3], index=pd.period_range("2024-01-01", periods=15, freq="D")[::7])
+    assert ds(forecast(forecaster, days_of_weeks, frequency="weekly")) == [
+        pd.Period("2024-01-22", "D"),
+        pd.Period("2024-01-29", "D"),
+    ]
+    months = pd.Series([1, 2, 3], index=pd.period_range("2023-01", periods=7, freq="M")[::3])
+    assert ds(forecast(forecaster, months, frequency="quarterly")) == [
+        pd.Period("2023-10", "M"),
+        pd.Period("2024-01", "M"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("index", "frequency", "horizon", "words"),
+    [
+        (
+            pd.period_range("2010Q1", periods=40, freq="Q"),
+            "monthly",
+            12,
+            "'Q-DEC', too long for the frequency 'monthly'",
+        ),
+        (pd.period_range("2010Q1", periods=40, freq="Q"), "monthly", 1, "two monthly steps would fall on 2019Q4"),
+        (
+            pd.period_range("2024-01-01", periods=4, freq="2h"),
+            "hourly",
+            2,
+            "two hourly steps would fall on 2024-01-01 06",
+        ),
+    ],
+)
+def test_periods_longer_than_the_steps_are_refused(
+    forecaster: Served, index: pd.PeriodIndex, frequency: str, horizon: int, words: str
+) -> None:
+    series = pd.Series(range(len(index)), index=index, name="x")
+    with pytest.raises(InvalidRequestError) as caught:
+        forecast(forecaster, series, horizon, frequency=frequency)
+    assert [violation.field for violation in caught.value.violations] == ["frequency"]
+    assert words in caught.value.violations[0].description
+
+
+@pytest.mark.parametrize("freq", ["B", "2B"])
+@pytest.mark.filterwarnings("ignore:Period:FutureWarning")
+def test_periods_of_business_days_are_refused_with_ways_out(forecaster: Served, freq: str) -> None:
+    series = pd.Series(range(60), index=pd.period_range("2024-01-01", periods=60, freq=freq))
+    for given in (series, series.rename_axis("ds").reset_index(name="y")):
+        with pytest.raises(InvalidRequestError, match=f"are business days \\('{freq}'\\), .*weekends count as missing"):
+            forecast(forecaster, given)
+    assert forecast(forecaster, series.tolist(), frequency="yearly")  # the values alone have no days
+
+
 def test_periods_are_sent_by_their_starts() -> None:
     (series,) = sent(pd.Series([1, 2], index=pd.PeriodIndex(["2024-03", "2024-01"], freq="M"), name="x"))
     assert [pd.Timestamp(time, unit="s") for time in series.times_unix_s] == days("2024-01-01", "2024-03-01")

@@ -235,7 +235,7 @@ def read_forecast(series: Series, answer: forecast_pb2.SeriesForecast) -> Foreca
         direct_steps=answer.direct_steps,
         experimental=answer.experimental,
         history=series,
-        positions=series.continued(answer.times_unix_s, len(answer.point)),
+        positions=series.continued(answer.times_unix_s, len(answer.point), frequency_name(answer.frequency)),
     )
 
 

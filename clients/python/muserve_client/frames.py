@@ -16,7 +16,7 @@ from muserve.v1 import forecast_pb2
 from muserve_client.moments import THE_INDEX, read_moments, row_of, said
 from muserve_client.series import Axis, Columns, Periods, Series, Steps, refused, text_of
 
-__all__ = ["index_of", "is_long", "read_frame", "read_pandas_series", "table"]
+__all__ = ["index_of", "is_long", "ordinals_of", "read_frame", "read_pandas_series", "table"]
 
 _MOST_STEPS = 1_000_000  # more of them between whole numbers are no gap, but timestamps in disguise
 _NUMBERS_OR_MISSING = "allowed: numbers, and nothing where one is missing"
@@ -67,6 +67,13 @@ def index_of(positions: Sequence[int], axis: Axis) -> pd.Index:
         return pd.PeriodIndex.from_ordinals(numbers, freq=axis.frequency)
     times = pd.to_datetime(numbers, unit="s").as_unit(axis.unit)
     return times.tz_localize(UTC).tz_convert(axis.zone) if axis.zone else times
+
+
+def ordinals_of(times_unix_s: Sequence[int], axis: Periods) -> list[int]:
+    """Finds the periods in which times lie, by their ordinals."""
+    times = pd.to_datetime(pd.Index(times_unix_s, dtype="int64"), unit="s")
+    ordinals: list[int] = times.to_period(axis.frequency).astype("int64").tolist()
+    return ordinals
 
 
 def table(columns: Mapping[str, Iterable[Any]]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from muserve.configuration import nearest
 from muserve.v1 import forecast_pb2
 from muserve_client.fields import Fields
 
-__all__ = ["frequency_name", "known_frequency", "read_frequency"]
+__all__ = ["BUSINESS_DAYS", "frequency_name", "is_business_days", "known_frequency", "read_frequency"]
 
 _PREFIX = "FREQUENCY_"
 _NAMES = {name.removeprefix(_PREFIX).lower(): number for name, number in forecast_pb2.Frequency.items() if number != 0}
@@ -21,6 +21,12 @@ _ALIASES = (
     (re.compile(r"D"), "daily"),
     (re.compile(r"[hH]"), "hourly"),
 )
+BUSINESS_DAYS = (
+    "which no model knows; give daily dates, so that weekends count as missing, or the values without dates and "
+    "frequency='other'"
+)
+"""The ways out for who has business days, as the end of a message."""
+
 _SHORTEST = ("Y", "Q", "M", "W", "D", "h")  # of each alias, for messages
 
 
@@ -38,6 +44,11 @@ def known_frequency(text: str) -> int:
     name = text.lower().removeprefix(_PREFIX.lower())  # as the server's messages write it
     alias = next((long for pattern, long in _ALIASES if pattern.fullmatch(text)), "")
     return _NAMES.get(name) or _NAMES.get(alias, 0)
+
+
+def is_business_days(text: str) -> bool:
+    """Whether an alias of pandas means business days: "B", "2B", "C"."""
+    return re.fullmatch(r"\d*[BC]", text) is not None
 
 
 def read_frequency(fields: Fields, frequency: Any) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from pandas.tseries.api import guess_datetime_format
 
-from muserve_client.frequencies import known_frequency
+from muserve_client.frequencies import BUSINESS_DAYS, is_business_days, known_frequency
 from muserve_client.series import Axis, Periods, Steps, Times, refused
 
 __all__ = ["THE_INDEX", "Moments", "read_moments", "row_of", "said"]
@@ -58,7 +58,7 @@ def read_moments(column: pd.Series, called: str, rows: pd.Index) -> Moments:
         raise refused(f"{_place(called, rows, column.isna().idxmax())} has no time")
     kind = pd.api.types.infer_dtype(column)
     if kind == "period":
-        return _periods(pd.PeriodIndex(column))
+        return _periods(pd.PeriodIndex(column), called)
     if kind in ("datetime64", "datetime", "date"):
         return _times(pd.DatetimeIndex(_to_datetime(column, format=None)), frequency)
     if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
@@ -73,7 +73,7 @@ def _read_texts(texts: pd.Series, called: str, rows: pd.Index) -> Moments:
     if pd.to_numeric(texts, errors="coerce").notna().all():
         return _counted(pd.to_numeric(texts), called, rows)
     if texts.str.fullmatch(_QUARTER.pattern).all():
-        return _periods(pd.PeriodIndex(texts.str.replace("-", ""), freq="Q"))
+        return _periods(pd.PeriodIndex(texts.str.replace("-", ""), freq="Q"), called)
     days = texts.str.extract(f"^{_DAY_FIRST.pattern}")
     day_first = bool(days[1].eq(".").any() or pd.to_numeric(days[0]).gt(12).any())
     form = guess_datetime_format(texts[0], dayfirst=day_first and days[0].notna()[0])
@@ -113,7 +113,9 @@ def _seconds(times: pd.DatetimeIndex) -> pd.Series:
     return pd.Series(times.as_unit("s").astype("int64"))
 
 
-def _periods(periods: pd.PeriodIndex) -> Moments:
+def _periods(periods: pd.PeriodIndex, called: str) -> Moments:
+    if is_business_days(periods.freqstr):
+        raise refused(f"{called} holds periods that are business days ({periods.freqstr!r}), {BUSINESS_DAYS}")
     starts = _seconds(periods.to_timestamp(how="start"))
     axis = Periods(periods.freqstr, step=periods.freq.n)
     return Moments(pd.Series(periods.astype("int64")), starts, axis, known_frequency(periods.freqstr))

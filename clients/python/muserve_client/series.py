@@ -5,6 +5,7 @@ Needs neither NumPy nor pandas; `muserve_client.frames` reads what pandas holds.
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from array import array
@@ -85,15 +86,21 @@ class Series:
     axis: Axis
     """How the steps are named."""
 
-    def continued(self, times_unix_s: Sequence[int], horizon: int) -> Sequence[int]:
+    def continued(self, times_unix_s: Sequence[int], horizon: int, frequency: str) -> Sequence[int]:
         """Returns the positions of the steps that follow.
 
         Args:
             times_unix_s: What the server says of them; empty if the series was sent without times.
             horizon: How many there are.
+            frequency: That of the steps, which need not be that of the periods: "monthly".
+
+        Raises:
+            InvalidRequestError: The series has periods, and two steps fall on one of them.
         """
         if isinstance(self.axis, Times):
             return array("q", _instants(times_unix_s, self.axis))
+        if isinstance(self.axis, Periods):
+            return self._continued_periods(times_unix_s, self.axis, frequency)
         first = self.positions[-1] + self.axis.step
         return range(first, first + horizon * self.axis.step, self.axis.step)
 
@@ -106,6 +113,20 @@ class Series:
 
             return list(index_of(positions, self.axis))
         return list(positions)
+
+    def _continued_periods(self, times_unix_s: Sequence[int], axis: Periods, frequency: str) -> Sequence[int]:
+        from muserve_client.frames import ordinals_of  # as above
+
+        positions = ordinals_of(times_unix_s, axis)
+        for before, position in itertools.pairwise([self.positions[-1], *positions]):
+            if position - before < axis.step:
+                (name,) = self.names([before])
+                raise refused(
+                    f"{self.id!r} has the periods {axis.frequency!r}, too long for the frequency {frequency!r}: two "
+                    f"{frequency} steps would fall on {name}. Leave the frequency out, or give shorter periods",
+                    "frequency",
+                )
+        return positions
 
 
 def moment(position: int, axis: Times) -> datetime:
