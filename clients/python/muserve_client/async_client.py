@@ -105,7 +105,7 @@ class AsyncClient:
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Forecasts:
-        """Continues series; see `Client.forecast`."""
+        """Continues series; see `Client.forecast`. Daily means every day of the week."""
         job = forecast_job(
             series,
             horizon,

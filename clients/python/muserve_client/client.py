@@ -155,7 +155,9 @@ class Client:
             horizon: Steps to forecast; at most the manifest's `max_horizon`.
             frequency: "yearly", "quarterly", "monthly", "weekly", "daily", "hourly" or "other", or an alias of pandas
                 such as "ME" or "W-SUN". None takes that of the index, or what the server makes of the timestamps.
-                Needed where there are no timestamps, unless the model knows only one.
+                Needed where there are no timestamps, unless the model knows only one. Daily means every day of the
+                week. For business days ("B") give their dates as daily, so that weekends count as missing and are
+                forecast too, or the values without dates as "other".
             quantiles: Levels to return, above 0 and below 1. Empty: the point forecast alone.
             non_negative: Whether values cannot be negative, such as sales: forecasts below 0 become 0.
             point: What the point forecast is: "median" or "mean".

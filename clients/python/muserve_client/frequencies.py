@@ -65,6 +65,8 @@ def read_frequency(fields: Fields, frequency: Any) -> int:
         return 0
     text = fields.text("frequency", getattr(frequency, "freqstr", frequency))
     number = known_frequency(text)
-    if text and not number:
+    if is_business_days(text):
+        fields.refuse("frequency", f"is {text!r}: business days, {BUSINESS_DAYS}")
+    elif text and not number:
         fields.refuse("frequency", f"is {text!r}; {nearest(text, [*_NAMES, *_SHORTEST])}")
     return number
