@@ -63,6 +63,8 @@ class LocalOptions:
     """See `TaskLimits`."""
     max_points_per_series: int = 10_000
     """See `TaskLimits`."""
+    max_answer_values: int = 2**22
+    """See `TaskLimits`."""
     tasks: Mapping[int, TaskFactory] = field(default_factory=lambda: TASKS)
     """Task factories by `muserve.v1.Task`."""
     on_run: Callable[[Bundle, str, int, float], None] = lambda _bundle, _graph, _rows, _seconds: None

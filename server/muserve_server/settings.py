@@ -136,6 +136,7 @@ class Settings:
             max_pixels_per_call=self.max_pixels_per_call,
             max_series_per_call=self.max_series_per_call,
             max_points_per_series=self.max_points_per_series,
+            max_answer_values=self.max_message_mib * 2**20 // 8,
         )
 
 

@@ -91,6 +91,10 @@ class TaskLimits(Protocol):
     def max_points_per_series(self) -> int:
         """Most values of one series, missing ones too."""
 
+    @property
+    def max_answer_values(self) -> int:
+        """Most numbers of 64 bits in one answer: as many as a message has room for."""
+
 
 TaskFactory = Callable[[Bundle, TaskLimits], Task]
 """Builds the task of a bundle. Raises ManifestError if the manifest's settings contradict its graphs."""

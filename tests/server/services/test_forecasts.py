@@ -176,6 +176,10 @@ async def test_the_largest_call_is_answered_and_a_larger_answer_is_refused(tmp_p
         assert len((await server.forecasts.Forecast(request(count=1000))).forecasts) == 1000
         levels = [index / 100 for index in range(1, 100)]
         error = await failure_of(server.forecasts.Forecast(request(count=100, horizon=MAX_HORIZON, quantiles=levels)))
+        assert isinstance(error, InvalidRequestError)
+        assert "make 300000 values; allowed: up to 131072" in error.message
+        # The values alone would fit, but not with all that stands around them.
+        error = await failure_of(server.forecasts.Forecast(request(count=43, horizon=MAX_HORIZON, quantiles=levels)))
         assert isinstance(error, MessageTooLargeError)
         await server.still_answers()
 

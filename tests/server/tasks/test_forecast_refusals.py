@@ -167,6 +167,28 @@ async def test_at_the_limits_it_still_answers(model: LocalModel) -> None:
     assert (await model.answer(request({"values": [NAN, 1, 2, 3, NAN]}))).forecasts[0].point
 
 
+async def test_an_answer_too_large_is_refused_before_it_is_computed(tmp_path: Path) -> None:
+    """Two series of 5 steps, three levels and the median make 40 values, and times of one of them 5 more."""
+    runs: list[int] = []
+    limits = LocalOptions(max_answer_values=45, on_run=lambda _bundle, _graph, rows, _seconds: runs.append(rows))
+    timed = {"times_unix_s": days(5)}
+    fields: dict[str, Any] = {"horizon": 5, "quantiles": [0.1, 0.5, 0.9], "frequency": DAILY}
+    async with await LocalModel.open(forecast_bundle(tmp_path), limits) as model:
+        assert len((await model.answer(request({}, timed, **fields))).forecasts) == 2
+        assert runs == [2]
+        for asked in (
+            request(timed, timed, **fields),
+            request({}, {}, **fields | {"horizon": 6}),
+            request({}, {}, **fields | {"quantiles": [0.1, 0.3, 0.5, 0.9]}),
+            request({}, {}, {}, **fields),
+        ):
+            with pytest.raises(InvalidRequestError, match=r"allowed: up to 45; ask for less in one call") as caught:
+                await model.answer(asked)
+            assert [violation.field for violation in caught.value.violations] == ["series"]
+            assert f"a horizon of {asked.horizon} and {len(asked.quantiles)} quantiles make" in str(caught.value)
+        assert runs == [2]
+
+
 async def test_what_a_model_does_not_have_is_refused(next_value: LocalModel) -> None:
     for asked, field, text in (
         (request(frequency=OTHER, quantiles=[0.5]), "quantiles", "model next/1 gives none; leave them out"),

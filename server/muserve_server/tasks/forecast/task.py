@@ -213,6 +213,8 @@ class ForecastTask:
             )
         self._check_levels(request.quantiles, wrong)
         self._check_frequency(request.frequency, "frequency", wrong)
+        if not wrong:
+            self._check_size(request, wrong)
         series = [] if wrong else [self._series(request, position, wrong) for position in range(len(request.series))]
         if wrong:
             raise InvalidRequestError(violations=wrong)
@@ -245,6 +247,19 @@ class ForecastTask:
                 wrong.append(FieldViolation(f"quantiles[{index}]", f"is {level}; allowed: above 0 and below 1"))
         if len(set(levels)) != len(levels):
             wrong.append(FieldViolation("quantiles", "name a level twice"))
+
+    def _check_size(self, request: forecast_pb2.ForecastRequest, wrong: list[FieldViolation]) -> None:
+        """Refuses what would make an answer larger than a message, before anything is computed."""
+        a_step = len(request.series) * (1 + len(request.quantiles)) + sum(
+            1 for entry in request.series if entry.times_unix_s
+        )
+        size, most = request.horizon * a_step, self._limits.max_answer_values
+        if size > most:
+            asked = (
+                f"{len(request.series)} series, a horizon of {request.horizon} and {len(request.quantiles)} quantiles"
+            )
+            text = f"are too many for one answer: {asked} make {size} values; allowed: up to {most}"
+            wrong.append(FieldViolation("series", f"{text}; ask for less in one call"))
 
     def _check_frequency(self, frequency: int, field: str, wrong: list[FieldViolation]) -> None:
         if frequency != _UNSPECIFIED and frequency not in self._index:
