@@ -86,8 +86,8 @@ class _Plan:
 class _Forecast:
     """What the model says of one group's series."""
 
-    quantiles: Floats
-    """[series, step, level of the model]; one level without quantiles."""
+    blocks: Sequence[Floats]
+    """One a run, each [series, step, level of the model]; one level without quantiles."""
     direct_steps: int
 
 
@@ -131,7 +131,7 @@ class ForecastTask:
             blocks.append(quantiles)
             if done + direct < horizon:
                 past = await call.offload(_roll_on, past, quantiles[:, :, self._middle])
-        return _Forecast(np.concatenate(blocks, axis=1)[:, :horizon], min(direct, horizon))
+        return _Forecast(blocks, min(direct, horizon))
 
     def _rows(self, past: Floats, group: _Group) -> tuple[dict[str, NDArray[Any]], Windows | None]:
         settings = self._settings
@@ -166,7 +166,8 @@ class ForecastTask:
     ) -> forecast_pb2.ForecastResponse:
         answers: dict[int, forecast_pb2.SeriesForecast] = {}
         for group, forecast in zip(plan.groups, forecasts, strict=True):
-            point, wanted = self._numbers(plan, forecast.quantiles, group.is_log)
+            quantiles = np.concatenate(forecast.blocks, axis=1)[:, : plan.horizon]
+            point, wanted = self._numbers(plan, quantiles, group.is_log)
             if not (np.isfinite(point).all() and np.isfinite(wanted).all()):
                 raise ValueError(f"{self._bundle}: a forecast is no finite number")
             for row, series in enumerate(group.series):
