@@ -187,11 +187,10 @@ class ForecastTask:
 
     def _numbers(self, plan: _Plan, quantiles: Floats, is_log: Flags) -> tuple[Floats, Floats]:
         """Returns the point forecast, [series, step], and the wanted quantiles, [series, step, wanted level]."""
-        if plan.non_negative:
-            quantiles = np.maximum(quantiles, 0.0)
         point = quantiles[..., self._middle]
         if plan.is_mean and self._known:
-            point = mean(quantiles, self._known)
+            # The mean of what cannot be negative; single quantiles are cut off at the end, so that slopes stay theirs.
+            point = mean(np.maximum(quantiles, 0.0) if plan.non_negative else quantiles, self._known)
             point = np.where(is_log[:, None], np.maximum(point, LEAST), point)
         wanted = quantiles[..., :0]
         if plan.levels:
