@@ -120,6 +120,10 @@ def test_long_files(text: str) -> None:
         ("times and values", "ds,y\n2024-01-01,1\n2024-01-02,2\n2024-01-03,3\n", ["y,2024-01-04,4.0"]),
         ("quoted", '"ds","y"\n"2024-01-01","1"\n"2024-01-02","2"\n"2024-01-03","3"\n', ["y,2024-01-04,4.0"]),
         ("days in digits", "day,sales\n20240101,1\n20240102,2\n20240103,3\n", ["sales,2024-01-04,4.0"]),
+        ("two headings", ",0,1\n2024-01,1,2\n2024-02,2,3\n2024-03,3,4\n", ["0,2024-04-01,4.0", "1,2024-04-01,5.0"]),
+        ("a heading", "\n;7\n\n2024-01;1\n2024-02;2\n2024-03;3\n", ["7,2024-04-01,4.0"]),
+        ("a heading, day first", ",7\n30/01/2024,1\n31/01/2024,2\n01/02/2024,3\n", ["7,2024-02-02,4.0"]),
+        ("no header, day first", "30/01/2024,1\n31/01/2024,2\n01/02/2024,3\n", ["x,2024-02-02,4.0"]),
         ("numbers", "m,1,2\n2024-01,1,1\n2024-02,2,2\n2024-03,3,3\n", ["1,2024-04-01,4.0", "2,2024-04-01,4.0"]),
     ],
 )  # fmt: skip
@@ -135,6 +139,7 @@ def test_files_with_dates(name: str, text: str, rows: list[str]) -> None:
         ("one column, missing values", "sales\n1\n2\nNA\n3\n", ["sales,5,4.0"]),
         ("one column, no header", "1\n2\n3", ["x,4,4.0"]),
         ("one column, no header, with a byte order mark", "\ufeff1\n2\n3", ["x,4,4.0"]),
+        ("rows and columns of numbers", ",0,1\n0,1,7\n1,2,8\n2,3,9\n", ["0,3,4.0", "1,3,10.0"]),
         ("years", "year,sales\n2000,1\n2002,2\n2004,3\n2005,3\n", ["sales,2006,4.0"]),
     ],
 )
@@ -169,6 +174,7 @@ def test_columns_can_be_named() -> None:
         ("unique_id,ds,y\na,2024-01-01,1\na,,1\n", "x.csv: column 'ds', line 3 has no time"),
         ("ds,y\n2024-01-01,1\n2024-01-01,2\n", "x.csv: 'y' has '2024-01-01' twice in column 'ds': line 3"),
         ("day,a,b\n2024-01-01,1,2\n2024-01-02,1,x\n", "x.csv: column 'b', day 2024-01-02 is 'x'"),
+        (",1.5\n1,2\n2,3\n", "x.csv: row 0 of the index has no time"),
         ("day,a\n2024-01-01,1\n2024-01-01,2\n", "x.csv: has '2024-01-01' in its index twice"),
         ("sales\n1\nmany\n", "x.csv: column 'sales', row 2 is 'many'"),
         ("unique_id,date,y\na,2024-01-01,1\n", "x.csv: has no column 'ds'; valid: date, unique_id, y"),
@@ -204,6 +210,10 @@ def test_wrong_files_are_refused_with_the_line(capsys: pytest.CaptureFixture[str
         ("x.csv --horizon 1 --frequency mothly", 1, "frequency: is 'mothly'; did you mean 'monthly'?"),
         ("x.csv --horizon 99", 1, "horizon: is 99; allowed by drift/1: 1 up to 24 (request "),
         ("years.csv --horizon 1", 1, "series[0].frequency: is not set, and it has no timestamps to tell"),
+        (
+            "years.csv --horizon 1",
+            1,
+        ),
         ("x.csv --horizon 1 --model shift", 1, "drift"),
     ],
 )

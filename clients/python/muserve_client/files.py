@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,10 @@ def _read_csv(path: Path, columns: Columns) -> pd.DataFrame:
     lines = [number for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     if not lines:
         raise ValueError("it is empty")
-    first = text.splitlines()[lines[0] - 1]
+    first, *more = (text.splitlines()[number - 1] for number in lines[:2])
     separator = max(_SEPARATORS, key=first.count)
-    cells = next(csv.reader([first], delimiter=separator))
-    has_header = not all(_is_value(cell) for cell in cells)
+    cells, *others = csv.reader([first, *more], delimiter=separator)
+    has_header = not all(_is_value(cell) for cell in cells) or _is_numbered(cells, *others)
     form: dict[str, Any] = {
         "sep": separator,
         "header": 0 if has_header else None,
@@ -105,10 +106,23 @@ def _names(count: int, file: str) -> list[str]:
     return series if count == 1 else ["time", *series]
 
 
+def _is_numbered(cells: list[str], below: Sequence[str] = ()) -> bool:
+    """Whether numbers are headings: nothing stands above the dates, or pandas's own numbers of columns follow."""
+    if cells[0].strip() or len(cells) == 1 or not below:
+        return False
+    return _is_date(below[0]) or cells[1:] == [str(number) for number in range(len(cells) - 1)]
+
+
 def _is_value(cell: str) -> bool:
     """Whether a cell holds a number or a date, as no heading does."""
     try:
         float(cell)
     except ValueError:
-        return not cell.strip() or guess_datetime_format(cell.strip()) is not None
+        return not cell.strip() or _is_date(cell)
     return True
+
+
+def _is_date(cell: str) -> bool:
+    with warnings.catch_warnings():  # whether day or month is first does not matter here
+        warnings.simplefilter("ignore", UserWarning)
+        return guess_datetime_format(cell.strip()) is not None
