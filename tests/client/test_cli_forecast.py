@@ -213,7 +213,9 @@ def test_wrong_files_are_refused_with_the_line(capsys: pytest.CaptureFixture[str
         (
             "years.csv --horizon 1",
             1,
+            "HOURLY (--frequency yearly|quarterly|monthly|weekly|daily|hourly|other) (r",
         ),
+        ("x.csv --horizon 1 --frequency other", 1, "FREQUENCY_HOURLY (--frequency yearly|"),
         ("x.csv --horizon 1 --model shift", 1, "drift"),
     ],
 )

@@ -9,10 +9,12 @@ from muserve.configuration import nearest
 from muserve.v1 import forecast_pb2
 from muserve_client.fields import Fields
 
-__all__ = ["BUSINESS_DAYS", "frequency_name", "is_business_days", "known_frequency", "read_frequency"]
+__all__ = ["BUSINESS_DAYS", "FREQUENCIES", "frequency_name", "is_business_days", "known_frequency", "read_frequency"]
 
 _PREFIX = "FREQUENCY_"
 _NAMES = {name.removeprefix(_PREFIX).lower(): number for name, number in forecast_pb2.Frequency.items() if number != 0}
+FREQUENCIES = tuple(_NAMES)
+"""Our own names, the longest steps first: "yearly"."""
 _ALIASES = (
     (re.compile(r"(A|AS|Y|YE|YS|BA|BAS|BY|BYE|BYS)(-[A-Z]{3})?"), "yearly"),
     (re.compile(r"B?(Q|QE|QS)(-[A-Z]{3})?"), "quarterly"),

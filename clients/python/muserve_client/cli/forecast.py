@@ -14,6 +14,7 @@ from muserve_client.cli.connection import add_command, client_arguments
 from muserve_client.client import Client
 from muserve_client.extras import extra
 from muserve_client.forecasts import FORMATS, Forecasts
+from muserve_client.frequencies import FREQUENCIES
 from muserve_client.saving import write_file
 from muserve_client.series import Columns
 
@@ -109,6 +110,12 @@ def _forecast(namespace: argparse.Namespace) -> Forecasts:
                 version=namespace.version,
             )
         except InvalidRequestError as error:
+            if error.request_id and any(violation.field.endswith("frequency") for violation in error.violations):
+                raise InvalidRequestError(
+                    f"{error.message} (--frequency {'|'.join(FREQUENCIES)})",
+                    violations=error.violations,
+                    request_id=error.request_id,
+                ) from error
             about_file = [violation for violation in error.violations if violation.field.startswith("series")]
             if error.request_id or not about_file:
                 raise
