@@ -17,7 +17,14 @@ from muserve_export.errors import DataError
 from muserve_export.families import recipe_names, recipe_path
 from muserve_export.families.forecast.config import FREQUENCY_NAMES, ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, Series, load_data
-from muserve_export.families.forecast.evaluate import Answer, _coverage, _quantile_loss, _smape, evaluate_forecast
+from muserve_export.families.forecast.evaluate import (
+    Answer,
+    _by_series,
+    _coverage,
+    _quantile_loss,
+    _smape,
+    evaluate_forecast,
+)
 from muserve_export.families.forecast.frequencies import FREQUENCIES, Frequency, frequency_named
 from muserve_export.families.forecast.model import MIDDLE, GlobalForecaster, NextValueForecaster, make_network
 from muserve_export.families.forecast.synthetic import make_series
@@ -130,6 +137,60 @@ def test_a_gap_in_time_is_a_missing_value(sales: Path, tmp_path: Path) -> None:
     assert np.flatnonzero(np.isnan(series.values)).tolist() == [5]
 
 
+def test_files_are_read_as_people_write_them(sales: Path, tmp_path: Path) -> None:
+    """Shuffled, with semicolons, months as whole numbers, days first, every tenth step, and an index in Parquet."""
+    frame = pd.read_csv(sales)
+    plain = [series.values for series in load_data(build(ForecastConfig, {"data": str(sales)})).series]
+    times = pd.to_datetime(frame["ds"])
+    frame.sample(frac=1.0, random_state=0).to_csv(tmp_path / "shuffled.csv", index=False)
+    frame.to_csv(tmp_path / "semicolons.csv", index=False, sep=";", decimal=",")
+    frame.assign(ds=times.dt.strftime("%Y%m").astype(int)).to_csv(tmp_path / "months.csv", index=False)
+    frame.assign(ds=times.dt.strftime("%d.%m.%Y")).to_csv(tmp_path / "dots.csv", index=False)
+    frame.set_index("unique_id").to_parquet(tmp_path / "indexed.parquet")
+    frame.assign(ds=np.tile(np.arange(0, 10 * MONTHS, 10), 4)).to_csv(tmp_path / "tenths.csv", index=False)
+    for name in ("shuffled.csv", "semicolons.csv", "months.csv", "dots.csv", "indexed.parquet", "tenths.csv"):
+        config = build(ForecastConfig, {"data": str(tmp_path / name), "frequency": "monthly"})
+        series = {one.name: one for one in load_data(config).series}
+        for index, values in enumerate(plain):
+            assert np.array_equal(series[f"shop {index}"].values, values), name
+            assert series[f"shop {index}"].frequency.name == "monthly"
+
+
+def test_names_stay_as_they_stand_and_series_of_one_value_are_left_out(sales: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(sales)
+    frame = frame.assign(unique_id=frame["unique_id"].replace({"shop 0": "NA", "shop 1": "007"}))
+    new = pd.DataFrame({"unique_id": ["new"], "ds": ["2023-12-31"], "y": [1.0]})
+    pd.concat([frame, new]).to_csv(tmp_path / "names.csv", index=False)
+    data = load_data(build(ForecastConfig, {"data": str(tmp_path / "names.csv")}))
+    assert {series.name for series in data.series} == {"NA", "007", "shop 2", "shop 3"}
+    assert "1 with fewer than 3 values left out" in data.sources[0].split
+
+
+def test_a_file_has_one_frequency(sales: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(sales)
+    every_third = frame["unique_id"].ne("shop 3") | (frame.index % 3 == 0)
+    frame[every_third].to_csv(tmp_path / "mixed.csv", index=False)
+    data = load_data(build(ForecastConfig, {"data": str(tmp_path / "mixed.csv")}))
+    assert {series.frequency.name for series in data.series} == {"monthly"}
+    assert np.isnan(data.series[3].values).sum() > 30
+
+
+def test_all_of_a_users_daily_series_is_learnt_from() -> None:
+    frequency = frequency_named("daily")
+    values = 100 + 10 * np.random.default_rng(0).standard_normal(600)
+    config = build(ForecastConfig, {"data": "own.csv", "missing_share": 0.0})
+    made = global_windows(config, ForecastData([Series("one", frequency, values)], []))
+    assert len(made.windows) == 600 - frequency.horizon_steps - frequency.least_steps
+
+
+def test_an_origin_after_a_long_gap_is_not_asked_about() -> None:
+    values = np.arange(300.0)
+    values[120:281] = np.nan
+    series = Series("one", frequency_named("monthly"), values)
+    assert series.known_before(282) == 1
+    assert series.origins("test") == []
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -137,19 +198,18 @@ def test_a_gap_in_time_is_a_missing_value(sales: Path, tmp_path: Path) -> None:
         ("", "cannot be read"),
         ("unique_id,ds,y\n", "has no rows"),
         ("y\n1\n2\n", "has the columns"),
+        ("unique_id,ds,y\na,2020-01-31,1\na,2020-02-29,2\n", "no series has 3 values"),
         (
-            "unique_id,ds,y\na,2020-01-31,1\na,2020-02-29,2\n",
-            "no series is long enough: the longest, 'a', has 2 values",
+            "ds,a\n2020-01-31,1\n2020-02-29,2\n2020-03-31,2\n",
+            "the longest, 'a', has 3 values; monthly series need more",
         ),
         ("unique_id,ds,y\na,2020-01-31,1\na,2020-02-29,x\n", "series 'a'"),
-        (
-            "unique_id,ds,y\na,2020-01-31,1\na,2020-03-31,2\na,2020-02-29,2\na,2020-04-30,2\na,2020-05-31,2\n",
-            "does not rise",
-        ),
-        ("unique_id,ds,y\na,2020-01-31,1\na,2020-01-31,2\n", "does not rise"),
+        ("unique_id,ds,y\na,2020-01-31,1\na,2020-03-31,2\na,2020-01-31,2\n", "series 'a' has 2020-01-31 twice"),
         ("unique_id,ds,y\na,yesterday,1\na,today,2\n", "series 'a'"),
         ("unique_id,ds,y\na,2020-01-31,inf\na,2020-02-29,2\n", "infinite"),
-        ("unique_id,ds,y\na,2,1\na,1,2\n", "must rise"),
+        ("unique_id,ds,y\na,1,1\na,1.5,2\na,3,2\n", "has 1.5 as a time"),
+        ("unique_id,ds,y\na,2020-01-31,1\na,2020-02-10,2\na,2021-01-31,2\n", "tell no frequency"),
+        ("unique_id,ds,y\na,,1\na,2020-01-31,2\n", "empty times"),
     ],
 )
 def test_a_file_of_no_use_is_explained(tmp_path: Path, content: str | None, message: str) -> None:
@@ -240,6 +300,10 @@ def test_figures_are_those_of_their_definitions() -> None:
     answer = Answer(point, quantiles)
     assert _coverage(came, answer) == 1.0
     assert _coverage(came + 16, answer) == 0.0
+    # A series with one known step weighs as much as one with two: a mean over series, not over steps.
+    two = np.concatenate([came, [[100.0, np.nan, np.nan]]])
+    guess = np.concatenate([point, [[300.0, 0.0, 0.0]]])
+    assert _by_series([_smape(two, guess)]) == pytest.approx((200 * 10 / 210 / 2 + 100) / 2)
     exact = Answer(came, np.repeat(np.nan_to_num(came)[..., None], 9, axis=2))
     assert _quantile_loss({"monthly": came}, {"monthly": exact}, ["monthly"]) == 0
     off = Answer(came, np.repeat(np.nan_to_num(came)[..., None], 9, axis=2) + 30)
@@ -247,6 +311,16 @@ def test_figures_are_those_of_their_definitions() -> None:
     assert _quantile_loss({"monthly": came}, {"monthly": off}, ["monthly"]) == pytest.approx(
         np.mean([0.2 * (1 - q / 10) * 2 for q in range(1, 10)])
     )
+
+
+def test_first_weights_of_another_run_spoil_a_validation(sales: Path, tmp_path: Path, export_command: Command) -> None:
+    run = tmp_path / "run"
+    export_command("train", "forecast", "--recipe", "tiny", "--data", sales, "--out", run, "--epochs", "1")
+    refused = export_command(
+        "train", "forecast", "--recipe", "tiny", "--data", sales, "--out", tmp_path / "next", "--init-from", run,
+        "--hold-out", "validation", check=False,
+    )  # fmt: skip
+    assert "may have learnt the validation part" in refused.stdout + refused.stderr
 
 
 def test_own_sales_go_from_a_file_to_a_bundle_with_figures(

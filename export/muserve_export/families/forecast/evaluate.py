@@ -72,11 +72,12 @@ def evaluate_forecast(folder: Path, *, data: str | None = None, part: str = "tes
         DataError: Nothing can be measured.
         BundleError: The bundle cannot be opened.
     """
+    settings = read_bundle(folder).manifest.forecast
     series = _load(folder, data, part).series
     answers: dict[str, dict[str, Answer]] = {}
     questions: dict[str, list[Question]] = {}
     for frequency in FREQUENCIES:
-        asked = _questions([one for one in series if one.frequency is frequency and one.is_scored], part)
+        asked = _questions([one for one in series if one.frequency is frequency and one.is_scored], part, settings)
         if asked:
             questions[frequency.name] = asked
             answers[frequency.name] = _baselines(frequency, asked, with_ets=part == "test")
@@ -99,10 +100,20 @@ def _load(folder: Path, data: str | None, part: str) -> ForecastData:
     return load_data(build(ForecastConfig, values, {"frequency": training.get("frequency", "")}))
 
 
-def _questions(series: Sequence[Series], part: str) -> list[Question]:
+def _questions(series: Sequence[Series], part: str, settings: manifest_pb2.ForecastSettings) -> list[Question]:
+    """All that can be asked of series of one frequency.
+
+    Raises:
+        DataError: The model does not know their frequency.
+    """
     asked = []
+    known = {entry.frequency for entry in settings.frequencies if entry.horizon_steps}
     for one in series:
+        if one.frequency.number not in known:
+            raise DataError(f"series {one.name!r} is {one.frequency.name}, which the bundle does not know")
         for origin in one.origins(part):
+            if one.known_before(origin) < settings.min_points:
+                continue
             came = np.full(one.frequency.horizon_steps, np.nan)
             future = one.values[origin : origin + len(came)]
             came[: len(future)] = future
@@ -121,8 +132,9 @@ async def _ask(folder: Path, questions: Mapping[str, Sequence[Question]]) -> dic
             for start in range(0, len(asked), _PER_CALL):
                 request = forecast_pb2.ForecastRequest(horizon=frequency.horizon_steps, frequency=frequency.number)
                 request.quantiles.extend(LEVELS if settings.quantiles else ())
+                newest = max(frequency.context_steps, settings.window_steps)
                 for question in asked[start : start + _PER_CALL]:
-                    request.series.add(values=question.past)
+                    request.series.add(values=question.past[-newest:])
                 for forecast in (await model.answer(request)).forecasts:
                     points.append(np.array(forecast.point))
                     bands.append(np.array([quantile.values for quantile in forecast.quantiles]).T)
@@ -173,13 +185,10 @@ def _metrics(
     }
     unit = "%, mean over series; lower is better"
     metrics = [
-        _metric(f"smape_{name}", {method: float(np.nanmean(found[name])) for method, found in errors.items()}, unit)
+        _metric(f"smape_{name}", {method: _by_series([found[name]]) for method, found in errors.items()}, unit)
         for name in came
     ]
-    by_series = {
-        method: float(np.mean(np.concatenate([np.nanmean(error, axis=1) for error in found.values()])))
-        for method, found in errors.items()
-    }
+    by_series = {method: _by_series(list(found.values())) for method, found in errors.items()}
     by_points = {
         method: float(np.nanmean(np.concatenate([error.ravel() for error in found.values()])))
         for method, found in errors.items()
@@ -201,7 +210,12 @@ def _metrics(
             metrics.append(
                 _metric(f"weighted_quantile_loss_{of}", losses, "mean over the levels 0.1 … 0.9; lower is better")
             )
-    return metrics
+    return [metric for metric in metrics if np.isfinite(metric.value)]  # no loss of series that are all zero
+
+
+def _by_series(errors: Sequence[Floats]) -> float:
+    """Mean over each series' known steps, then over the series."""
+    return float(np.mean(np.concatenate([np.nanmean(error, axis=1) for error in errors])))
 
 
 def _smape(came: Floats, point: Floats) -> Floats:
@@ -229,7 +243,7 @@ def _quantile_loss(came: Mapping[str, Floats], answers: Mapping[str, Answer], na
         error = came[name][..., None] - quantiles
         lost += 2 * np.nansum(np.maximum(levels * error, (levels - 1) * error), axis=(0, 1))
         size += float(np.nansum(np.abs(came[name])))
-    return float(np.mean(lost)) / size
+    return float(np.mean(lost)) / size if size else float("nan")
 
 
 def _metric(name: str, values: Mapping[str, float], unit: str) -> manifest_pb2.Metric:

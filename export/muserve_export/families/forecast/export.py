@@ -111,7 +111,7 @@ def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelM
                 context_steps=frequency.context_steps,
                 horizon_steps=frequency.horizon_steps if known else 0,
                 experimental=frequency.experimental and not config.data,
-                spread=config.spreads[frequency.index] if config.spreads else 1.0,
+                spread=config.spreads[frequency.index] if config.spreads and not config.data else 1.0,
             )
         elif known:
             settings.frequencies.add(
@@ -172,10 +172,10 @@ def _graph(network: nn.Module, config: ForecastConfig) -> GraphSource:
 def _goldens(config: ForecastConfig, data: ForecastData) -> list[manifest_pb2.GoldenRequest]:
     """Made series with all that can be there: seasons, gaps, values below zero, roll-out."""
     frequencies = list(dict.fromkeys(series.frequency.number for series in data.series))[:3]
-    steps = np.arange(max(60, config.window_steps + 1))
+    steps = np.arange(max(60, config.window_steps + 10))
     season = 100 + steps + 20 * np.sin(steps * np.pi / 6)
     gaps = season.copy()
-    gaps[5:8] = np.nan
+    gaps[5:8] = np.nan  # before the window of a network that needs all of it
     request = forecast_pb2.ForecastRequest(horizon=8)
     request.series.add(id="season", values=season, frequency=frequencies[0])
     request.series.add(id="gaps", values=gaps, frequency=frequencies[-1])
@@ -193,7 +193,7 @@ async def _samples(model: LocalModel, data: ForecastData) -> Mapping[str, bytes]
     """Plots the first and the middle series of each frequency, uncurated, with what came."""
     panels: list[Panel] = []
     for frequency in FREQUENCIES:
-        members = [series for series in data.series if series.frequency is frequency and series.origins("test")]
+        members = [series for series in data.series if series.frequency is frequency and _can_show(model, series)]
         shown = members[:: max(1, len(members) // _PANELS_EACH)][:_PANELS_EACH]
         panels += [await _panel(model, series) for series in shown]
     if not panels:
@@ -203,13 +203,20 @@ async def _samples(model: LocalModel, data: ForecastData) -> Mapping[str, bytes]
     return {"forecasts.png": buffer.getvalue()}
 
 
+def _can_show(model: LocalModel, series: Series) -> bool:
+    """Whether the model takes the series as far as it is known, and something came after."""
+    settings = model.bundle.manifest.forecast
+    return any(series.known_before(origin) >= settings.min_points for origin in series.origins("test"))
+
+
 async def _panel(model: LocalModel, series: Series) -> Panel:
     origin, horizon = series.origins("test")[0], series.frequency.horizon_steps
     if not model.bundle.manifest.forecast.quantiles:  # one value a run: what roll-out makes of it is worth seeing
         horizon = min(_ROLLED_OUT_STEPS, len(series.values) // 2)
         origin = len(series.values) - horizon
     request = forecast_pb2.ForecastRequest(horizon=horizon)
-    request.series.add(values=series.values[:origin], frequency=series.frequency.number)
+    newest = max(series.frequency.context_steps, model.bundle.manifest.forecast.window_steps)
+    request.series.add(values=series.values[:origin][-newest:], frequency=series.frequency.number)
     if model.bundle.manifest.forecast.quantiles:
         request.quantiles.extend((0.1, 0.9))
     answer = (await model.answer(request)).forecasts[0]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
+from muserve_export.errors import RunError
 from muserve_export.families.forecast.config import ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, load_data
 from muserve_export.families.forecast.model import MIDDLE, QUANTILES, make_network
@@ -121,6 +122,11 @@ def train_forecast(fabric: Fabric, config: ForecastConfig, run: RunFolder, *, in
     Raises:
         ExportError: The data, the checkpoint or the losses are of no use; says why.
     """
+    if init_from is not None and config.hold_out == "validation":
+        raise RunError(
+            "--init-from with --hold-out validation: the first weights may have learnt the validation part, and its "
+            "figures would say nothing; train from the start"
+        )
     data: ForecastData = load_data(config)
     windows = global_windows(config, data) if config.architecture == "global" else next_value_windows(config, data)
     learner = ForecastLearner(fabric, config, windows)

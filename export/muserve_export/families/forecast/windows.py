@@ -24,6 +24,8 @@ __all__ = ["GlobalWindows", "NextValueWindows", "global_windows", "next_value_wi
 _CHUNK = 8192
 _MADE_ORIGINS = 24
 """Windows taken of a made series: there are as many series as one likes."""
+_MOST_WINDOWS = 250_000
+"""Of one group, so that thousands of long series fit into memory: more are drawn by chance, as many of each series."""
 # How often each frequency is drawn. Short and noisy series, which are soon known by heart, less often.
 _SHARES = {
     "yearly": 0.1, "quarterly": 0.7, "monthly": 1.5, "weekly": 0.2, "daily": 0.2, "hourly": 0.2, "other": 0.2,
@@ -87,9 +89,10 @@ def global_windows(config: ForecastConfig, data: ForecastData) -> GlobalWindows:
     random = np.random.default_rng(config.seed)
     parts: list[tuple[Tensor, ...]] = []
     odds: list[Floats] = []
-    for frequency, series, share in _groups(config, data):
+    for frequency, series, share, made in _groups(config, data):
         group_odds = []
-        for contexts, targets, owners in _places(frequency, series, random):
+        most = _MADE_ORIGINS if made else max(_MADE_ORIGINS, _MOST_WINDOWS // max(1, len(series)))
+        for contexts, targets, owners in _places(frequency, series, most, random):
             kept, tensors = _learnable(frequency, contexts, targets, config, random)
             parts.append(tensors)
             known = (~np.isnan(targets[kept])).mean(axis=1) * HORIZON_STEPS / frequency.horizon_steps
@@ -129,21 +132,24 @@ def next_value_windows(config: ForecastConfig, data: ForecastData) -> NextValueW
     )
 
 
-def _groups(config: ForecastConfig, data: ForecastData) -> Iterator[tuple[Frequency, Sequence[Floats], float]]:
-    """Yields series to learn from, and how much of a batch they get: real ones, sums of finer ones, made ones."""
+def _groups(config: ForecastConfig, data: ForecastData) -> Iterator[tuple[Frequency, Sequence[Floats], float, bool]]:
+    """Yields series to learn from, how much of a batch they get, and whether they are made.
+
+    First real ones, then sums of finer ones, then made ones.
+    """
     training = {
         frequency.name: [one.training(config.hold_out) for one in data.series if one.frequency is frequency]
         for frequency in FREQUENCIES
     }
     for frequency in FREQUENCIES:
         if training[frequency.name]:
-            yield frequency, training[frequency.name], _SHARES[frequency.name]
+            yield frequency, training[frequency.name], _SHARES[frequency.name], False
     for coarse, finer in (("yearly", ("quarterly", "monthly")), ("quarterly", ("monthly",))):
         if training[coarse]:
             sums = [_sums(values, coarse, fine) for fine in finer for values in training[fine]]
-            yield frequency_named(coarse), sums, _AGGREGATE_SHARES[coarse]
+            yield frequency_named(coarse), sums, _AGGREGATE_SHARES[coarse], False
     for frequency, series in synthetic_series(config):
-        yield frequency, series, _SHARES[frequency.name]
+        yield frequency, series, _SHARES[frequency.name], True
 
 
 def _sums(values: Floats, coarse: str, fine: str) -> Floats:
@@ -156,7 +162,7 @@ def _sums(values: Floats, coarse: str, fine: str) -> Floats:
 
 
 def _places(
-    frequency: Frequency, series: Sequence[Floats], random: np.random.Generator
+    frequency: Frequency, series: Sequence[Floats], most: int, random: np.random.Generator
 ) -> Iterator[tuple[Floats, Floats, NDArray[np.int64]]]:
     """Yields chunks of contexts [window, step], what came after each [window, horizon], and whose they are [window]."""
     contexts: list[Floats] = []
@@ -164,8 +170,8 @@ def _places(
     owners: list[int] = []
     for owner, values in enumerate(series):
         origins = np.arange(min(frequency.least_steps, len(values) - 1), len(values))
-        if frequency.experimental and len(origins) > _MADE_ORIGINS:
-            origins = random.choice(origins, _MADE_ORIGINS, replace=False)
+        if len(origins) > most:
+            origins = random.choice(origins, most, replace=False)
         for origin in origins[origins >= 2]:  # one change is the least that can be seen
             context = np.full(frequency.context_steps, np.nan)
             past = values[max(0, origin - frequency.context_steps) : origin]
