@@ -345,3 +345,45 @@ def test_threads_share_a_client(forecaster: Served) -> None:
         for thread in threads:
             thread.join()
     assert results == {number: (number + 1.0, number + 2.0) for number in range(16)}
+
+
+# More values than a server takes
+
+
+@both_skins
+def test_the_newest_values_of_long_series_are_sent(skin: Skin) -> None:
+    seen: list[forecast_pb2.TimeSeries] = []
+
+    def answer(request: Any, *_: Any) -> Any:
+        seen.extend(request.series)
+        return echo(request)
+
+    hours = pd.Series(np.arange(10_001.0), index=pd.date_range("2020-01-01", periods=10_001, freq="h"), name="h")
+    with fake_server(answer) as server:
+        dated = call(skin, server.target, "forecast", hours, 1)
+        call(skin, server.target, "forecast", {"a": np.arange(10_000.0), "b": range(25_000)}, 1, frequency="daily")
+    assert [(one.id, len(one.values), one.values[0]) for one in seen] == [
+        ("h", 10_000, 1),
+        ("a", 10_000, 0),
+        ("b", 10_000, 15_000),
+    ]
+    assert [len(one.times_unix_s) for one in seen] == [10_000, 0, 0]
+    assert seen[0].times_unix_s[0] == pd.Timestamp("2020-01-01 01:00").timestamp()
+    assert [one.frequency for one in seen] == [forecast_pb2.FREQUENCY_HOURLY, *2 * [forecast_pb2.FREQUENCY_DAILY]]
+    assert len(dated[0].history.message.values) == len(dated[0].history.positions) == 10_001
+
+
+@both_skins
+def test_long_series_are_continued_from_their_end(skin: Skin, forecaster: Served) -> None:
+    found = call(skin, forecaster.target, "forecast", np.arange(25_000), 2, frequency="daily")
+    assert found[0].point == (25_000.0, 25_001.0)
+    assert found[0].ds == [25_000, 25_001]
+
+
+@both_skins
+def test_a_refusal_counts_the_values_as_the_caller_does(skin: Skin, forecaster: Served) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        call(skin, forecaster.target, "forecast", [[1, 2, math.inf], [*range(10_005), math.inf]], 1, frequency="daily")
+    fields = [violation.field for violation in caught.value.violations]
+    assert fields == ["series[0].values[2]", "series[1].values[10005]"]
+    assert "series[1].values[10005]: is infinite" in str(caught.value)

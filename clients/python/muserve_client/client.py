@@ -151,7 +151,8 @@ class Client:
                 None and NaN stand for missing values. Times may be timestamps, dates as text, or periods; those without
                 a time zone are taken as UTC, and steps that are left out count as missing. They may also be whole
                 numbers, which count steps without a calendar: gaps become missing values. pandas data need not be
-                sorted by time, but a time may not stand twice in a series.
+                sorted by time, but a time may not stand twice in a series. Of longer series only the newest 10,000
+                values are sent, as no model looks further back; plots may show all.
             horizon: Steps to forecast; at most the manifest's `max_horizon`.
             frequency: "yearly", "quarterly", "monthly", "weekly", "daily", "hourly" or "other", or an alias of pandas
                 such as "ME" or "W-SUN". None takes that of the index, or what the server makes of the timestamps.

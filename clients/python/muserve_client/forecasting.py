@@ -29,7 +29,7 @@ _MOST_SERIES = 500  # half of what a server takes, so that others' rows fit into
 _VALUE_BYTES = 8
 _TIME_BYTES = 10  # at most
 _EXTRA_BYTES = 64  # of each series and each of its quantiles: tags, lengths, levels
-_SERIES_INDEX = re.compile(r"(^|; )series\[(\d+)\]")
+_INDEX = re.compile(r"(?P<before>^|; )series\[(?P<series>\d+)\](\.values\[(?P<value>\d+)\])?")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class ForecastJob:
         answer = self._options.horizon * (numbers * _VALUE_BYTES + _TIME_BYTES) + numbers * _EXTRA_BYTES
         sent, received = 0, 0
         for count, series in enumerate(self._series[start : start + _MOST_SERIES]):
-            sent += series.message.ByteSize() + _EXTRA_BYTES
+            sent += series.newest().ByteSize() + _EXTRA_BYTES
             received += answer + len(series.message.id.encode())
             if count and max(sent, received) > self._max_bytes:
                 return count
@@ -156,7 +156,7 @@ def forecast_job(
 
 def _rpc(request: forecast_pb2.ForecastRequest, series: Sequence[Series], start: int) -> Rpc[Part]:
     """Returns the call for some of the series, of which the first has the index `start` among all."""
-    request.series.extend(one.message for one in series)
+    request.series.extend(one.newest() for one in series)
 
     def read(response: forecast_pb2.ForecastResponse) -> Part:
         if len(response.forecasts) != len(series):
@@ -169,19 +169,23 @@ def _rpc(request: forecast_pb2.ForecastRequest, series: Sequence[Series], start:
             tuple(read_forecast(one, answer) for one, answer in zip(series, response.forecasts, strict=True)),
         )
 
-    return Rpc(FORECAST, request, read, lambda failure: _counted_from(start, failure))
+    return Rpc(FORECAST, request, read, lambda failure: _counted(start, series, failure))
 
 
-def _counted_from(start: int, failure: MuserveError) -> MuserveError:
-    """Lets a refusal count the series as the caller does."""
-    if not start or not isinstance(failure, InvalidRequestError):
+def _counted(start: int, series: Sequence[Series], failure: MuserveError) -> MuserveError:
+    """Lets a refusal count series and values as the caller does."""
+    if not isinstance(failure, InvalidRequestError) or not (start or any(one.left_out for one in series)):
         return failure
 
-    def counted(text: str) -> str:
-        return _SERIES_INDEX.sub(lambda match: f"{match[1]}series[{int(match[2]) + start}]", text)
+    def index(match: re.Match[str]) -> str:
+        place = int(match["series"])
+        left_out = sum(one.left_out for one in series[place : place + 1])
+        value = f".values[{int(match['value']) + left_out}]" if match["value"] else ""
+        return f"{match['before']}series[{start + place}]{value}"
 
-    violations = [FieldViolation(counted(one.field), one.description) for one in failure.violations]
-    return InvalidRequestError(counted(failure.message), violations=violations, request_id=failure.request_id)
+    violations = [FieldViolation(_INDEX.sub(index, one.field), one.description) for one in failure.violations]
+    message = _INDEX.sub(index, failure.message)
+    return InvalidRequestError(message, violations=violations, request_id=failure.request_id)
 
 
 def _joined(infos: Sequence[Info]) -> Info:

@@ -24,6 +24,7 @@ __all__ = ["Axis", "Columns", "Periods", "Series", "Steps", "Times", "moment", "
 
 _EPOCH = datetime(1970, 1, 1)
 _SHOWN = 40
+_MOST_SENT = 10_000  # no manifest lets a model look further back, and servers take no more unless told to
 _ALLOWED = (
     "a list or array of numbers, several of them (as a list, a dict by id, or the rows of an array), "
     "a pandas Series, or a pandas DataFrame"
@@ -80,11 +81,25 @@ class Series:
     id: Any
     """As the caller gave it; text of it is sent."""
     message: forecast_pb2.TimeSeries
-    """What is sent."""
+    """All of it, in the form of the wire; of long ones only the newest values are sent."""
     positions: Sequence[int]
     """One a value, rising; the axis says what they mean."""
     axis: Axis
     """How the steps are named."""
+
+    @property
+    def left_out(self) -> int:
+        """How many of the oldest values are not sent."""
+        return max(0, len(self.message.values) - _MOST_SENT)
+
+    def newest(self) -> forecast_pb2.TimeSeries:
+        """Returns what is sent: the newest values, as many as a model may look at."""
+        if not self.left_out:
+            return self.message
+        values, times = self.message.values[self.left_out :], self.message.times_unix_s[self.left_out :]
+        return forecast_pb2.TimeSeries(
+            id=self.message.id, values=values, times_unix_s=times, frequency=self.message.frequency
+        )
 
     def continued(self, times_unix_s: Sequence[int], horizon: int, frequency: str) -> Sequence[int]:
         """Returns the positions of the steps that follow.
