@@ -21,6 +21,7 @@ from tests.bundles import (
     MAX_HORIZON,
     MONTHLY,
     OTHER,
+    WEEKLY,
     WINDOW_STEPS,
     edit_manifest,
     forecast_bundle,
@@ -129,7 +130,33 @@ async def refused(model: LocalModel, asked: Request) -> InvalidRequestError:
             "does not rise at index 3 (1970-01-03T00:00:00Z after 1970-01-04T00:00:00Z)",
         ),
         (request({"times_unix_s": [0, 0, 1, 2, 3]}, frequency=0), "series[0].times_unix_s", "does not rise at index 1"),
-        (request({"times_unix_s": days(5)}), "series[0].times_unix_s", "two values in one step at index 0 and 1"),
+        (
+            request({"times_unix_s": days(5)}),
+            "series[0].times_unix_s",
+            "tell FREQUENCY_DAILY, but FREQUENCY_MONTHLY is asked for; leave the frequency out",
+        ),
+        (
+            request(
+                {"times_unix_s": [year * 365 * DAY_S for year in range(5)], "id": "a"}
+            ),  # 11 of 12 would be missing
+            "series[0].times_unix_s",
+            "tell FREQUENCY_YEARLY, but FREQUENCY_MONTHLY is asked for (id 'a')",
+        ),
+        (
+            request({"times_unix_s": days(5), "frequency": WEEKLY}, frequency=DAILY),
+            "series[0].times_unix_s",
+            "tell FREQUENCY_DAILY, but FREQUENCY_WEEKLY is asked for",
+        ),
+        (
+            request({"times_unix_s": [hour * 3600 for hour in range(5)]}, frequency=DAILY),
+            "series[0].times_unix_s",
+            "tell FREQUENCY_HOURLY, but FREQUENCY_DAILY is asked for",
+        ),
+        (
+            request({"times_unix_s": [day * 10 * DAY_S for day in range(5)]}),
+            "series[0].times_unix_s",
+            "two values in one step at index 0 and 1",
+        ),
         (
             request({"times_unix_s": [*days(4), 4 * DAY_S + 40_000]}, frequency=DAILY),
             "series[0].times_unix_s",
@@ -156,6 +183,25 @@ async def test_a_wrong_field_is_named(model: LocalModel, asked: Request, field: 
     error = await refused(model, asked)
     assert [violation.field for violation in error.violations] == [field]
     assert text in error.violations[0].description
+
+
+async def test_a_model_of_one_frequency_looks_at_the_times_too(tmp_path: Path) -> None:
+    def only(frequency: int) -> Change:
+        def edit(manifest: manifest_pb2.ModelManifest) -> None:
+            for entry in manifest.forecast.frequencies:
+                entry.horizon_steps = 2 if entry.frequency == frequency else 0
+
+        return edit
+
+    asked = request({"times_unix_s": days(5)}, frequency=0)
+    async with await LocalModel.open(edit_manifest(forecast_bundle(tmp_path), only(MONTHLY))) as monthly_only:
+        text = "tell FREQUENCY_DAILY, but series/1 knows only FREQUENCY_MONTHLY"
+        with pytest.raises(InvalidRequestError, match=text) as caught:
+            await monthly_only.answer(asked)
+        assert [violation.field for violation in caught.value.violations] == ["series[0].times_unix_s"]
+        assert (await monthly_only.answer(request(frequency=0))).forecasts[0].frequency == MONTHLY
+    async with await LocalModel.open(edit_manifest(forecast_bundle(tmp_path, version=2), only(OTHER))) as any_step:
+        assert (await any_step.answer(asked)).forecasts[0].frequency == OTHER  # whatever the step
 
 
 async def test_at_the_limits_it_still_answers(model: LocalModel) -> None:

@@ -34,6 +34,7 @@ _LEAST_LOG, _LARGEST_LOG = math.log(LEAST), math.log(LARGEST)
 _POINTS = frozenset(forecast_pb2.PointForecast.values())
 _FREQUENCIES = frozenset(forecast_pb2.Frequency.values())
 _UNSPECIFIED = forecast_pb2.FREQUENCY_UNSPECIFIED
+_OTHER = forecast_pb2.FREQUENCY_OTHER
 _RELATIVE = manifest_pb2.FORECAST_SCALING_RELATIVE
 _NONE = manifest_pb2.FORECAST_SCALING_NONE
 
@@ -300,12 +301,20 @@ class ForecastTask:
         except CalendarError as error:
             wrong.append(FieldViolation(f"{field}.times_unix_s", f"{error}{called}"))
             return None
-        frequency = given.frequency or request.frequency or self._guess(times_s)
+        told = infer_frequency(times_s) if len(times_s) else None
+        asked = given.frequency or request.frequency
+        frequency = asked or self._choose(told)
         if not frequency:
             tell = "its timestamps fit none" if len(times_s) else "it has no timestamps to tell"
             wrong.append(
                 FieldViolation(f"{field}.frequency", f"is not set, and {tell}{called}; set one of {self._names}")
             )
+            return None
+        if told not in (None, frequency) and frequency != _OTHER:  # which is any even step
+            name = forecast_pb2.Frequency.Name(frequency)
+            other = f"{name} is asked for" if asked else f"{self._bundle} knows only {name}"
+            text = f"tell {forecast_pb2.Frequency.Name(told)}, but {other}{called}"
+            wrong.append(FieldViolation(f"{field}.times_unix_s", f"{text}; leave the frequency out" if asked else text))
             return None
         coming_s = None
         if len(times_s):
@@ -323,12 +332,11 @@ class ForecastTask:
             return None
         return _Series(position, self._index[frequency], values, coming_s)
 
-    def _guess(self, times_s: NDArray[np.int64]) -> int:
-        """The frequency of a series that names none; 0 if it cannot be told."""
+    def _choose(self, told: int | None) -> int:
+        """The frequency of a series that names none, from what its timestamps tell; 0 if there is none to choose."""
         if len(self._index) == 1:
             return int(next(iter(self._index)))
-        inferred = infer_frequency(times_s) if len(times_s) else None
-        return inferred if inferred in self._index else 0
+        return told if told in self._index else 0
 
 
 def _align(series: Sequence[Floats], steps: int) -> Floats:
