@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -57,13 +58,25 @@ def check_times(times_s: Times) -> None:
 def infer_frequency(times_s: Times) -> int | None:
     """Returns the frequency that the most common distance between timestamps belongs to; None if there is none.
 
+    Distances of one frequency count as the same, however long its months are. Of equally common ones the shortest
+    counts: the others are gaps.
+
     Args:
         times_s: Seconds since 1970, rising, [step].
     """
     if len(times_s) < 2:
         return None
-    distance_days = float(np.median(np.diff(times_s))) / _DAY_S
-    return next((frequency for frequency, least, most in _DISTANCES if least <= distance_days <= most), None)
+    distances_s, counts = np.unique(np.diff(times_s), return_counts=True)
+    seen = Counter[int]()  # a frequency, or below zero the distance that fits none; the shortest first
+    for distance_s, count in zip(distances_s.tolist(), counts.tolist(), strict=True):
+        seen[_frequency_of(distance_s) or -distance_s] += count
+    ((commonest, _),) = seen.most_common(1)
+    return commonest if commonest > 0 else None
+
+
+def _frequency_of(distance_s: int) -> int | None:
+    """The frequency that a single distance belongs to."""
+    return next((name for name, least, most in _DISTANCES if least <= distance_s / _DAY_S <= most), None)
 
 
 def on_grid(times_s: Times, frequency: int) -> NDArray[np.int64]:
