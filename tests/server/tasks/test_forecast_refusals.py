@@ -115,6 +115,11 @@ async def refused(model: LocalModel, asked: Request) -> InvalidRequestError:
             "series[0].values",
             "have 0 that are not missing; at least 3 of the newest 12 steps must be there",
         ),
+        (
+            request({"values": [1.0] * 8 + [NAN] * 10}, frequency=1),  # counted from the last step, known or not
+            "series[0].values",
+            "have 2 that are not missing; at least 3 of the newest 12 steps must be there",
+        ),
         (request({"values": [1.0] * 21}), "series[0].values", "are 21; allowed: up to 20"),
         (request({"values": [1.0, INF, 3, -INF]}), "series[0].values[1]", "is infinite; NaN stands for a missing"),
         (request({"values": [1.0, 2, -INF]}), "series[0].values[2]", "is infinite"),

@@ -302,6 +302,47 @@ async def test_values_may_be_missing_anywhere(model: LocalModel, where: slice, p
     assert np.abs(found.point).max() < 100 * np.nanmax(np.abs(values)) + 100
 
 
+@pytest.mark.parametrize("gap", [1, 5, 6, 7, 12])
+@pytest.mark.parametrize("positive", [True, False])
+async def test_missing_values_at_the_end_are_forecast_and_passed_over(
+    model: LocalModel, gap: int, positive: bool
+) -> None:
+    """The longer ago the last known value, the less is certain: the steps between are forecast too, and left out."""
+    values = walk(36, positive=positive)
+    fields: dict[str, Any] = {"quantiles": LEVELS, "point": MEAN}
+    whole = await forecast(model, values, horizon=10 + gap, **fields)
+    found = await forecast(model, [*values, *[NAN] * gap], horizon=10, **fields)
+    assert list(found.point) == list(whole.point)[gap:]
+    assert table(found).tolist() == table(whole)[gap:].tolist()
+    assert found.direct_steps == max(0, 6 - gap)
+    assert whole.direct_steps == 6
+
+
+async def test_gaps_at_the_ends_of_some_series_change_nothing_for_the_others(model: LocalModel) -> None:
+    series = [[*walk(30, gap), *[NAN] * gap] for gap in (0, 7, 3, 17)]
+    together = (await model.answer(request(*series, horizon=8, quantiles=LEVELS))).forecasts
+    for index, values in enumerate(series):
+        alone = await forecast(model, values, horizon=8, quantiles=LEVELS)
+        alone.id = f"s{index}"
+        assert alone == together[index]
+
+
+async def test_times_go_on_after_the_last_one_even_where_its_value_is_missing(model: LocalModel) -> None:
+    days = [index * DAY_S for index in range(20)]
+    asked = forecast_pb2.ForecastRequest(horizon=3)
+    asked.series.add(values=[*walk(17), NAN, NAN, NAN], times_unix_s=days)
+    asked.series.add(values=walk(17), times_unix_s=days[:17])
+    asked.series.add(values=[*walk(17), NAN], times_unix_s=[*days[:17], days[19]])
+    late, early, sparse = (await model.answer(asked)).forecasts
+    assert list(late.times_unix_s) == list(sparse.times_unix_s) == [20 * DAY_S, 21 * DAY_S, 22 * DAY_S]
+    assert list(early.times_unix_s) == [17 * DAY_S, 18 * DAY_S, 19 * DAY_S]
+    assert (late.direct_steps, early.direct_steps, sparse.direct_steps) == (3, 3, 3)
+    assert list(late.point) == list(sparse.point)
+    asked.horizon = 6
+    late, early, _ = (await model.answer(asked)).forecasts
+    assert list(late.point)[:3] == list(early.point)[3:]
+
+
 async def test_only_the_newest_context_is_looked_at(model: LocalModel) -> None:
     values = walk(28)
     short = await forecast(model, values, frequency=DAILY)
@@ -382,9 +423,13 @@ async def test_a_model_without_scaling_sees_the_values_and_gives_the_next(next_v
 
 
 async def test_without_scaling_a_window_may_be_one_gap(next_value: LocalModel) -> None:
-    """Its context is twice as long as its window."""
-    found = await forecast(next_value, [1.0, 5.0, *[NAN] * WINDOW_STEPS], horizon=3, frequency=0)
-    assert list(found.point) == [5.0] * 3
+    """Its context is twice as long as its window. The steps of the gap go on by half of the last change, to 9."""
+    values = [1.0, 5.0, *[NAN] * WINDOW_STEPS]
+    found = await forecast(next_value, values, horizon=3, frequency=0)
+    assert list(found.point) == pytest.approx([9.0] * 3, rel=1e-6)
+    assert found.direct_steps == 0
+    inside = await forecast(next_value, [5.0, *[NAN] * WINDOW_STEPS, 5.0], horizon=3, frequency=0)
+    assert list(inside.point) == [5.0] * 3
 
 
 async def test_goldens_with_a_roll_out_are_replayed(tmp_path: Path) -> None:

@@ -51,7 +51,9 @@ class _Series:
     frequency: int
     """Index among the model's frequencies."""
     values: Floats
-    """On the frequency's grid, NaN where missing, [step]."""
+    """On the frequency's grid up to the last that is known, NaN where missing, [step]."""
+    gap: int
+    """Missing steps after these: they are forecast too, but not returned."""
     coming_s: NDArray[np.int64] | None
     """Times of the steps to come, [horizon]; None without timestamps."""
 
@@ -66,6 +68,8 @@ class _Group:
     series: Sequence[_Series]
     past: Floats
     """Their newest values, [series, step]."""
+    gaps: NDArray[np.int64]
+    """[series]: steps to forecast before those that are returned."""
     is_log: Flags
     """[series]: whether all of these are above 0 and the logarithm is taken. Decided once a request: the doubts of a
     roll-out add up on one scale, also when the values that forbid the logarithm are out of sight."""
@@ -81,15 +85,6 @@ class _Plan:
     is_mean: bool
     non_negative: bool
     groups: Sequence[_Group]
-
-
-@dataclass(frozen=True)
-class _Forecast:
-    """What the model says of one group's series."""
-
-    blocks: Sequence[Floats]
-    """One a run, each [series, step, level of the model]; one level without quantiles."""
-    direct_steps: int
 
 
 class ForecastTask:
@@ -117,11 +112,15 @@ class ForecastTask:
     async def run(self, request: forecast_pb2.ForecastRequest, call: Call) -> forecast_pb2.ForecastResponse:
         """Continues the series; see `Task.run`."""
         plan = await call.offload(self._plan, request)
-        forecasts = [await self._forecast(group, plan.horizon, call) for group in plan.groups]
+        forecasts = [await self._forecast(group, plan.horizon + int(group.gaps.max()), call) for group in plan.groups]
         return await call.offload(self._answer, request, plan, forecasts)
 
-    async def _forecast(self, group: _Group, horizon: int, call: Call) -> _Forecast:
-        """Runs the graph over a group, again and again on its own medians where the horizon is longer than its own."""
+    async def _forecast(self, group: _Group, horizon: int, call: Call) -> list[Floats]:
+        """Runs the graph over a group, again and again on its own medians where the horizon is longer than its own.
+
+        Returns:
+            One block a run, each [series, step, level of the model]; one level without quantiles.
+        """
         direct = group.settings.horizon_steps
         past, blocks = group.past, list[Floats]()
         before: Floats | None = None
@@ -132,7 +131,7 @@ class ForecastTask:
             blocks.append(quantiles)
             if done + direct < horizon:
                 past = await call.offload(_roll_on, past, quantiles[:, :, self._middle])
-        return _Forecast(blocks, min(direct, horizon))
+        return blocks
 
     def _rows(self, past: Floats, group: _Group) -> tuple[dict[str, NDArray[Any]], Windows | None]:
         settings = self._settings
@@ -163,11 +162,13 @@ class ForecastTask:
         return _add_doubts(restore(values, windows), windows.is_log, self._middle, before)
 
     def _answer(
-        self, request: forecast_pb2.ForecastRequest, plan: _Plan, forecasts: Sequence[_Forecast]
+        self, request: forecast_pb2.ForecastRequest, plan: _Plan, forecasts: Sequence[Sequence[Floats]]
     ) -> forecast_pb2.ForecastResponse:
         answers: dict[int, forecast_pb2.SeriesForecast] = {}
-        for group, forecast in zip(plan.groups, forecasts, strict=True):
-            quantiles = np.concatenate(forecast.blocks, axis=1)[:, : plan.horizon]
+        for group, blocks in zip(plan.groups, forecasts, strict=True):
+            steps = group.gaps[:, None] + np.arange(plan.horizon)
+            quantiles = np.take_along_axis(np.concatenate(blocks, axis=1), steps[:, :, None], axis=1)
+            direct = group.settings.horizon_steps
             point, wanted = self._numbers(plan, quantiles, group.is_log)
             if not (np.isfinite(point).all() and np.isfinite(wanted).all()):
                 raise ValueError(f"{self._bundle}: a forecast is no finite number")
@@ -176,7 +177,7 @@ class ForecastTask:
                     id=request.series[series.position].id,
                     frequency=group.settings.frequency,
                     point=point[row].tolist(),
-                    direct_steps=forecast.direct_steps,
+                    direct_steps=min(max(direct - series.gap, 0), plan.horizon),
                     experimental=group.settings.experimental,
                 )
                 for index, level in enumerate(plan.levels):
@@ -234,7 +235,8 @@ class ForecastTask:
             if members:
                 past = _align([entry.values for entry in members], settings.context_steps)
                 is_log = np.all(~(past <= 0), axis=1) & (self._settings.scaling == _RELATIVE)
-                groups.append(_Group(settings, index, members, past, is_log))
+                gaps = np.array([entry.gap for entry in members])
+                groups.append(_Group(settings, index, members, past, gaps, is_log))
         return groups
 
     def _check_levels(self, levels: Sequence[float], wrong: list[FieldViolation]) -> None:
@@ -330,7 +332,8 @@ class ForecastTask:
             needed = f"at least {self._settings.min_points} of the newest {settings.context_steps} steps must be there"
             wrong.append(FieldViolation(f"{field}.values", f"have {seen} that are not missing{called}; {needed}"))
             return None
-        return _Series(position, self._index[frequency], values, coming_s)
+        known = int(np.flatnonzero(~np.isnan(values))[-1]) + 1
+        return _Series(position, self._index[frequency], values[:known], len(values) - known, coming_s)
 
     def _choose(self, told: int | None) -> int:
         """The frequency of a series that names none, from what its timestamps tell; 0 if there is none to choose."""
