@@ -125,31 +125,30 @@ def test_periods_are_named_by_the_servers_times(forecaster: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("index", "frequency", "horizon", "words"),
+    ("index", "frequency", "coming", "words"),
     [
-        (
-            pd.period_range("2010Q1", periods=40, freq="Q"),
-            "monthly",
-            12,
-            "'Q-DEC', too long for the frequency 'monthly'",
-        ),
-        (pd.period_range("2010Q1", periods=40, freq="Q"), "monthly", 1, "two monthly steps would fall on 2019Q4"),
-        (
-            pd.period_range("2024-01-01", periods=4, freq="2h"),
-            "hourly",
-            2,
-            "two hourly steps would fall on 2024-01-01 06",
-        ),
+        (pd.period_range("2010Q1", periods=40, freq="Q"), "monthly", days("2019-11-01"), "two monthly steps would"),
+        (pd.period_range("2010Q1", periods=40, freq="Q"), "monthly", days("2020-01-01", "2020-03-01"), "on 2020Q1"),
+        (pd.period_range("2024-01-01", periods=4, freq="D"), "hourly", days("2024-01-04 01:00"), "fall on 2024-01-04"),
+        (pd.period_range("2024-01-01", periods=4, freq="2h"), "hourly", days("2024-01-01 07:00"), "2024-01-01 06"),
     ],
-)
+)  # fmt: skip
 def test_periods_longer_than_the_steps_are_refused(
-    forecaster: Served, index: pd.PeriodIndex, frequency: str, horizon: int, words: str
+    index: pd.PeriodIndex, frequency: str, coming: list[pd.Timestamp], words: str
 ) -> None:
+    def answer(request: forecast_pb2.ForecastRequest, *_: Any) -> forecast_pb2.ForecastResponse:
+        response = echo(request)
+        response.forecasts[0].frequency = request.frequency
+        response.forecasts[0].times_unix_s.extend(int(time.timestamp()) for time in coming)
+        return response
+
     series = pd.Series(range(len(index)), index=index, name="x")
-    with pytest.raises(InvalidRequestError) as caught:
-        forecast(forecaster, series, horizon, frequency=frequency)
+    with fake_server(answer) as server, pytest.raises(InvalidRequestError) as caught:
+        call(Client, server.target, "forecast", series, len(coming), frequency=frequency)
     assert [violation.field for violation in caught.value.violations] == ["frequency"]
-    assert words in caught.value.violations[0].description
+    description = caught.value.violations[0].description
+    assert f"the periods '{index.freqstr}', too long for the frequency '{frequency}'" in description
+    assert words in description
 
 
 @pytest.mark.parametrize("freq", ["B", "2B"])
