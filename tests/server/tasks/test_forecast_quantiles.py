@@ -81,11 +81,12 @@ def test_above_zero_the_tails_are_those_of_a_log_normal_distribution() -> None:
     assert found[1, 0, 0] < 0  # their slope goes on
 
 
-@pytest.mark.parametrize("value", [0.1, 0.3, 1e300, -7.7])
+@pytest.mark.parametrize("value", [0.1, 0.3, 5.0, 1e300, -7.7])
 def test_where_all_is_certain_every_level_and_the_mean_are_the_same(value: float) -> None:
     flat = one([value] * len(KNOWN))
     fine = [index / 1000 for index in range(1, 1000)]
     assert (at_levels(flat, KNOWN, fine) == value).all()
+    assert (at_levels(flat, KNOWN, fine, above_zero=np.array([value > 0])) == value).all()
     assert mean(flat, KNOWN)[0, 0] == value
 
 

@@ -164,7 +164,7 @@ async def test_a_season_without_noise_and_a_constant_go_on_with_certainty(model:
     found = await forecast(model, season * 4, horizon=MAX_HORIZON, quantiles=(0.001, 0.25, 0.9), point=MEAN)
     assert list(found.point) == pytest.approx((season * 3)[:MAX_HORIZON], rel=1e-9)
     np.testing.assert_allclose(table(found), np.repeat(np.array(found.point)[:, None], 3, axis=1), rtol=1e-9)
-    for value in (3.3, 0.0, -2.5):
+    for value in (3.3, 5.0, 0.0, -2.5, 1e-7, 5e-324, 123456.789):
         found = await forecast(model, [value] * 20, horizon=MAX_HORIZON, quantiles=(0.001, 0.25, 0.9), point=MEAN)
         assert list(found.point) == [value] * MAX_HORIZON
         assert (table(found) == value).all()
@@ -199,6 +199,15 @@ async def test_a_roll_out_continues_the_medians(model: LocalModel, frequency: in
     found = await forecast(model, values, horizon=2 * direct, frequency=frequency)
     again = await forecast(model, [*values, *found.point[:direct]], horizon=direct, frequency=frequency)
     assert list(again.point) == pytest.approx(list(found.point[direct:]), rel=1e-9)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+async def test_a_roll_out_moves_no_median(model: LocalModel, positive: bool) -> None:
+    """The doubts of the run before are around it: the median of the next is as the graph gave it, bit by bit."""
+    values = walk(60, 3, positive=positive)
+    found = await forecast(model, values, horizon=12, quantiles=LEVELS)
+    again = await forecast(model, [*values, *found.point[:6]], horizon=6)
+    assert list(again.point) == list(found.point)[6:]
 
 
 async def test_bands_stay_sane_when_the_last_value_of_zero_leaves_the_past(model: LocalModel) -> None:

@@ -43,7 +43,10 @@ def at_levels(
         grown = np.exp(np.clip(grown, _LEAST_LOG, _LARGEST_LOG))
         below = np.clip(grown, LEAST, quantiles[..., :1])  # the logarithm may have rounded
         above = np.maximum(grown, quantiles[..., -1:])
-        found[..., tails] = np.where(chosen, np.where(share[tails] < 0, below, above), found[..., tails])
+        slopes = (
+            quantiles[..., left[tails]] < quantiles[..., left[tails] + 1]
+        )  # elsewhere the last one goes on as it is
+        found[..., tails] = np.where(chosen & slopes, np.where(share[tails] < 0, below, above), found[..., tails])
     return np.clip(found, -LARGEST, LARGEST)
 
 

@@ -368,6 +368,8 @@ def _add_doubts(quantiles: Floats, is_log: Flags, middle: int, before: Floats | 
         even = widen(even, middle, 1.0, before)
         even = np.clip(even, np.where(chosen, _LEAST_LOG, -LARGEST), np.where(chosen, _LARGEST_LOG, LARGEST))
         plain = np.where(chosen, np.maximum(np.exp(np.where(chosen, even, 0.0)), LEAST), even)
+        plain = np.where(before[:, None, :] == 0, quantiles, plain)  # the median too: no logarithm there and back
+        plain[..., :middle] = np.minimum(plain[..., :middle], plain[..., middle : middle + 1])
         quantiles = np.maximum.accumulate(plain, axis=-1)
     last = even[:, -1]
     return quantiles, last - last[:, middle : middle + 1]
