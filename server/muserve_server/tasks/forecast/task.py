@@ -124,20 +124,23 @@ class ForecastTask:
         direct = group.settings.horizon_steps
         past, blocks = group.past, list[Floats]()
         before: Floats | None = None
-        for done in range(0, horizon, direct):
-            rows, windows = await call.offload(self._rows, past, group)
+        for _ in range(0, horizon, direct):
+            rows, windows, past = await call.offload(self._rows, past, blocks[-1:], group)
             outputs = await call.infer(self._settings.graph, rows)
             quantiles, before = await call.offload(self._restore, outputs["forecast"], windows, group, before)
             blocks.append(quantiles)
-            if done + direct < horizon:
-                past = await call.offload(_roll_on, past, quantiles[:, :, self._middle])
         return blocks
 
-    def _rows(self, past: Floats, group: _Group) -> tuple[dict[str, NDArray[Any]], Windows | None]:
+    def _rows(
+        self, past: Floats, blocks: Sequence[Floats], group: _Group
+    ) -> tuple[dict[str, NDArray[Any]], Windows | None, Floats]:
+        """Lets the last run's medians, if there was one, follow the past; returns the graph's inputs and this past."""
         settings = self._settings
+        for quantiles in blocks:
+            past = np.concatenate([past, quantiles[:, :, self._middle]], axis=1)[:, quantiles.shape[1] :]
         if settings.scaling == _NONE:
             filled, _ = fill_gaps(past)
-            return {"window": filled[:, -settings.window_steps :, None].astype(np.float32)}, None
+            return {"window": filled[:, -settings.window_steps :, None].astype(np.float32)}, None, past
         windows = make_windows(
             past,
             periods=group.settings.periods,
@@ -147,7 +150,7 @@ class ForecastTask:
             frequencies=len(settings.frequencies),
             linear=~group.is_log,
         )
-        return {"window": windows.window, "facts": windows.facts}, windows
+        return {"window": windows.window, "facts": windows.facts}, windows, past
 
     def _restore(
         self, forecast: NDArray[np.float32], windows: Windows | None, group: _Group, before: Floats | None
@@ -351,11 +354,6 @@ def _align(series: Sequence[Floats], steps: int) -> Floats:
     return stacked
 
 
-def _roll_on(past: Floats, medians: Floats) -> Floats:
-    """Lets medians follow the past, as many of whose oldest steps fall out of sight."""
-    return np.concatenate([past, medians], axis=1)[:, medians.shape[1] :]
-
-
 def _add_doubts(quantiles: Floats, is_log: Flags, middle: int, before: Floats | None) -> tuple[Floats, Floats]:
     """Adds what was uncertain at the end of the run before; distances add up on the scale on which errors are alike.
 
@@ -363,7 +361,8 @@ def _add_doubts(quantiles: Floats, is_log: Flags, middle: int, before: Floats | 
         The quantiles, and how far those of the last step are from the median, on that scale.
     """
     chosen = is_log[:, None, None]
-    even = np.where(chosen, np.log(np.where(chosen, quantiles, 1.0)), quantiles)
+    needed = quantiles[:, -1:] if before is None else quantiles
+    even = np.where(chosen, np.log(np.where(chosen, needed, 1.0)), needed)
     if before is not None:
         even = widen(even, middle, 1.0, before)
         even = np.clip(even, np.where(chosen, _LEAST_LOG, -LARGEST), np.where(chosen, _LARGEST_LOG, LARGEST))

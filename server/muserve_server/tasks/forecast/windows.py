@@ -68,9 +68,11 @@ def fill_gaps(values: Floats) -> tuple[Floats, Flags]:
         The filled values, and where values were present.
     """
     present = ~np.isnan(values)
-    filled = values.copy()
     steps = np.arange(values.shape[1])
-    for row in np.flatnonzero(~present.all(axis=1)):
+    first = np.argmax(present, axis=1)
+    # Most series are only short: their beginnings are filled at once.
+    filled = np.where(steps < first[:, None], values[np.arange(len(values)), first][:, None], values)
+    for row in np.flatnonzero(np.isnan(filled).any(axis=1)):
         known = values[row, present[row]]
         shrink = 0.25 if np.abs(known).max() > LARGEST else 1.0  # differences must not overflow
         line = np.interp(steps, steps[present[row]], known * shrink) / shrink
@@ -128,7 +130,8 @@ def make_windows(
     change *= both
     pairs = np.maximum(both.sum(axis=1), 1.0)
     step = np.abs(change).sum(axis=1) / pairs
-    step = np.where(step > 0, step, _step_over_gaps(plain, present, window_steps))
+    if not step.all():
+        step = np.where(step > 0, step, _step_over_gaps(plain, present, window_steps))
     unit = np.maximum(step, _LEAST_UNIT)
     season = newest(seasons) * known
     window = np.stack(
