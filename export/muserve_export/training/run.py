@@ -86,6 +86,33 @@ class RunFolder:
         values = read_toml(self.path / "config.toml")
         return str(values.get("family", "")), str(values.get("recipe", ""))
 
+    def finished(self, config: TrainingConfig, data_sha256: str) -> dict[str, Any]:
+        """Reads the newest checkpoint, to export it.
+
+        Args:
+            config: What the run was trained with.
+            data_sha256: Digest of the data as it is now.
+
+        Raises:
+            RunError: There is none, it is broken, or the data has changed.
+        """
+        checkpoint = read_checkpoint(self.path)
+        if checkpoint.get("data_sha256") != data_sha256:
+            raise RunError(
+                f"{config.data or 'the data'} is not what {self.path} was trained on; bring it back to export"
+            )
+        return checkpoint
+
+    def described(self, config: TrainingConfig, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+        """Says how a checkpoint was trained, for a manifest.
+
+        Of a user's path only the last name is kept: the rest is nobody's business.
+        """
+        family, recipe = self.origin()
+        reached = {"epochs": checkpoint["epoch"], "steps": checkpoint["step"], "data_sha256": checkpoint["data_sha256"]}
+        values = {**dataclasses.asdict(config), "data": Path(config.data).name}
+        return {**values, "family": family, "recipe": recipe, **reached}
+
     def begin(self, family: str, recipe: str, config: TrainingConfig) -> None:
         """Makes the folder of a new run and writes its configuration.
 

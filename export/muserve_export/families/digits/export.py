@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,11 @@ from torch import nn
 from muserve.configuration import build
 from muserve.v1 import common_pb2, image_pb2, manifest_pb2
 from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
-from muserve_export.errors import RunError
 from muserve_export.families.digits.config import DigitsConfig
 from muserve_export.families.digits.data import DigitsData, load_data
 from muserve_export.families.digits.model import make_networks
 from muserve_export.families.digits.train import sheet_labels
-from muserve_export.training.run import RunFolder, read_checkpoint
+from muserve_export.training.run import RunFolder
 from muserve_server.local import LocalModel
 
 __all__ = ["export_digits"]
@@ -54,16 +52,14 @@ def export_digits(
     """
     config = build(DigitsConfig, run.values())
     data = load_data(config)
-    checkpoint = read_checkpoint(run.path)
-    if checkpoint.get("data_sha256") != data.sha256:
-        raise RunError(f"{config.data or 'the data'} is not what {run.path} was trained on; bring it back to export")
+    checkpoint = run.finished(config, data.sha256)
     generator, _ = make_networks(config, len(data.labels))
     generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
     generator.eval()
     plan = BundlePlan(
         manifest=_manifest(config, data),
         graphs=[_graph(generator, config, data)],
-        training=_training(run, config, checkpoint),
+        training=run.described(config, checkpoint),
         goldens=[
             manifest_pb2.GoldenRequest(
                 name="sheet",
@@ -83,13 +79,6 @@ def export_digits(
         notes=notes,
     )
     return write_bundle(plan, destination, name=name, version=version)
-
-
-def _training(run: RunFolder, config: DigitsConfig, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What the manifest says of the training. Of a user's path only the last name: the rest is nobody's business."""
-    family, recipe = run.origin()
-    reached = {"epochs": checkpoint["epoch"], "steps": checkpoint["step"], "data_sha256": checkpoint["data_sha256"]}
-    return {**asdict(config), "data": Path(config.data).name, "family": family, "recipe": recipe, **reached}
 
 
 def _manifest(config: DigitsConfig, data: DigitsData) -> manifest_pb2.ModelManifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ from torch import nn
 from muserve.configuration import build
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
 from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
-from muserve_export.errors import RunError
 from muserve_export.families.forecast.config import SINE, ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, Series, load_data
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS
 from muserve_export.families.forecast.model import QUANTILES, make_network
 from muserve_export.families.forecast.plots import Panel, plot_panels
-from muserve_export.training.run import RunFolder, read_checkpoint
+from muserve_export.training.run import RunFolder
 from muserve_server.local import LocalModel
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
@@ -63,29 +61,20 @@ def export_forecast(
     """
     config = build(ForecastConfig, run.values())
     data = load_data(config)
-    checkpoint = read_checkpoint(run.path)
-    if checkpoint.get("data_sha256") != data.sha256:
-        raise RunError(f"{config.data or 'the data'} is not what {run.path} was trained on; bring it back to export")
+    checkpoint = run.finished(config, data.sha256)
     network = make_network(config)
     network.load_state_dict(checkpoint["forecaster_average" if config.ema_decay else "forecaster"])
     network.eval()
     plan = BundlePlan(
         manifest=_manifest(config, data),
         graphs=[_graph(network, config)],
-        training=_training(run, config, checkpoint),
+        training=run.described(config, checkpoint),
         goldens=_goldens(config, data),
         samples=lambda model: _samples(model, data),
         measure=measure,
         notes=notes,
     )
     return write_bundle(plan, destination, name=name, version=version)
-
-
-def _training(run: RunFolder, config: ForecastConfig, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """What the manifest says of the training. Of a user's path only the last name: the rest is nobody's business."""
-    family, recipe = run.origin()
-    reached = {"epochs": checkpoint["epoch"], "steps": checkpoint["step"], "data_sha256": checkpoint["data_sha256"]}
-    return {**asdict(config), "data": Path(config.data).name, "family": family, "recipe": recipe, **reached}
 
 
 def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelManifest:
