@@ -118,7 +118,7 @@ def on_grid(times_s: Times, frequency: int) -> NDArray[np.int64]:
 def continue_times(times_s: Times, frequency: int, horizon: int) -> Times:
     """Continues timestamps by a number of steps.
 
-    Months keep their day, the highest of all, as far as they have it; where all fall on ends of months, so do the new ones.
+    Months keep their day, the highest of all, as far as they have it. Where all are ends of months, new ones are too.
 
     Args:
         times_s: Seconds since 1970, on the grid of the frequency, [step].
