@@ -202,3 +202,11 @@ def test_any_times_are_a_grid_or_an_error(times: list[int], frequency: int) -> N
     assert grid[0] == 0
     assert all(one < other for one, other in pairwise([*grid]))
     assert all(one < other for one, other in pairwise([times[-1], *coming]))
+
+
+def test_other_steps_are_as_long_as_most_of_them() -> None:
+    times = np.array([0, 600, 1800], dtype=np.int64)  # every ten minutes, one left out
+    assert on_grid(times, OTHER).tolist() == [0, 1, 3]
+    assert continue_times(times, OTHER, 2).tolist() == [2400, 3000]
+    late = np.array([0, 601, 1199, 1800, 3601], dtype=np.int64)  # a clock that is a little off
+    assert on_grid(late, OTHER).tolist() == [0, 1, 2, 3, 6]

@@ -78,7 +78,11 @@ def export_forecast(
 
 
 def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelManifest:
-    learnt = {series.frequency.name for series in data.series}
+    learnt = {
+        series.frequency.name
+        for series in data.series
+        if len(series.training(config.hold_out)) > series.frequency.least_steps or config.data == SINE
+    }
     if not config.data and config.synthetic_series:
         learnt |= {frequency.name for frequency in FREQUENCIES if frequency.experimental}
     is_global = config.architecture == "global"

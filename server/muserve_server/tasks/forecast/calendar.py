@@ -99,7 +99,7 @@ def on_grid(times_s: Times, frequency: int) -> NDArray[np.int64]:
         grid = months // _MONTHS[frequency] if frequency != QUARTERLY else (months - months[0]) // 3
         grid = grid - grid[0]
     else:
-        seconds = _SECONDS.get(frequency) or (int(np.median(np.diff(times_s))) if len(times_s) > 1 else 1)
+        seconds = _SECONDS.get(frequency) or _usual_distance(times_s)
         exact = (times_s - times_s[0]) / seconds
         grid = np.rint(exact).astype(np.int64)
         off = np.flatnonzero(np.abs(exact - grid) > _OFF_GRID)
@@ -140,7 +140,7 @@ def continue_times(times_s: Times, frequency: int, horizon: int) -> Times:
 def _next_times(times_s: Times, frequency: int, steps: Times) -> Times:
     last = int(times_s[-1])
     if frequency not in _MONTHS:
-        seconds = _SECONDS.get(frequency) or (int(np.median(np.diff(times_s))) if len(times_s) > 1 else 1)
+        seconds = _SECONDS.get(frequency) or _usual_distance(times_s)
         return (last + steps * seconds).astype(np.int64)
     moments = times_s.astype("datetime64[s]")
     months = moments.astype("datetime64[M]")
@@ -153,6 +153,15 @@ def _next_times(times_s: Times, frequency: int, steps: Times) -> Times:
     moments = coming.astype("datetime64[D]") + day.astype("timedelta64[D]")
     continued: Times = moments.astype("datetime64[s]").astype(np.int64) + time_of_day
     return continued
+
+
+def _usual_distance(times_s: Times) -> int:
+    """The median of the distances that are no gaps, in seconds: less than one and a half of the shortest.
+
+    1 of a single timestamp.
+    """
+    distances = np.diff(times_s)
+    return int(np.median(distances[distances < 1.5 * distances.min()])) if len(distances) else 1
 
 
 def _length(months: NDArray[np.datetime64]) -> NDArray[np.int64]:
