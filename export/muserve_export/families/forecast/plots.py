@@ -48,9 +48,9 @@ def plot_windows(windows: GlobalWindows, network: nn.Module, device: torch.devic
     own = windows.facts[:, FACTS:].argmax(dim=1)
     panels: list[Panel] = []
     for frequency in FREQUENCIES:
-        members = torch.nonzero((own == frequency.index) & (windows.weights > 0).all(dim=1).logical_not())[:, 0]
-        whole = (windows.weights[:, : frequency.horizon_steps] > 0).all(dim=1) & (own == frequency.index)
-        members = torch.nonzero(whole)[:, 0] if whole.any() else members
+        is_own = own == frequency.index
+        is_whole = is_own & (windows.weights[:, : frequency.horizon_steps] > 0).all(dim=1)
+        members = torch.nonzero(is_whole if is_whole.any() else is_own)[:, 0]
         for index in members[:: max(1, len(members) // _EACH)][:_EACH]:
             chosen = index[None]
             forecast = network(windows.windows[chosen].to(device), windows.facts[chosen].to(device))[0].cpu().numpy()

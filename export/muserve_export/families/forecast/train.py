@@ -87,7 +87,9 @@ class ForecastLearner:
     def _global_losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Quantile losses and sMAPE of the median, both in shares of the series' size."""
         windows, facts, targets, weights = batch
-        forecast = self._forecast_in_parts(windows, facts)
+        # Each member learns from its own part of the batch, so that their errors differ.
+        apart = 1 < self._config.members <= len(windows)
+        forecast: Tensor = self._network(windows, facts, apart=apart)
         error = (targets[..., None] - forecast) * weights[..., None]
         known = (weights > 0).float()
         total = known.sum().clamp(min=1)
@@ -98,12 +100,6 @@ class ForecastLearner:
             "quantile_loss": (pinball * known).sum() / total,
             "median_loss": self._config.median_weight * (smape * known).sum() / total,
         }
-
-    def _forecast_in_parts(self, windows: Tensor, facts: Tensor) -> Tensor:
-        """Lets each member learn from its own part of the batch, so that their errors differ."""
-        members = self._config.members
-        forecast: Tensor = self._network(windows, facts, apart=1 < members <= len(windows))
-        return forecast
 
     def _next_value_losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
         windows, targets = batch

@@ -275,11 +275,42 @@ class ForecastTask:
     def _series(
         self, request: forecast_pb2.ForecastRequest, position: int, wrong: list[FieldViolation]
     ) -> _Series | None:
+        """Checks one series; None if something is wrong with it."""
         given = request.series[position]
         field = f"series[{position}]"
         called = f" (id {given.id[:_SHOWN_ID]!r})" if given.id else ""
         values, times_s = np.array(given.values, dtype=np.float64), np.array(given.times_unix_s, dtype=np.int64)
         before = len(wrong)
+        self._check_numbers(values, times_s, field, called, wrong)
+        self._check_frequency(given.frequency, f"{field}.frequency", wrong)
+        if len(wrong) > before:
+            return None
+        coming_s = None
+        try:
+            if len(times_s):
+                check_times(times_s)
+            frequency = self._frequency(given.frequency or request.frequency, times_s, field, called, wrong)
+            if not frequency:
+                return None
+            if len(times_s):
+                values = _spread(values, on_grid(times_s, frequency), self._limits.max_points_per_series)
+                coming_s = continue_times(times_s, frequency, request.horizon)
+        except CalendarError as error:
+            wrong.append(FieldViolation(f"{field}.times_unix_s", f"{error}{called}"))
+            return None
+        settings = self._settings.frequencies[self._index[frequency]]
+        seen = np.count_nonzero(~np.isnan(values[-settings.context_steps :]))
+        if seen < self._settings.min_points:
+            needed = f"at least {self._settings.min_points} of the newest {settings.context_steps} steps must be there"
+            wrong.append(FieldViolation(f"{field}.values", f"have {seen} that are not missing{called}; {needed}"))
+            return None
+        known = int(np.flatnonzero(~np.isnan(values))[-1]) + 1
+        return _Series(position, self._index[frequency], values[:known], len(values) - known, coming_s)
+
+    def _check_numbers(
+        self, values: Floats, times_s: NDArray[np.int64], field: str, called: str, wrong: list[FieldViolation]
+    ) -> None:
+        """Checks how many values and timestamps there are, and that the model can take the values."""
         most = self._limits.max_points_per_series
         if len(values) > most:
             wrong.append(FieldViolation(f"{field}.values", f"are {len(values)}{called}; allowed: up to {most}"))
@@ -291,52 +322,26 @@ class ForecastTask:
                 text = f"is {values[where]:g}{called}; {self._bundle} takes up to {self._largest:.2g} from 0"
             wrong.append(FieldViolation(f"{field}.values[{where}]", text))
         if len(times_s) not in (0, len(values)):
-            wrong.append(
-                FieldViolation(
-                    f"{field}.times_unix_s",
-                    f"are {len(times_s)} for {len(values)} values{called}; give one each, or none",
-                )
-            )
-        self._check_frequency(given.frequency, f"{field}.frequency", wrong)
-        if len(wrong) > before:
-            return None
-        try:
-            if len(times_s):
-                check_times(times_s)
-        except CalendarError as error:
-            wrong.append(FieldViolation(f"{field}.times_unix_s", f"{error}{called}"))
-            return None
+            text = f"are {len(times_s)} for {len(values)} values{called}; give one each, or none"
+            wrong.append(FieldViolation(f"{field}.times_unix_s", text))
+
+    def _frequency(
+        self, asked: int, times_s: NDArray[np.int64], field: str, called: str, wrong: list[FieldViolation]
+    ) -> int:
+        """Returns the frequency that is asked for, or told by timestamps; 0 if there is none or the two disagree."""
         told = infer_frequency(times_s) if len(times_s) else None
-        asked = given.frequency or request.frequency
         frequency = asked or self._choose(told)
         if not frequency:
             tell = "its timestamps fit none" if len(times_s) else "it has no timestamps to tell"
-            wrong.append(
-                FieldViolation(f"{field}.frequency", f"is not set, and {tell}{called}; set one of {self._names}")
-            )
-            return None
-        if told not in (None, frequency) and frequency != _OTHER:  # which is any even step
+            text = f"is not set, and {tell}{called}; set one of {self._names}"
+            wrong.append(FieldViolation(f"{field}.frequency", text))
+        elif told not in (None, frequency) and frequency != _OTHER:  # which is any even step
             name = forecast_pb2.Frequency.Name(frequency)
             other = f"{name} is asked for" if asked else f"{self._bundle} knows only {name}"
             text = f"tell {forecast_pb2.Frequency.Name(told)}, but {other}{called}"
             wrong.append(FieldViolation(f"{field}.times_unix_s", f"{text}; leave the frequency out" if asked else text))
-            return None
-        coming_s = None
-        if len(times_s):
-            try:
-                values = _spread(values, on_grid(times_s, frequency), most)
-                coming_s = continue_times(times_s, frequency, request.horizon)
-            except CalendarError as error:
-                wrong.append(FieldViolation(f"{field}.times_unix_s", f"{error}{called}"))
-                return None
-        settings = self._settings.frequencies[self._index[frequency]]
-        seen = np.count_nonzero(~np.isnan(values[-settings.context_steps :]))
-        if seen < self._settings.min_points:
-            needed = f"at least {self._settings.min_points} of the newest {settings.context_steps} steps must be there"
-            wrong.append(FieldViolation(f"{field}.values", f"have {seen} that are not missing{called}; {needed}"))
-            return None
-        known = int(np.flatnonzero(~np.isnan(values))[-1]) + 1
-        return _Series(position, self._index[frequency], values[:known], len(values) - known, coming_s)
+            return 0
+        return frequency
 
     def _choose(self, told: int | None) -> int:
         """The frequency of a series that names none, from what its timestamps tell; 0 if there is none to choose."""

@@ -104,25 +104,12 @@ def make_windows(
     """
     filled, present = fill_gaps(values)
     relative, scale, is_log = _to_relative(filled, present, linear=linear)
-    seasons = np.zeros_like(relative)
-    coming = np.zeros((len(values), horizon_steps))
-    strength = np.zeros(len(values))
-    for period in periods:
-        season, share = _season(relative - seasons, present, period)
-        seasons += np.tile(season, (1, values.shape[1] // period))
-        coming += np.tile(season, (1, -(-horizon_steps // period)))[:, :horizon_steps]
-        strength = np.maximum(strength, share)
+    seasons, coming, strength = _seasons(relative, present, periods, horizon_steps)
     # Gaps were filled with the seasons in; without them they are straight lines, and the end is the last known level.
     plain, _ = fill_gaps(np.where(present, relative - seasons, np.nan))
     level = plain[:, -1]
-
-    def newest(array: NDArray[np.generic]) -> Floats:
-        """The last steps, with zeros before where there are too few."""
-        taken = array[:, -window_steps:].astype(np.float64)
-        return np.pad(taken, ((0, 0), (window_steps - taken.shape[1], 0)))
-
-    known = newest(present)
-    distance = newest(plain - level[:, None]) * known
+    known = _newest(present, window_steps)
+    distance = _newest(plain - level[:, None], window_steps) * known
     both = np.zeros_like(known)
     both[:, 1:] = known[:, 1:] * known[:, :-1]
     change = np.zeros_like(distance)
@@ -133,7 +120,7 @@ def make_windows(
     if not step.all():
         step = np.where(step > 0, step, _step_over_gaps(plain, present, window_steps))
     unit = np.maximum(step, _LEAST_UNIT)
-    season = newest(seasons) * known
+    season = _newest(seasons, window_steps) * known
     window = np.stack(
         [
             np.clip(distance / unit[:, None] / 4, -_MAX_DISTANCE, _MAX_DISTANCE),
@@ -189,6 +176,12 @@ def _to_relative(filled: Floats, present: Flags, *, linear: bool | Flags) -> tup
     return relative, np.where(positive, filled[:, -1], scale * size), positive
 
 
+def _newest(array: NDArray[np.generic], steps: int) -> Floats:
+    """The last steps, with zeros before where there are too few: [series, step]."""
+    taken = array[:, -steps:].astype(np.float64)
+    return np.pad(taken, ((0, 0), (steps - taken.shape[1], 0)))
+
+
 def _step_over_gaps(plain: Floats, present: Flags, window_steps: int) -> Floats:
     """Mean absolute change a step where none is seen between neighbours: from known value to known value, over gaps.
 
@@ -203,10 +196,30 @@ def _step_over_gaps(plain: Floats, present: Flags, window_steps: int) -> Floats:
     return np.where(seen, *steps)
 
 
+def _seasons(
+    relative: Floats, present: Flags, periods: Sequence[int], horizon_steps: int
+) -> tuple[Floats, Floats, Floats]:
+    """Estimates one season after the other, each from what the shorter ones leave.
+
+    Returns:
+        Their sum over the past, [series, step], over the steps to come, [series, horizon], and the largest share that
+        is kept of one, [series].
+    """
+    past = np.zeros_like(relative)
+    coming = np.zeros((len(relative), horizon_steps))
+    strength = np.zeros(len(relative))
+    for period in periods:
+        season, share = _season(relative - past, present, period)
+        past += np.tile(season, (1, relative.shape[1] // period))
+        coming += np.tile(season, (1, -(-horizon_steps // period)))[:, :horizon_steps]
+        strength = np.maximum(strength, share)
+    return past, coming, strength
+
+
 def _season(relative: Floats, present: Flags, period: int) -> tuple[Floats, Floats]:
     """Estimates one season a row: [series, period], in step with the oldest column, and how much of it is kept, 0 … 1.
 
-    Rows with less than two full cycles have none.
+    Rows of less than about two and a half cycles have none: the moving average takes one, one and a half must be left.
     """
     rows, steps = relative.shape
     half = period // 2
