@@ -43,12 +43,6 @@ async def model(tmp_path: Path) -> AsyncIterator[LocalModel]:
         yield opened
 
 
-@pytest.fixture
-async def next_value(tmp_path: Path) -> AsyncIterator[LocalModel]:
-    async with await LocalModel.open(next_value_bundle(tmp_path)) as opened:
-        yield opened
-
-
 def request(*series: dict[str, Any], **fields: Any) -> Request:
     made = Request(**{"horizon": 2, "frequency": MONTHLY} | fields)
     for entry in series or ({},):
