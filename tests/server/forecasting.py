@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 
 from muserve.v1 import forecast_pb2
 from muserve_server.local import LocalModel
-from tests.bundles import (
-    MONTHLY,
-)
-
-Floats = NDArray[np.float64]
-
+from tests.bundles import MONTHLY
 
 __all__ = ["forecast", "request", "table", "walk"]
+
+Floats = NDArray[np.float64]
 
 
 def walk(steps: int, seed: int = 0, *, positive: bool = True) -> list[float]:

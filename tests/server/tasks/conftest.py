@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from muserve_server.local import LocalModel
-from tests.bundles import (
-    forecast_bundle,
-    next_value_bundle,
-)
+from tests.bundles import forecast_bundle, next_value_bundle
 
 
 @pytest.fixture
