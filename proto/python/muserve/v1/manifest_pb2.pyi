@@ -1,6 +1,7 @@
 from muserve.v1 import common_pb2 as _common_pb2
 from muserve.v1 import forecast_pb2 as _forecast_pb2
 from muserve.v1 import image_pb2 as _image_pb2
+from muserve.v1 import music_pb2 as _music_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -35,7 +36,7 @@ FORECAST_SCALING_NONE: ForecastScaling
 FORECAST_SCALING_RELATIVE: ForecastScaling
 
 class ModelManifest(_message.Message):
-    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "forecast", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
+    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "forecast", "music", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
     class FrameworksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +59,7 @@ class ModelManifest(_message.Message):
     GRAPHS_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     FORECAST_FIELD_NUMBER: _ClassVar[int]
+    MUSIC_FIELD_NUMBER: _ClassVar[int]
     TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +75,7 @@ class ModelManifest(_message.Message):
     graphs: _containers.RepeatedCompositeFieldContainer[Graph]
     image: ImageSettings
     forecast: ForecastSettings
+    music: MusicSettings
     training_data: _containers.RepeatedCompositeFieldContainer[TrainingData]
     licence: str
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
@@ -80,7 +83,7 @@ class ModelManifest(_message.Message):
     files: _containers.RepeatedCompositeFieldContainer[BundleFile]
     frameworks: _containers.ScalarMap[str, str]
     training: _containers.ScalarMap[str, str]
-    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., music: _Optional[_Union[MusicSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Graph(_message.Message):
     __slots__ = ("role", "onnx_file", "torchscript_file", "inputs", "outputs", "opset", "max_batch_rows", "parity", "batch_invariance")
@@ -204,6 +207,88 @@ class FrequencySettings(_message.Message):
     spread: float
     def __init__(self, frequency: _Optional[_Union[_forecast_pb2.Frequency, str]] = ..., periods: _Optional[_Iterable[int]] = ..., context_steps: _Optional[int] = ..., horizon_steps: _Optional[int] = ..., experimental: bool = ..., spread: _Optional[float] = ...) -> None: ...
 
+class MusicSettings(_message.Message):
+    __slots__ = ("generator", "accompanist", "bars", "beats_per_bar", "beat_unit", "steps_per_bar", "lowest_pitch", "pitches", "max_bars", "tracks", "styles", "constant_latent_input", "constant_latent_size", "bar_latents_input", "bar_latent_size", "style_input", "tempo_input", "density_input", "onset_output", "hold_output", "onset_threshold", "hold_threshold")
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    ACCOMPANIST_FIELD_NUMBER: _ClassVar[int]
+    BARS_FIELD_NUMBER: _ClassVar[int]
+    BEATS_PER_BAR_FIELD_NUMBER: _ClassVar[int]
+    BEAT_UNIT_FIELD_NUMBER: _ClassVar[int]
+    STEPS_PER_BAR_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_PITCH_FIELD_NUMBER: _ClassVar[int]
+    PITCHES_FIELD_NUMBER: _ClassVar[int]
+    MAX_BARS_FIELD_NUMBER: _ClassVar[int]
+    TRACKS_FIELD_NUMBER: _ClassVar[int]
+    STYLES_FIELD_NUMBER: _ClassVar[int]
+    CONSTANT_LATENT_INPUT_FIELD_NUMBER: _ClassVar[int]
+    CONSTANT_LATENT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    BAR_LATENTS_INPUT_FIELD_NUMBER: _ClassVar[int]
+    BAR_LATENT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    STYLE_INPUT_FIELD_NUMBER: _ClassVar[int]
+    TEMPO_INPUT_FIELD_NUMBER: _ClassVar[int]
+    DENSITY_INPUT_FIELD_NUMBER: _ClassVar[int]
+    ONSET_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    HOLD_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    ONSET_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    HOLD_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    generator: str
+    accompanist: str
+    bars: int
+    beats_per_bar: int
+    beat_unit: int
+    steps_per_bar: int
+    lowest_pitch: int
+    pitches: int
+    max_bars: int
+    tracks: _containers.RepeatedCompositeFieldContainer[MusicTrackSettings]
+    styles: _containers.RepeatedCompositeFieldContainer[MusicStyleSettings]
+    constant_latent_input: str
+    constant_latent_size: int
+    bar_latents_input: str
+    bar_latent_size: int
+    style_input: str
+    tempo_input: str
+    density_input: str
+    onset_output: str
+    hold_output: str
+    onset_threshold: float
+    hold_threshold: float
+    def __init__(self, generator: _Optional[str] = ..., accompanist: _Optional[str] = ..., bars: _Optional[int] = ..., beats_per_bar: _Optional[int] = ..., beat_unit: _Optional[int] = ..., steps_per_bar: _Optional[int] = ..., lowest_pitch: _Optional[int] = ..., pitches: _Optional[int] = ..., max_bars: _Optional[int] = ..., tracks: _Optional[_Iterable[_Union[MusicTrackSettings, _Mapping]]] = ..., styles: _Optional[_Iterable[_Union[MusicStyleSettings, _Mapping]]] = ..., constant_latent_input: _Optional[str] = ..., constant_latent_size: _Optional[int] = ..., bar_latents_input: _Optional[str] = ..., bar_latent_size: _Optional[int] = ..., style_input: _Optional[str] = ..., tempo_input: _Optional[str] = ..., density_input: _Optional[str] = ..., onset_output: _Optional[str] = ..., hold_output: _Optional[str] = ..., onset_threshold: _Optional[float] = ..., hold_threshold: _Optional[float] = ...) -> None: ...
+
+class MusicTrackSettings(_message.Message):
+    __slots__ = ("role", "name", "drums", "program", "velocity", "off_beat_velocity", "min_note_steps", "max_notes_per_step")
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DRUMS_FIELD_NUMBER: _ClassVar[int]
+    PROGRAM_FIELD_NUMBER: _ClassVar[int]
+    VELOCITY_FIELD_NUMBER: _ClassVar[int]
+    OFF_BEAT_VELOCITY_FIELD_NUMBER: _ClassVar[int]
+    MIN_NOTE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MAX_NOTES_PER_STEP_FIELD_NUMBER: _ClassVar[int]
+    role: str
+    name: str
+    drums: bool
+    program: int
+    velocity: int
+    off_beat_velocity: int
+    min_note_steps: int
+    max_notes_per_step: int
+    def __init__(self, role: _Optional[str] = ..., name: _Optional[str] = ..., drums: bool = ..., program: _Optional[int] = ..., velocity: _Optional[int] = ..., off_beat_velocity: _Optional[int] = ..., min_note_steps: _Optional[int] = ..., max_notes_per_step: _Optional[int] = ...) -> None: ...
+
+class MusicStyleSettings(_message.Message):
+    __slots__ = ("name", "tempo_bpm", "lowest_tempo_bpm", "highest_tempo_bpm", "programs")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TEMPO_BPM_FIELD_NUMBER: _ClassVar[int]
+    LOWEST_TEMPO_BPM_FIELD_NUMBER: _ClassVar[int]
+    HIGHEST_TEMPO_BPM_FIELD_NUMBER: _ClassVar[int]
+    PROGRAMS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    tempo_bpm: float
+    lowest_tempo_bpm: float
+    highest_tempo_bpm: float
+    programs: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., tempo_bpm: _Optional[float] = ..., lowest_tempo_bpm: _Optional[float] = ..., highest_tempo_bpm: _Optional[float] = ..., programs: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class TrainingData(_message.Message):
     __slots__ = ("name", "origin", "licence", "split")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -241,18 +326,22 @@ class MetricReference(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class GoldenRequest(_message.Message):
-    __slots__ = ("name", "file", "tolerance", "generate_images", "forecast")
+    __slots__ = ("name", "file", "tolerance", "generate_images", "forecast", "generate_music", "accompany")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
     GENERATE_IMAGES_FIELD_NUMBER: _ClassVar[int]
     FORECAST_FIELD_NUMBER: _ClassVar[int]
+    GENERATE_MUSIC_FIELD_NUMBER: _ClassVar[int]
+    ACCOMPANY_FIELD_NUMBER: _ClassVar[int]
     name: str
     file: str
     tolerance: float
     generate_images: _image_pb2.GenerateImagesRequest
     forecast: _forecast_pb2.ForecastRequest
-    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ..., forecast: _Optional[_Union[_forecast_pb2.ForecastRequest, _Mapping]] = ...) -> None: ...
+    generate_music: _music_pb2.GenerateMusicRequest
+    accompany: _music_pb2.AccompanyRequest
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ..., forecast: _Optional[_Union[_forecast_pb2.ForecastRequest, _Mapping]] = ..., generate_music: _Optional[_Union[_music_pb2.GenerateMusicRequest, _Mapping]] = ..., accompany: _Optional[_Union[_music_pb2.AccompanyRequest, _Mapping]] = ...) -> None: ...
 
 class BundleFile(_message.Message):
     __slots__ = ("path", "sha256", "size_bytes", "optional")
