@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
-import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from muserve.v1 import image_pb2
 from muserve_client.answers import Info, read_info
 from muserve_client.core import Method, Rpc
 from muserve_client.fields import Fields
+from muserve_client.naming import name_files
 from muserve_client.saving import write_file
 
 if TYPE_CHECKING:
@@ -30,8 +29,9 @@ _GENERATE_IMAGES = Method(
 )
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_KEY = b"muserve\0"
+_ENDINGS = (".png",)
 _DEFAULT_NAME = "{model}-{seed}-{sample}.png"
-_UNSAFE = re.compile(r"[^\w.-]+")
+_REMEDY = "give a folder, a pattern with {sample}, or ask for one contact sheet with sheet=True"
 
 
 @dataclass(frozen=True)
@@ -123,30 +123,19 @@ class Images(Sequence[Image]):
             ValueError: The pattern has an unknown field, or gives two images the same path.
             OSError: A file cannot be written.
         """
-        paths = [self._path(where, index) for index in range(len(self))]
-        if len(set(paths)) < len(paths):
-            raise ValueError(
-                f"{os.fspath(where)!r} gives {len(self)} images the same path; "
-                "give a folder, a pattern with {sample}, or ask for one contact sheet with sheet=True"
-            )
+        parts = [
+            {
+                "index": index,
+                "sample": image.sample,
+                "label": "-".join(image.labels),
+                "seed": self.info.seed,
+                "model": self.info.model,
+                "version": self.info.version,
+            }
+            for index, image in enumerate(self)
+        ]
+        paths = name_files(where, parts, endings=_ENDINGS, default=_DEFAULT_NAME, remedy=_REMEDY)
         return [image.save(path) for image, path in zip(self, paths, strict=True)]
-
-    def _path(self, where: str | os.PathLike[str], index: int) -> Path:
-        pattern, image = os.fspath(where), self.files[index]
-        if not _field_names(pattern) and (Path(pattern).suffix.lower() != ".png" or Path(pattern).is_dir()):
-            pattern = str(Path(pattern) / _DEFAULT_NAME)
-        values = {
-            "index": index,
-            "sample": image.sample,
-            "label": _file_part("-".join(image.labels)),
-            "seed": self.info.seed,
-            "model": _file_part(self.info.model),
-            "version": self.info.version,
-        }
-        for name in _field_names(pattern):
-            if name not in values:
-                raise ValueError(f"{pattern!r} has the field {name!r}; allowed: {', '.join(values)}")
-        return Path(pattern.format(**values))
 
 
 def image_request(
@@ -210,12 +199,3 @@ def _read_facts(png: bytes) -> dict[str, Any]:
             return facts if isinstance(facts, dict) else {}
         position += length + 12  # length, type and checksum take four bytes each
     return {}
-
-
-def _field_names(pattern: str) -> list[str]:
-    return [name for _, name, _, _ in string.Formatter().parse(pattern) if name is not None]
-
-
-def _file_part(text: str) -> str:
-    """Makes a server's text safe as part of a file's name."""
-    return _UNSAFE.sub("_", text).strip(".")
