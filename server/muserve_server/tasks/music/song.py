@@ -1,0 +1,57 @@
+"""A song as its notes: what a MIDI file says, in ticks, without its events. Values only.
+
+MidiError (a ValueError): the file is no MIDI file that can be used here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DRUM_CHANNEL", "MidiError", "Song", "SongTrack"]
+
+DRUM_CHANNEL = 9
+"""Counted from 0; people call it channel 10."""
+
+
+class MidiError(ValueError):
+    """What is wrong with a MIDI file."""
+
+
+@dataclass(frozen=True)
+class SongTrack:
+    """The notes of one channel in one track."""
+
+    index: int
+    """Index of the track in the file; in a file of type 0, of the channel among those that have notes."""
+    channel: int
+    """0 up to 15."""
+    name: str
+    """Empty if the file gives none."""
+    program: int
+    """General MIDI program, 0 up to 127: the first that the channel gets in this track."""
+    notes: NDArray[np.int64]
+    """[note, 4]: start tick, end tick, pitch, velocity; by start, then pitch. An end may equal its start."""
+
+    @property
+    def drums(self) -> bool:
+        """Whether it plays drums: on channel 10."""
+        return self.channel == DRUM_CHANNEL
+
+
+@dataclass(frozen=True)
+class Song:
+    """One song."""
+
+    ticks_per_beat: int
+    """Ticks of a quarter note."""
+    tracks: tuple[SongTrack, ...]
+    """All that have notes, in the order of the file; at least one."""
+    tempos: NDArray[np.int64]
+    """[change, 2]: tick, microseconds of a quarter note; rising ticks. Empty if the file names no tempo."""
+    time_signatures: NDArray[np.int64]
+    """[change, 3]: tick, beats of a bar, note value of a beat; rising ticks, the first at 0, 4/4 if none is named."""
+    end_tick: int
+    """Where the last of its tracks ends."""
