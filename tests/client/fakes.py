@@ -14,7 +14,16 @@ import grpc
 import pytest
 
 from muserve.errors import STATUS_DETAILS_KEY, MuserveError, to_status
-from muserve.v1 import common_pb2, forecast_pb2, forecast_pb2_grpc, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
+from muserve.v1 import (
+    common_pb2,
+    forecast_pb2,
+    forecast_pb2_grpc,
+    image_pb2,
+    image_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
+    music_pb2_grpc,
+)
 from muserve_client import AsyncClient, Client
 
 __all__ = ["FakeServer", "Skin", "both_skins", "call", "fail", "fake_server"]
@@ -52,7 +61,10 @@ Answer = Callable[[Any, grpc.ServicerContext, int], Any]
 
 
 class _Servicer(
-    image_pb2_grpc.ImageServiceServicer, forecast_pb2_grpc.ForecastServiceServicer, model_pb2_grpc.ModelServiceServicer
+    image_pb2_grpc.ImageServiceServicer,
+    forecast_pb2_grpc.ForecastServiceServicer,
+    music_pb2_grpc.MusicServiceServicer,
+    model_pb2_grpc.ModelServiceServicer,
 ):
     def __init__(self, server: FakeServer, answer: Answer) -> None:
         self._server, self._answer = server, answer
@@ -60,7 +72,7 @@ class _Servicer(
     def _any(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._answer(request, context, self._server.see(context))
 
-    GenerateImages = Forecast = ListModels = GetModel = _any
+    GenerateImages = Forecast = GenerateMusic = Accompany = ListModels = GetModel = _any
 
 
 @contextmanager
@@ -74,6 +86,7 @@ def fake_server(
         servicer = _Servicer(fake, answer)
         image_pb2_grpc.add_ImageServiceServicer_to_server(servicer, server)
         forecast_pb2_grpc.add_ForecastServiceServicer_to_server(servicer, server)
+        music_pb2_grpc.add_MusicServiceServicer_to_server(servicer, server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         fake.target = address if address.startswith("unix:") else f"127.0.0.1:{port}"

@@ -14,12 +14,13 @@ from muserve.errors import ERRORS
 from muserve_client import AsyncClient, Client
 
 PUBLIC = {
-    "AsyncClient", "CancelledCallError", "Client", "ConfigurationError", "DeadlineExceededError", "FieldViolation",
-    "Forecast", "Forecasts", "Image", "Images", "Info", "InternalError", "InvalidRequestError", "MessageTooLargeError",
-    "Model", "ModelNotFoundError", "ModelRefusedError", "MuserveError", "PermissionDeniedError", "QueueFullError",
-    "Retries", "Timings", "UnavailableError", "UnimplementedError", "__version__",
+    "Accompaniment", "AsyncClient", "CancelledCallError", "Client", "ConfigurationError", "DeadlineExceededError",
+    "FieldViolation", "Forecast", "Forecasts", "Image", "Images", "Info", "InternalError", "InvalidRequestError",
+    "MessageTooLargeError", "Model", "ModelNotFoundError", "ModelRefusedError", "Music", "MuserveError",
+    "PermissionDeniedError", "Piece", "Quantisation", "QueueFullError", "Retries", "Timings", "Track",
+    "UnavailableError", "UnimplementedError", "__version__",
 }  # fmt: skip
-METHODS = {"close", "forecast", "images", "is_ready", "model", "models", "wait_until_ready"}
+METHODS = {"accompany", "close", "forecast", "images", "is_ready", "model", "models", "music", "wait_until_ready"}
 
 
 def public_methods(kind: type) -> dict[str, Any]:
@@ -66,6 +67,7 @@ def test_importing_it_brings_in_nothing_heavy() -> None:
         "PIL",
         "onnxruntime",
         "torch",
+        "mido",
         "muserve_server",
         "muserve_export",
     }

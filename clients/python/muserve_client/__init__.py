@@ -1,4 +1,4 @@
-"""The Python SDK: images, forecasts, models and errors of a Muserve server, in typed calls.
+"""The Python SDK: images, music, forecasts, models and errors of a Muserve server, in typed calls.
 
 with Client("localhost:8001") as client:
     client.images(count=16, seed=7).save("digits/")
@@ -27,9 +27,11 @@ from muserve_client.client import Client
 from muserve_client.forecasts import Forecast, Forecasts
 from muserve_client.images import Image, Images
 from muserve_client.models import Model
+from muserve_client.music import Accompaniment, Music, Piece, Quantisation, Track
 from muserve_client.options import Retries
 
 __all__ = [
+    "Accompaniment",
     "AsyncClient",
     "CancelledCallError",
     "Client",
@@ -48,10 +50,14 @@ __all__ = [
     "ModelNotFoundError",
     "ModelRefusedError",
     "MuserveError",
+    "Music",
     "PermissionDeniedError",
+    "Piece",
+    "Quantisation",
     "QueueFullError",
     "Retries",
     "Timings",
+    "Track",
     "UnavailableError",
     "UnimplementedError",
     "__version__",

@@ -11,12 +11,14 @@ import grpc
 from grpc import aio
 
 from muserve.errors import CancelledCallError
+from muserve_client.composing import accompany_request, accompany_rpc, music_request, music_rpc
 from muserve_client.core import CLOSED, Attempts, Method, Rpc
 from muserve_client.forecasting import forecast_job
 from muserve_client.forecasts import Forecasts
 from muserve_client.health import NOT_READY, health_rpc, never_ready, waits
 from muserve_client.images import Images, image_request, images_rpc
 from muserve_client.models import Model, get_model_rpc, list_models_rpc
+from muserve_client.music import Accompaniment, Music
 from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
 from muserve_client.series import Columns
 
@@ -121,6 +123,72 @@ class AsyncClient:
         for rpc in job.calls():
             job.take(await self._call(rpc, timeout_s, request_id))
         return job.result()
+
+    async def music(
+        self,
+        style: str = "",
+        *,
+        tempo_bpm: float | None = None,
+        bars: int | None = None,
+        tracks: str | Sequence[str] = (),
+        density: float | None = None,
+        count: int | None = None,
+        seed: int | None = None,
+        first_sample: int = 0,
+        piano_roll: bool = False,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Music:
+        """Writes music, as MIDI files; see `Client.music`."""
+        request = music_request(
+            style=style,
+            tempo_bpm=tempo_bpm,
+            bars=bars,
+            tracks=tracks,
+            density=density,
+            count=count,
+            seed=seed,
+            first_sample=first_sample,
+            piano_roll=piano_roll,
+            model=model,
+            version=version,
+        )
+        return await self._call(music_rpc(request), timeout_s, request_id)
+
+    async def accompany(
+        self,
+        midi: Any,
+        *,
+        roles: Mapping[int, str | None] | None = None,
+        tracks: str | Sequence[str] = (),
+        style: str = "",
+        density: float | None = None,
+        count: int | None = None,
+        seed: int | None = None,
+        first_sample: int = 0,
+        piano_roll: bool = False,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Accompaniment:
+        """Adds tracks to a piece of one's own; see `Client.accompany`."""
+        request = accompany_request(
+            midi,
+            roles=roles,
+            tracks=tracks,
+            style=style,
+            density=density,
+            count=count,
+            seed=seed,
+            first_sample=first_sample,
+            piano_roll=piano_roll,
+            model=model,
+            version=version,
+        )
+        return await self._call(accompany_rpc(request), timeout_s, request_id)
 
     async def models(
         self, task: str | None = None, *, timeout_s: float | None = None, request_id: str | None = None

@@ -10,12 +10,14 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from muserve.errors import CancelledCallError
+from muserve_client.composing import accompany_request, accompany_rpc, music_request, music_rpc
 from muserve_client.core import CLOSED, Attempts, Method, Rpc
 from muserve_client.forecasting import forecast_job
 from muserve_client.forecasts import Forecasts
 from muserve_client.health import NOT_READY, health_rpc, never_ready, waits
 from muserve_client.images import Images, image_request, images_rpc
 from muserve_client.models import Model, get_model_rpc, list_models_rpc
+from muserve_client.music import Accompaniment, Music
 from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
 from muserve_client.series import Columns
 
@@ -194,6 +196,122 @@ class Client:
         for rpc in job.calls():
             job.take(self._call(rpc, timeout_s, request_id))
         return job.result()
+
+    def music(
+        self,
+        style: str = "",
+        *,
+        tempo_bpm: float | None = None,
+        bars: int | None = None,
+        tracks: str | Sequence[str] = (),
+        density: float | None = None,
+        count: int | None = None,
+        seed: int | None = None,
+        first_sample: int = 0,
+        piano_roll: bool = False,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Music:
+        """Writes music, as MIDI files.
+
+        Args:
+            style: Such as "bossanova"; the model's manifest has them all. "" lets the seed draw one for each piece.
+            tempo_bpm: Quarter notes a minute, 40 up to 240; None takes the style's typical tempo.
+            bars: Length, up to the manifest's `max_bars`; None takes as many as one run of the model gives. A longer
+                piece begins with the same bars as a shorter one of the same seed.
+            tracks: Roles of the tracks to keep, as in ["drums", "bass"]; none: all.
+            density: How busy: 0, as the sparsest of the style's training pieces, up to 1, as the busiest; None leaves
+                it open. Not every model takes it.
+            count: How many pieces; None takes 1.
+            seed: From 0 up to 2^64 - 1; None lets the server draw one, which the answer names.
+            first_sample: Index in the seed's endless series to begin at: sample 7 of a set again is
+                first_sample=7, count=1.
+            piano_roll: Whether each piece comes with a picture of its notes, which notebooks show.
+            model: Its name; "" takes the server's default.
+            version: Its version; None takes the newest.
+            timeout_s: Seconds for this call, retries included; None takes the client's.
+            request_id: The call's name in the server's log; None draws one.
+
+        Returns:
+            The pieces with model, digest and seed.
+
+        Raises:
+            MuserveError: As `muserve.errors` lists them.
+        """
+        request = music_request(
+            style=style,
+            tempo_bpm=tempo_bpm,
+            bars=bars,
+            tracks=tracks,
+            density=density,
+            count=count,
+            seed=seed,
+            first_sample=first_sample,
+            piano_roll=piano_roll,
+            model=model,
+            version=version,
+        )
+        return self._call(music_rpc(request), timeout_s, request_id)
+
+    def accompany(
+        self,
+        midi: Any,
+        *,
+        roles: Mapping[int, str | None] | None = None,
+        tracks: str | Sequence[str] = (),
+        style: str = "",
+        density: float | None = None,
+        count: int | None = None,
+        seed: int | None = None,
+        first_sample: int = 0,
+        piano_roll: bool = False,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Accompaniment:
+        """Adds tracks to a piece of one's own, whose notes come back unchanged.
+
+        Args:
+            midi: A MIDI file of type 0 or 1 in the metre of the model: its path, its bytes, a binary file object, a
+                mido.MidiFile, or a piece from this client.
+            roles: What tracks of the file play, by their index in it, as in {1: "bass"}; None for a track that is not
+                listened to, only kept. The server guesses what is not named here; the answer says how.
+            tracks: Roles of the tracks to add, as in ["drums", "bass"]; none: all that the file does not play.
+            style: See `music`.
+            density: How busy the new tracks are; see `music`.
+            count: How many accompaniments; None takes 1.
+            seed: See `music`.
+            first_sample: See `music`.
+            piano_roll: See `music`.
+            model: See `music`. Not every model can accompany.
+            version: See `music`.
+            timeout_s: See `music`.
+            request_id: See `music`.
+
+        Returns:
+            The pieces with model, digest and seed; how the file was read, and how well it fits the model's grid.
+
+        Raises:
+            OSError: The file cannot be read.
+            MuserveError: As `muserve.errors` lists them.
+        """
+        request = accompany_request(
+            midi,
+            roles=roles,
+            tracks=tracks,
+            style=style,
+            density=density,
+            count=count,
+            seed=seed,
+            first_sample=first_sample,
+            piano_roll=piano_roll,
+            model=model,
+            version=version,
+        )
+        return self._call(accompany_rpc(request), timeout_s, request_id)
 
     def models(
         self, task: str | None = None, *, timeout_s: float | None = None, request_id: str | None = None

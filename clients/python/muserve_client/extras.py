@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 __all__ = ["extra"]
 
-_PACKAGES = ("pandas", "matplotlib", "pyarrow")
+_EXTRAS = {"pandas": "data", "matplotlib": "data", "pyarrow": "data", "mido": "midi"}
 
 
 @contextmanager
@@ -18,13 +18,13 @@ def extra(what: str) -> Iterator[None]:
         what: What needs it: "to_frame".
 
     Raises:
-        ModuleNotFoundError: One of the packages of muserve[data] is missing.
+        ModuleNotFoundError: One of the packages of muserve[data] or muserve[midi] is missing.
     """
     try:
         yield
     except ImportError as error:  # pandas raises this for a missing pyarrow
-        package = next((name for name in _PACKAGES if name in (error.name or str(error))), None)
+        package = next((name for name in _EXTRAS if name in (error.name or str(error))), None)
         if package is None:
             raise
-        text = f"{what} needs {package}, which is not installed: pip install 'muserve[data]'"
+        text = f"{what} needs {package}, which is not installed: pip install 'muserve[{_EXTRAS[package]}]'"
         raise ModuleNotFoundError(text, name=package) from error
