@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,7 +11,8 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from muserve.v1 import forecast_pb2, image_pb2, manifest_pb2
+from muserve.v1 import forecast_pb2, image_pb2, manifest_pb2, music_pb2
+from muserve_client.composing import accompany_rpc, music_rpc
 from muserve_client.core import Rpc
 from muserve_client.forecasting import FORECAST
 from muserve_client.images import images_rpc
@@ -24,6 +26,9 @@ _OTHER_SEEDS = 1_000_003
 _MOST_OTHER_ITEMS = 8
 _DEFAULT_IMAGES = 4
 _DEFAULT_SERIES = 3
+_DEFAULT_PIECES = 3
+_TICKS_PER_QUARTER = 480
+_CHORD = (0, 4, 7, 12, 7, 4)
 _LEAST_VALUES = 48
 _LEVELS = (0.1, 0.5, 0.9)
 
@@ -49,7 +54,7 @@ class Probe:
     nouns: tuple[str, str, str]
     """What the items are called, all together and one by one, and what is compared: "images", "samples", "bytes"."""
     default: Callable[[manifest_pb2.ModelManifest], Any]
-    """Makes a small request for a model without goldens."""
+    """Makes a small request for a model without goldens; None if it takes no such requests."""
     rpc: Callable[[Any], Rpc[Answer]]
     """Sends a request."""
     settle: Callable[[Any], None]
@@ -60,6 +65,8 @@ class Probe:
     """Makes the request whose answer has one item for each that can be asked for alone."""
     alone: Callable[[Any, int], Any]
     """Makes the request for one of these items."""
+    name: str = "default"
+    """What the small request is called."""
 
 
 def _images(request: image_pb2.GenerateImagesRequest) -> Rpc[Answer]:
@@ -77,7 +84,7 @@ def _default_images(_manifest: manifest_pb2.ModelManifest) -> image_pb2.Generate
     return image_pb2.GenerateImagesRequest(count=_DEFAULT_IMAGES, seed=_SEED)
 
 
-def _seeded(request: image_pb2.GenerateImagesRequest) -> None:
+def _seeded(request: Any) -> None:
     if not request.HasField("seed"):
         request.seed = _SEED
 
@@ -95,8 +102,7 @@ def _separate_images(request: image_pb2.GenerateImagesRequest) -> image_pb2.Gene
 
 
 def _one_image(request: image_pb2.GenerateImagesRequest, index: int) -> image_pb2.GenerateImagesRequest:
-    one = _copy(request)
-    one.first_sample, one.count = request.first_sample + index, 1
+    one: image_pb2.GenerateImagesRequest = _one_sample(request, index)
     if len(request.labels) > 1:
         one.labels[:] = [request.labels[index]]
     return one
@@ -155,6 +161,74 @@ def _one_forecast(request: forecast_pb2.ForecastRequest, index: int) -> forecast
     return one
 
 
+def _music(request: music_pb2.GenerateMusicRequest) -> Rpc[Answer]:
+    return Rpc(music_rpc(request).method, request, _pieces)
+
+
+def _accompaniments(request: music_pb2.AccompanyRequest) -> Rpc[Answer]:
+    return Rpc(accompany_rpc(request).method, request, _pieces)
+
+
+def _pieces(response: music_pb2.GenerateMusicResponse | music_pb2.AccompanyResponse) -> Answer:
+    # Whole messages: the file, the picture, and what is said beside them.
+    items = {f"sample {piece.sample}": piece.SerializeToString(deterministic=True) for piece in response.pieces}
+    return Answer(response.info.digest, response.info.timings.batch_rows, items)
+
+
+def _default_music(manifest: manifest_pb2.ModelManifest) -> music_pb2.GenerateMusicRequest:
+    """Goes a bar beyond what one run gives."""
+    settings = manifest.music
+    bars = max(1, min(settings.max_bars, settings.bars + 1))
+    return music_pb2.GenerateMusicRequest(count=_DEFAULT_PIECES, seed=_SEED, bars=bars)
+
+
+def _other_music(request: music_pb2.GenerateMusicRequest, index: int) -> music_pb2.GenerateMusicRequest:
+    other = _reseeded(request, index)
+    other.tempo_bpm = 60 + index
+    return other
+
+
+def _default_accompaniment(manifest: manifest_pb2.ModelManifest) -> music_pb2.AccompanyRequest | None:
+    """Gives a tune that goes a bar beyond one run to the model's first track that is no drums."""
+    settings = manifest.music
+    role = next((track.role for track in settings.tracks if not track.drums), "")
+    if not settings.accompanist or not role:
+        return None
+    request = music_pb2.AccompanyRequest(midi=_tune(settings), count=_DEFAULT_PIECES, seed=_SEED)
+    request.roles.add(track=0, role=role)
+    return request
+
+
+def _tune(settings: manifest_pb2.MusicSettings) -> bytes:
+    """Writes a MIDI file of type 0 with a note a beat, up and down a chord."""
+    beats = settings.beats_per_bar or 4
+    unit = max(1, settings.beat_unit).bit_length() - 1  # files hold its logarithm to base 2
+    beat = (4 * _TICKS_PER_QUARTER) >> unit
+    lowest = settings.lowest_pitch + settings.pitches // 3
+    track = bytes([0, 0xFF, 0x58, 4, beats, unit, 24, 8])
+    for number in range(beats * (settings.bars + 1)):
+        pitch = min(127, lowest + _CHORD[number % len(_CHORD)])
+        length = bytes([0x80 | beat >> 7, beat & 0x7F])  # a number of two 7-bit digits
+        track += bytes([0, 0x90, pitch, 90]) + length + bytes([0x80, pitch, 0])
+    track += bytes([0, 0xFF, 0x2F, 0])
+    header = struct.pack(">4sIHHH", b"MThd", 6, 0, 1, _TICKS_PER_QUARTER)
+    return header + struct.pack(">4sI", b"MTrk", len(track)) + track
+
+
+def _reseeded(request: Request, index: int) -> Request:
+    """Makes another call of the same kind, of one up to eight samples."""
+    other: Any = _copy(request)
+    other.count, other.seed, other.first_sample = 1 + index % _MOST_OTHER_ITEMS, _OTHER_SEEDS + index, 0
+    other.piano_roll = False
+    return other  # type: ignore[no-any-return]
+
+
+def _one_sample(request: Any, index: int) -> Any:
+    one = _copy(request)
+    one.first_sample, one.count = request.first_sample + index, 1
+    return one
+
+
 def _copy(request: Request) -> Request:
     copied = type(request)()
     copied.CopyFrom(request)
@@ -182,6 +256,27 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
             other=_other_forecasts,
             apart=_copy,
             alone=_one_forecast,
+        ),
+        "generate_music": Probe(
+            task="music",
+            nouns=("pieces", "samples", "bytes"),
+            default=_default_music,
+            rpc=_music,
+            settle=_seeded,
+            other=_other_music,
+            apart=_copy,
+            alone=_one_sample,
+        ),
+        "accompany": Probe(
+            task="music",
+            nouns=("accompaniments", "samples", "bytes"),
+            name="default accompaniment",
+            default=_default_accompaniment,
+            rpc=_accompaniments,
+            settle=_seeded,
+            other=_reseeded,
+            apart=_copy,
+            alone=_one_sample,
         ),
     }
 )

@@ -29,7 +29,7 @@ class Finding:
     model: str
     """"digits/1"."""
     request: str
-    """The golden request's name, or "default"."""
+    """The golden request's name, or that of the small one: "default"."""
     check: str
     """What was compared."""
     difference: str = ""
@@ -81,8 +81,9 @@ def _requests(manifest: manifest_pb2.ModelManifest, kind: str, probe: Probe, tas
         request.CopyFrom(getattr(golden, kind))
         probe.settle(request)
         yield golden.name, request
-    if not goldens and probe.task == task:
-        yield "default", probe.default(manifest)
+    default = probe.default(manifest) if not goldens and probe.task == task else None
+    if default is not None:
+        yield probe.name, default
 
 
 async def _verify(
