@@ -1,0 +1,225 @@
+"""From sources to one folder of MIDI files a style.
+
+The sources are the Debian packages `freedoom` (real songs) and `mma` (a program that plays our chord charts). What is
+written is a plain tree, `<destination>/<style>/<piece>.mid`, and `sources.json` beside the styles, which says where
+they come from. Files of one stem are one piece: a chart keeps its name in all styles, so that a split by stem keeps
+it on one side.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+
+import mido
+
+from muserve_export.errors import DataError
+from muserve_export.families.music.sources import freedoom, mma
+from muserve_export.families.music.sources.debian import fetch_package, unpack_package
+
+__all__ = ["INDEX", "Collected", "Source", "StyleCount", "collect_music"]
+
+INDEX = "sources.json"
+"""What says where the styles come from."""
+
+_PACKAGES = ("freedoom", "mma")
+_DRUM_CHANNEL = 9
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where some styles come from."""
+
+    name: str
+    """Its package."""
+    origin: str
+    """What it is, for people."""
+    licence: str
+    """Its terms."""
+    kind: str
+    """`real` if people wrote and played it, `rendered` if a program played it from chords."""
+    styles: Sequence[str]
+    """The styles, which are folders."""
+
+
+@dataclass(frozen=True)
+class StyleCount:
+    """How much there is of one style."""
+
+    style: str
+    """Its name."""
+    kind: str
+    """That of its source."""
+    pieces: int
+    """Number of files."""
+    bars: int
+    """Bars of all of them, at the time signatures that they say."""
+    instruments: float
+    """Instruments that sound in a piece, on average; all drums are one."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was written."""
+
+    destination: Path
+    """The folder."""
+    sources: Sequence[Source]
+    """What the index says."""
+    styles: Sequence[StyleCount]
+    """By name."""
+
+    def __str__(self) -> str:
+        rows = [(s.style, s.pieces, s.bars, f"{s.instruments:.1f}", s.kind) for s in self.styles]
+        lines = [("style", "pieces", "bars", "tracks", "kind"), *rows]
+        return "\n".join(f"{a:<12}{b:>8}{c:>8}{d:>8}  {e}" for a, b, c, d, e in lines)
+
+
+def collect_music(destination: Path, sources: Sequence[Path] = ()) -> Collected:
+    """Makes the data of the bundled music model.
+
+    Args:
+        destination: The folder to write. What an earlier call wrote there is replaced; other folders in it, such as
+            styles of the user's own, stay.
+        sources: WADs, Debian packages of Freedoom or MMA, or folders that hold any of these or an unpacked MMA. If
+            there are none, both packages are downloaded with apt.
+
+    Returns:
+        What was written.
+
+    Raises:
+        DataError: A source is missing, damaged or of another kind, or a folder of the user's own is in the way.
+    """
+    old = _styles_of(destination)
+    with TemporaryDirectory() as scratch:
+        found = _Found()
+        for source in sources or _download(Path(scratch)):
+            found.look_at(source, Path(scratch))
+        fresh = Path(scratch) / "music"
+        written = _write(found, fresh)
+        if not written:
+            raise DataError(
+                f"{', '.join(map(str, sources))}: holds neither a WAD nor MMA; pass a WAD, a Debian package of "
+                f"freedoom or mma, or a folder with any of these or with an unpacked mma"
+            )
+        counts = [_count(fresh / style, source.kind) for source in written for style in source.styles]
+        _replace(destination, fresh, old)
+    index = json.dumps([asdict(source) for source in written], indent=2) + "\n"
+    (destination / INDEX).write_text(index, encoding="utf-8")
+    return Collected(destination, written, sorted(counts, key=lambda count: count.style))
+
+
+class _Found:
+    """What the sources hold."""
+
+    def __init__(self) -> None:
+        self.wads: list[Path] = []
+        self.mma_root: Path | None = None
+
+    def look_at(self, source: Path, scratch: Path) -> None:
+        """Takes a source apart until there are WADs and MMA's root."""
+        if source.is_dir():
+            self.mma_root = mma.find_mma(source) or self.mma_root
+            self.wads += sorted(source.rglob("*.wad"))
+            for package in sorted(source.rglob("*.deb")):
+                self.look_at(package, scratch)
+        elif source.suffix == ".deb":
+            folder = Path(mkdtemp(dir=scratch))
+            unpack_package(source, folder)
+            self.look_at(folder, scratch)
+        elif source.suffix.lower() == ".wad":
+            self.wads.append(source)
+        else:
+            what = "is no WAD (.wad), Debian package (.deb) or folder" if source.exists() else "does not exist"
+            raise DataError(f"--source {source}: {what}; pass a WAD, a .deb, or a folder that holds them")
+
+
+def _download(folder: Path) -> list[Path]:
+    return [fetch_package(name, folder) for name in _PACKAGES]
+
+
+def _write(found: _Found, folder: Path) -> list[Source]:
+    written = []
+    if found.wads:
+        freedoom.extract_songs(found.wads, folder)
+        styles = [style for style in freedoom.STYLES if (folder / style).is_dir()]
+        written.append(Source("freedoom", freedoom.ORIGIN, freedoom.LICENCE, "real", styles))
+    if found.mma_root:
+        mma.render_charts(found.mma_root, folder)
+        styles = [arrangement.style for arrangement in mma.read_arrangements()]
+        written.append(Source("mma", mma.ORIGIN, mma.LICENCE, "rendered", styles))
+    return written
+
+
+def _styles_of(destination: Path) -> set[str]:
+    """The styles that an earlier call wrote."""
+    path = destination / INDEX
+    if not path.is_file():
+        return set()
+    try:
+        return {str(style) for source in json.loads(path.read_text(encoding="utf-8")) for style in source["styles"]}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{path}: was not written by this command ({error!r}); move it away or choose another folder"
+        ) from error
+
+
+def _replace(destination: Path, fresh: Path, old: set[str]) -> None:
+    """Puts new styles in place of the old ones."""
+    styles = sorted(path.name for path in fresh.iterdir())
+    for style in styles:
+        if style not in old and (destination / style).exists():
+            raise DataError(
+                f"{destination / style}: exists and was not written by this command; move it away or choose another "
+                f"folder with --out"
+            )
+    destination.mkdir(parents=True, exist_ok=True)
+    for style in old:
+        if (destination / style).is_dir():
+            shutil.rmtree(destination / style)
+    for style in styles:
+        shutil.move(fresh / style, destination / style)
+
+
+def _count(folder: Path, kind: str) -> StyleCount:
+    songs = [mido.MidiFile(path) for path in sorted(folder.glob("*.mid"))]
+    instruments = sum(len(_instruments(song)) for song in songs) / max(1, len(songs))
+    return StyleCount(folder.name, kind, len(songs), sum(_bars(song) for song in songs), instruments)
+
+
+def _instruments(song: mido.MidiFile) -> set[int]:
+    """The programs that sound; all drums are -1."""
+    found = set()
+    for track in song.tracks:
+        programs: dict[int, int] = {}
+        for message in track:
+            if message.type == "program_change":
+                programs[message.channel] = message.program
+            elif message.type == "note_on" and message.velocity:
+                found.add(-1 if message.channel == _DRUM_CHANNEL else programs.get(message.channel, 0))
+    return found
+
+
+def _bars(song: mido.MidiFile) -> int:
+    """Whole and begun bars in 4/4, up to the last note."""
+    metres, last = {0: (4, 4)}, 0
+    for track in song.tracks:
+        now = 0
+        for message in track:
+            now += message.time
+            if message.type == "time_signature":
+                metres[now] = (message.numerator, message.denominator)
+            elif message.type == "note_on" and message.velocity:
+                last = max(last, now + 1)
+    starts = sorted(metres)
+    ends = [min(end, last) for end in [*starts[1:], last]]
+    bar = 4 * song.ticks_per_beat
+    return sum(
+        -(-(end - start) // bar)
+        for start, end in zip(starts, ends, strict=True)
+        if metres[start] == (4, 4) and end > start
+    )
