@@ -1,4 +1,4 @@
-"""The command `muserve-export`: train, export, evaluate, verify."""
+"""The command `muserve-export`: data, train, export, evaluate, verify."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--version", action="version", version=f"muserve-export {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_data(commands)
     _add_train(commands)
     _add_export(commands)
     _add_evaluate(commands)
@@ -49,6 +50,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"muserve-export: error: {error}")
     except KeyboardInterrupt:
         sys.exit("muserve-export: stopped; a run goes on from its last checkpoint with --resume")
+
+
+def _add_data(commands: Any) -> None:
+    collectors = {name: collect for name in FAMILIES if (collect := load_family(name).collect)}
+    if not collectors:
+        return
+    data = commands.add_parser("data", help="make the data of a bundled model", allow_abbrev=False)
+    families = data.add_subparsers(dest="family", required=True, metavar="FAMILY")
+    for name, collect in collectors.items():
+        parser = families.add_parser(
+            name,
+            help=FAMILIES[name],
+            allow_abbrev=False,
+            description=f"Make the data that the bundled model {name} is trained on.",
+        )
+        parser.add_argument(
+            "--source",
+            type=Path,
+            action="append",
+            default=[],
+            metavar="PATH",
+            help="a file or folder to make them of, in place of a download; may be given several times "
+            "(music: WADs, Debian packages of freedoom and mma, or folders that hold these)",
+        )
+        parser.add_argument("--out", type=Path, default=Path("data") / name, help=f"folder (default: data/{name})")
+        parser.set_defaults(run=_data, collect=collect)
 
 
 def _add_train(commands: Any) -> None:
@@ -109,6 +136,11 @@ def _add_verify(commands: Any) -> None:
     )
     parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="models/<name>/<version>")
     parser.set_defaults(run=_verify)
+
+
+def _data(namespace: argparse.Namespace) -> None:
+    print(namespace.collect(namespace.out, namespace.source))
+    print(f"made: {namespace.out}; train on it: muserve-export train {namespace.family} --recipe bundled")
 
 
 def _train(namespace: argparse.Namespace) -> None:

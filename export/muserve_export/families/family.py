@@ -39,6 +39,11 @@ class Family:
     """export(run, destination, name=, version=, measure=, notes=): writes a bundle and returns its folder."""
     evaluate: Callable[..., Sequence[manifest_pb2.Metric]]
     """evaluate(folder, data=, part=): measures a bundle through the code that serves it."""
+    collect: Callable[[Path, Sequence[Path]], object] | None = None
+    """collect(destination, sources): makes the data of the bundled model and returns what it says of them, as text.
+
+    None if the family's data come with its packages.
+    """
 
 
 def load_family(name: str) -> Family:
