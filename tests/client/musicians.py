@@ -46,12 +46,12 @@ def compose(request: music_pb2.GenerateMusicRequest) -> music_pb2.GenerateMusicR
         bars = request.bars or 4
         piece = response.pieces.add(
             sample=sample,
-            style=request.style or _STYLES[(request.seed + sample) % len(_STYLES)],
+            style=request.style or _STYLES[(response.info.seed + sample) % len(_STYLES)],
             tempo_bpm=request.tempo_bpm or 120,
             bars=bars,
             piano_roll_png=PNG + str(sample).encode() if request.piano_roll else b"",
         )
-        file = midi_file(*(_track(role, request.seed + sample, bars) for role in request.tracks or ROLES))
+        file = midi_file(*(_track(role, response.info.seed + sample, bars) for role in request.tracks or ROLES))
         _finish(piece, file, response)
     return response
 
@@ -79,13 +79,13 @@ def accompany(request: music_pb2.AccompanyRequest) -> music_pb2.AccompanyRespons
     for sample in _samples(request):
         piece = response.pieces.add(
             sample=sample,
-            style=request.style or _STYLES[(request.seed + sample) % len(_STYLES)],
+            style=request.style or _STYLES[(response.info.seed + sample) % len(_STYLES)],
             tempo_bpm=120,
             bars=1,
             piano_roll_png=PNG + str(sample).encode() if request.piano_roll else b"",
         )
         added = request.tracks or [role for role in ROLES if role not in roles.values()]
-        file = midi_file(*given.tracks[1:], *(_track(role, request.seed + sample, 1) for role in added))
+        file = midi_file(*given.tracks[1:], *(_track(role, response.info.seed + sample, 1) for role in added))
         _finish(piece, file, response, {index - 1: role for index, role in roles.items()})
     return response
 

@@ -35,7 +35,7 @@ MIDI_ENDINGS = (".mid", ".midi")
 """Endings of files that hold a piece."""
 PICTURE_ENDINGS = (".png",)
 """Endings of files that hold its piano roll."""
-_DEFAULT_NAME = "{model}-{seed}-{sample}.mid"
+_DEFAULT_NAME = "{model}-{seed}-{sample}"
 _REMEDY = "give a folder, or a pattern with {sample}"
 _TEXT_KEY = b"muserve {"
 
@@ -202,8 +202,15 @@ class Accompaniment(Music):
     """How well the caller's notes fit the grid on which the model listens. The notes themselves are not moved."""
 
 
-def name_pieces(music: Music, where: str | os.PathLike[str]) -> list[Path]:
-    """Returns the paths that `Music.save` writes to.
+def name_pieces(
+    music: Music, where: str | os.PathLike[str], *, endings: Sequence[str] = (*MIDI_ENDINGS, *PICTURE_ENDINGS)
+) -> list[Path]:
+    """Names a file for each piece.
+
+    Args:
+        music: The pieces.
+        where: See `Music.save`.
+        endings: How files may end; in a folder they end like the first.
 
     Raises:
         ValueError: See `Music.save`.
@@ -219,8 +226,7 @@ def name_pieces(music: Music, where: str | os.PathLike[str]) -> list[Path]:
         }
         for index, piece in enumerate(music)
     ]
-    endings = (*MIDI_ENDINGS, *PICTURE_ENDINGS)
-    return name_files(where, parts, endings=endings, default=_DEFAULT_NAME, remedy=_REMEDY)
+    return name_files(where, parts, endings=endings, default=_DEFAULT_NAME + endings[0], remedy=_REMEDY)
 
 
 def read_piece(piece: music_pb2.MusicPiece) -> Piece:

@@ -21,7 +21,9 @@ def add(commands: Any) -> None:
     """Adds the subcommand."""
     parser = add_command(commands, "models", "List the server's models.")
     parser.set_defaults(run=_run)
-    parser.add_argument("--task", metavar="TASK", help="only models of this task: image, forecast (default: all)")
+    parser.add_argument(
+        "--task", metavar="TASK", help="only models of this task: image, forecast, music (default: all)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, with whole digests")
 
 
