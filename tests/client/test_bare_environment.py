@@ -1,4 +1,4 @@
-"""The base distribution alone, in a fresh environment: it imports, calls servers, saves a PNG and a forecast."""
+"""The base distribution alone, in a fresh environment: it imports, calls servers, saves PNG, CSV and MIDI."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.client.conftest import Served
+from tests.client.musicians import band
 
 ROOT = Path(__file__).parents[2]
 _OFFLINE = re.compile(r"NewConnectionError|ConnectTimeoutError|NameResolutionError|ProxyError|Network is unreachable")
 _CODE = """
 import importlib.util, sys
 import muserve_client
-for heavy in ("numpy", "pandas", "matplotlib", "onnxruntime", "PIL", "torch", "grpc_health"):
+for heavy in ("numpy", "pandas", "matplotlib", "onnxruntime", "PIL", "torch", "grpc_health", "mido"):
     assert importlib.util.find_spec(heavy) is None, heavy + " is installed"
 with muserve_client.Client(sys.argv[1]) as client:
     client.wait_until_ready()
@@ -38,6 +39,13 @@ for use in (forecasts.to_frame, forecasts.plot, lambda: forecasts.save("x.parque
     except ModuleNotFoundError as error:
         print(error)
 assert forecasts._repr_png_() is None
+with muserve_client.Client(sys.argv[3]) as client:
+    music = client.music("rock", piano_roll=True)
+    print(client.accompany(music.save("song.mid")[0])[0].save("band.mid"))
+try:
+    music[0].to_mido()
+except ModuleNotFoundError as error:
+    print(error)
 """
 
 
@@ -59,13 +67,18 @@ def test_the_base_distribution_is_enough_for_a_client(served: Served, forecaster
 
     listed = {line.split("==")[0].lower() for line in run("-m", "pip", "freeze", "--all").splitlines() if "==" in line}
     assert listed <= {"grpcio", "protobuf", "googleapis-common-protos", "typing_extensions", "pip", "setuptools"}
-    out = run("-c", _CODE, served.target, forecaster.target).splitlines()
+    with band() as musicians:
+        out = run("-c", _CODE, served.target, forecaster.target, musicians.target).splitlines()
     assert out[:2] == [str(Path("out") / f"shapes-7-{sample}.png") for sample in range(2)]
     assert (tmp_path / out[0]).read_bytes().startswith(b"\x89PNG")
     assert "pip install pillow" in out[2]
     assert out[3:5] == ["b,4,9.0,7.0,11.0", "forecast.json"]
     what = (("to_frame", "pandas"), ("plot", "matplotlib"), ("Parquet", "pyarrow"))
-    assert out[5:] == [f"{use} needs {name}, which is not installed: pip install 'muserve[data]'" for use, name in what]
+    assert out[5:8] == [
+        f"{use} needs {name}, which is not installed: pip install 'muserve[data]'" for use, name in what
+    ]
+    assert out[8:] == ["band.mid", "to_mido needs mido, which is not installed: pip install 'muserve[midi]'"]
+    assert (tmp_path / "band.mid").read_bytes().startswith(b"MThd")
     (tmp_path / "x.csv").write_text("1\n2\n3\n")
     command = [str(python), "-m", "muserve_client", "forecast", "x.csv", "--horizon", "1"]
     refused = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
