@@ -3,7 +3,7 @@
 //   node generate.mjs [--server HOST:PORT] [--model NAME] [--count N] [--labels 7,3] [--seed N] [--out FILE]
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { connect, load, refuse, report, within } from "./muserve.mjs";
+import { connect, load, report, seedOf, within } from "./muserve.mjs";
 
 const { values: flags } = parseArgs({
   options: {
@@ -16,9 +16,6 @@ const { values: flags } = parseArgs({
     "timeout-s": { type: "string", default: "30" },
   },
 });
-if (flags.seed !== undefined && !/^\d{1,20}$/.test(flags.seed)) {
-  refuse(`--seed is '${flags.seed}'; it must be a whole number from 0 to 2^64 - 1`);
-}
 
 const { ImageService } = await load("muserve/v1/image.proto");
 const client = connect(ImageService, flags.server);
@@ -27,7 +24,7 @@ const request = {
   count: Number(flags.count),
   labels: flags.labels ? flags.labels.split(",") : [],
   layout: "IMAGE_LAYOUT_CONTACT_SHEET",
-  ...(flags.seed !== undefined && { seed: flags.seed }),
+  ...seedOf(flags.seed),
 };
 
 client.GenerateImages(request, within(flags["timeout-s"]), async (error, response) => {

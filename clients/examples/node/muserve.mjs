@@ -22,6 +22,13 @@ export function within(seconds) {
   return { deadline: new Date(Date.now() + Number(seconds) * 1000) };
 }
 
+// The seed as a request has it; nothing if there is none.
+export function seedOf(text) {
+  if (text === undefined) return {};
+  if (!/^\d{1,20}$/.test(text)) refuse(`--seed is '${text}'; it must be a whole number from 0 to 2^64 - 1`);
+  return { seed: text };
+}
+
 export function report(error) {
   console.error(`${grpc.status[error.code]}: ${error.details}`);
   for (const { field, description } of fieldViolations(error)) console.error(`  ${field}: ${description}`);
