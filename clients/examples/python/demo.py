@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from muserve_client import Client
+from muserve_client import Client, Model
 
 OUT = Path("out")
 EXIT_WITHIN_S = 30
@@ -105,6 +105,26 @@ def forecast_passengers(client: Client) -> None:
         sys.exit("the same series gave another forecast in company")
 
 
+def write_music(client: Client, model: Model) -> None:
+    """Writes a piece in each of two styles, and has the bass of the first accompanied in the other."""
+    manifest = client.model(model.name, model.version).manifest
+    styles = [style.name for style in manifest.music.styles][:2] if manifest else []
+    for style in styles:
+        music = client.music(style, seed=7, piano_roll=True)
+        (path,), (picture,) = music.save(OUT / "{style}.mid"), music.save(OUT / "{style}.png")
+        if client.music(style, seed=7)[0].midi != music[0].midi:
+            sys.exit("the same seed gave other notes")
+        piece = music[0]
+        tracks = ", ".join(track.name for track in piece.tracks)
+        print(f"  {path}, {picture}: {piece.bars} bars at {piece.tempo_bpm:g} quarter notes a minute; {tracks}")
+    bass = client.music(styles[0], seed=7, tracks="bass")
+    accompaniment = client.accompany(bass, style=styles[1], seed=8, piano_roll=True)
+    accompaniment.save(OUT / "accompanied.mid")
+    accompaniment.save(OUT / "accompanied.png")
+    added = ", ".join(track.name for track in accompaniment[0].tracks if not track.given)
+    print(f"  {OUT}/accompanied.mid, {OUT}/accompanied.png: the bass of the first with {added} in {styles[1]}")
+
+
 def mean_error(forecast: Sequence[float], came: Sequence[float]) -> float:
     """Returns the mean distance of forecasts from what came, as a share of it."""
     return sum(abs(point - real) / real for point, real in zip(forecast, came, strict=True)) / len(came)
@@ -123,6 +143,10 @@ def main() -> None:
         draw_images(client)
         print("forecasts:")
         forecast_passengers(client)
+        for model in client.models("music"):
+            if model.default:
+                print("music:")
+                write_music(client, model)
     print(f"done in {time.monotonic() - started:.1f} s; the server has stopped")
 
 
