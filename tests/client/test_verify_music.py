@@ -186,4 +186,6 @@ def test_other_calls_have_other_noise(kind: str) -> None:
     assert {other.count for other in others} == set(range(1, 9))
     assert len({other.seed for other in others} | {request.seed}) == 49
     assert not any(other.piano_roll for other in others)
+    if kind == "generate_music":
+        assert all(40 <= probe.other(request, index).tempo_bpm <= 240 for index in range(1000))
     assert (request.first_sample, request.piano_roll, request.seed) == (5, True, 1)

@@ -27,6 +27,7 @@ _MOST_OTHER_ITEMS = 8
 _DEFAULT_IMAGES = 4
 _DEFAULT_SERIES = 3
 _DEFAULT_PIECES = 3
+_TEMPI_BPM = range(40, 241)
 _TICKS_PER_QUARTER = 480
 _CHORD = (0, 4, 7, 12, 7, 4)
 _LEAST_VALUES = 48
@@ -184,7 +185,7 @@ def _default_music(manifest: manifest_pb2.ModelManifest) -> music_pb2.GenerateMu
 
 def _other_music(request: music_pb2.GenerateMusicRequest, index: int) -> music_pb2.GenerateMusicRequest:
     other = _reseeded(request, index)
-    other.tempo_bpm = 60 + index
+    other.tempo_bpm = _TEMPI_BPM[index % len(_TEMPI_BPM)]
     return other
 
 
