@@ -1,0 +1,247 @@
+"""What generated music is measured against: real music of each part, the same with shuffled tracks, and the judges.
+
+`quick_figures` measures arrays as they leave a generator, for the search; what is reported comes through the served
+path, see `evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muserve_export.errors import DataError
+from muserve_export.families.music.distances import Comparison, PieceSums, compare, shuffle_tracks
+from muserve_export.families.music.judges import (
+    VERSION,
+    Judge,
+    hear,
+    load_joint_judge,
+    load_style_judge,
+    merge_chords,
+    shared_tracks,
+)
+from muserve_export.families.music.metrics import (
+    CONVENTIONS,
+    STANDARD,
+    Floats,
+    Integers,
+    Layout,
+    MusicPart,
+    Segments,
+    measure,
+)
+
+__all__ = [
+    "MusicParts",
+    "Reference",
+    "by_style",
+    "load_reference",
+    "measure_pieces",
+    "mix_tracks",
+    "quick_figures",
+    "tonal_distance",
+]
+
+TRAINING_PER_STYLE, HELD_OUT_PER_STYLE = 400, 200
+QUICK_DRAWS = 100
+
+
+class MusicParts(Protocol):
+    """The data, as far as it is measured; see `data.MusicData`."""
+
+    @property
+    def training(self) -> MusicPart:
+        """What the networks have learnt from."""
+
+    @property
+    def validation(self) -> MusicPart:
+        """What choices are made by."""
+
+    @property
+    def test(self) -> MusicPart:
+        """What is reported."""
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of data and split."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Real music, measured."""
+
+    styles: tuple[str, ...]
+    layout: Layout
+    training: Segments
+    """Up to 400 segments a style, drawn by chance."""
+    held_out: Segments
+    """Up to 200 segments a style of the part that is measured against."""
+    shuffled: Segments
+    """The held-out ones, each of whose tracks comes from another piece of the style."""
+    sums: Mapping[str, Mapping[str, PieceSums]]
+    """"training", "held_out" and "shuffled" to convention to what was measured."""
+    joint_judge: Judge
+    style_judge: Judge
+    shared: tuple[str, ...]
+    """The tracks that the style judge hears, see `judges.shared_tracks`."""
+
+    def joint_logits(self, segments: Segments) -> NDArray[np.float32]:
+        """Returns how much more likely the tracks of segments belong together than not, [segment]."""
+        logits = self.joint_judge.listen(hear(segments, self.layout))
+        found: NDArray[np.float32] = logits[:, 1] - logits[:, 0]
+        return found
+
+    def joint_hits(self, segments: Segments) -> Floats:
+        """Returns 1 where the judge takes the tracks for joint, else 0, [segment]."""
+        return np.asarray(self.joint_logits(segments) > 0, np.float64)
+
+    def style_hits(self, segments: Segments) -> Floats:
+        """Returns 1 where the judge takes segments for the style that they have, else 0, [segment]."""
+        chosen, layout = merge_chords(segments, self.shared, self.layout)
+        heard = self.style_judge.listen(hear(chosen, layout)).argmax(axis=1)
+        return np.asarray(heard == segments.style, np.float64)
+
+
+def load_reference(
+    data: MusicParts,
+    part: str = "validation",
+    *,
+    layout: Layout = STANDARD,
+    folder: Path | None = None,
+    seed: int = 0,
+) -> Reference:
+    """Measures real music and gets the judges.
+
+    Args:
+        data: The data.
+        part: "validation" or "test": what is measured against.
+        layout: What the axes mean.
+        folder: Where the judges are kept between calls, by digest of the data; None to keep none.
+        seed: Of draws, shuffles and judges.
+
+    Raises:
+        DataError: The part has no music.
+    """
+    training = Segments.draw(data.training, TRAINING_PER_STYLE, seed=seed)
+    validation = Segments.draw(data.validation, HELD_OUT_PER_STYLE, seed=seed)
+    held_out = validation if part == "validation" else Segments.draw(data.test, HELD_OUT_PER_STYLE, seed=seed)
+    if not len(held_out):
+        raise DataError(f"the {part} part holds no music; give at least three pieces a style")
+    checked = validation if len(validation) else training
+    tracks = len(layout.roles)
+    shuffled = mix_tracks(held_out, shuffle_tracks(held_out.style, held_out.piece, tracks, seed=seed))
+    shared = shared_tracks(training, layout)
+    merged, merged_layout = merge_chords(training, shared, layout)
+    checked_merged, _ = merge_chords(checked, shared, layout)
+    name = f"{data.sha256[:16]}-{seed}-v{VERSION}.pt"
+    return Reference(
+        styles=data.styles,
+        layout=layout,
+        training=training,
+        held_out=held_out,
+        shuffled=shuffled,
+        sums={
+            "training": measure_pieces(training, layout),
+            "held_out": measure_pieces(held_out, layout),
+            "shuffled": measure_pieces(shuffled, layout),
+        },
+        joint_judge=load_joint_judge(
+            training, checked, layout, file=folder / f"joint-{name}" if folder else None, seed=seed
+        ),
+        style_judge=load_style_judge(
+            merged,
+            checked_merged,
+            len(data.styles),
+            merged_layout,
+            file=folder / f"style-{name}" if folder else None,
+            seed=seed,
+        ),
+        shared=shared,
+    )
+
+
+def measure_pieces(segments: Segments, layout: Layout = STANDARD) -> Mapping[str, PieceSums]:
+    """Measures segments and adds up by piece, in each convention."""
+    tallies = measure(segments.onset, segments.hold, layout)
+    return {name: PieceSums.of(tallies[name], segments) for name in CONVENTIONS}
+
+
+def mix_tracks(segments: Segments, source: Integers) -> Segments:
+    """Puts together tracks of several segments: source [segment, track] are indices. Style and piece stay."""
+    tracks = np.arange(source.shape[1])
+    onset, hold = (
+        rolls[source[:, None, :], np.arange(rolls.shape[1])[:, None], tracks]
+        for rolls in (segments.onset, segments.hold)
+    )
+    return Segments(onset, hold, segments.style, segments.piece, segments.tempo_bpm)
+
+
+def by_style(values: Floats, style: Integers) -> float:
+    """Returns the mean over styles of the means within; NaN of nothing."""
+    return float(np.mean([values[style == number].mean() for number in np.unique(style)])) if len(style) else np.nan
+
+
+def quick_figures(
+    onset: NDArray[np.bool_], hold: NDArray[np.bool_], style: Integers, reference: Reference
+) -> dict[str, float]:
+    """Measures generated arrays, without MIDI, for choosing between checkpoints.
+
+    Args:
+        onset: [segment, bar, track, step, pitch], best as many of each style.
+        hold: The same shape; may be given as the network gives it, since holds without a note count for nothing.
+        style: Index of the style that was asked for, [segment].
+        reference: What to measure against; make it once with `load_reference`.
+
+    Returns:
+        Names to figures; those of real music end in _real (training against held-out, or held-out itself). EB
+        differences are in points, generated minus held-out, and so are positive where a track is silent too often.
+    """
+    layout = reference.layout
+    segments = Segments(onset, hold & ~onset, style, np.arange(len(style)))
+    ours = measure_pieces(segments, layout)
+    found: dict[str, float] = {}
+    for name in CONVENTIONS:
+        found |= _compared(name, _compare(ours[name], reference, name))
+    generated, real = (part["corrected"] for part in (ours, reference.sums["held_out"]))
+    styles = np.intersect1d(style, reference.held_out.style).tolist()
+    difference = np.nanmean(generated.means(styles) - real.means(styles), axis=0)
+    found |= {f"eb_{cell.tracks}": difference[i] for i, cell in enumerate(real.cells) if cell.metric == "EB"}
+    found |= {
+        f"td{ending}": tonal_distance(part, styles)
+        for ending, part in (("", generated), ("_real", real), ("_shuffled", reference.sums["shuffled"]["corrected"]))
+    }
+    for ending, part in (("", segments), ("_real", reference.held_out), ("_shuffled", reference.shuffled)):
+        found[f"joint_rate{ending}"] = by_style(reference.joint_hits(part), part.style)
+        if ending != "_shuffled":
+            found[f"style_accuracy{ending}"] = by_style(reference.style_hits(part), part.style)
+    return {name: float(value) for name, value in found.items()}
+
+
+def tonal_distance(sums: PieceSums, styles: list[int]) -> float:
+    """Returns TD, the mean over pairs of tracks and styles in which both sound."""
+    chosen = [index for index, cell in enumerate(sums.cells) if cell.metric == "TD"]
+    values = sums.means(styles)[:, chosen]
+    return float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
+
+
+def _compare(generated: PieceSums, reference: Reference, convention: str) -> Comparison:
+    sums = reference.sums
+    return compare(generated, sums["training"][convention], sums["held_out"][convention], draws=QUICK_DRAWS)
+
+
+def _compared(name: str, comparison: Comparison) -> dict[str, float]:
+    return {
+        f"median_distance_{name}": comparison.median.value,
+        f"median_distance_{name}_real": comparison.training_median.value,
+        f"worst_ratio_{name}": comparison.worst_ratio.value,
+        f"cells_over_3_{name}": float((comparison.ratios > 3).sum()),
+    }
