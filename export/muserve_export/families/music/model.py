@@ -1,0 +1,488 @@
+"""The music networks: MuseGAN's latents and joint judgement over one-dimensional convolutions in time.
+
+Dong et al., "MuseGAN: Multi-track Sequential Generative Adversarial Networks for Symbolic Music Generation and
+Accompaniment", AAAI 2018: latents that tracks share and latents of their own, each kept by a piece or moved by the bar;
+heads that branch from a shared trunk; one discriminator for all tracks together. Dong and Yang, "Convolutional
+Generative Adversarial Networks with Binary Neurons for Polyphonic Music Generation", ISMIR 2018: straight-through
+binary output, and streams of onsets and chroma in the discriminator.
+
+Shapes: rolls are [batch, track, channel, step, pitch] with the channels onset and hold; features are [batch, feature,
+time].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, pad, silu
+from torch.nn.utils.parametrizations import spectral_norm
+
+from muserve_export.families.music.config import MusicConfig
+
+__all__ = [
+    "BEATS_PER_BAR",
+    "CHANNELS",
+    "Conditions",
+    "DenseDiscriminator",
+    "DenseGenerator",
+    "Discriminator",
+    "Encoder",
+    "Generator",
+    "Jamming",
+    "JammingDiscriminator",
+    "Posterior",
+    "Shape",
+    "binarise",
+    "latent_sizes",
+    "make_networks",
+]
+
+BEATS_PER_BAR = 4
+CHANNELS = 2
+_CONDITION_WIDTH = 64
+_SLOPE = 0.2
+_TYPICAL_TEMPO_BPM = 120.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the networks are built for."""
+
+    tracks: int
+    """Tracks."""
+    styles: int
+    """Styles; at least 1."""
+    bars: int
+    """Bars of a phrase."""
+    steps_per_beat: int
+    """Steps of a beat."""
+    lowest_pitch: int
+    """MIDI number of the lowest pitch."""
+    pitches: int
+    """Pitches."""
+
+    @property
+    def beats(self) -> int:
+        """Beats of a phrase."""
+        return self.bars * BEATS_PER_BAR
+
+    @property
+    def steps(self) -> int:
+        """Steps of a phrase."""
+        return self.beats * self.steps_per_beat
+
+
+class Conditions(NamedTuple):
+    """What music is asked for. A tuple, since Fabric looks for tensors in it."""
+
+    style: Tensor
+    """Index of the style, int64 [batch]."""
+    tempo: Tensor
+    """Quarter notes a minute, 0 for unknown, [batch]."""
+    density: Tensor
+    """0 to 1, -1 for open, [batch]."""
+
+    def twice(self) -> Conditions:
+        """Returns the same for a batch and its copy after it."""
+        return Conditions(*(torch.cat([tensor, tensor]) for tensor in (self.style, self.tempo, self.density)))
+
+
+class _ConditionEmbedding(nn.Module):
+    """Style, tempo and density as one vector, [batch, 64]."""
+
+    def __init__(self, styles: int) -> None:
+        super().__init__()
+        self.style = nn.Embedding(styles, _CONDITION_WIDTH)
+        self.numbers = nn.Sequential(
+            nn.Linear(4, _CONDITION_WIDTH), nn.SiLU(), nn.Linear(_CONDITION_WIDTH, _CONDITION_WIDTH)
+        )
+
+    def forward(self, conditions: Conditions) -> Tensor:
+        tempo, density = conditions.tempo, conditions.density
+        knows_tempo, knows_density = (tempo > 0).float(), (density >= 0).float()
+        numbers = torch.stack(
+            [
+                2 * torch.log2(tempo.clamp(min=20.0) / _TYPICAL_TEMPO_BPM) * knows_tempo, knows_tempo,
+                (2 * density - 1) * knows_density, knows_density,
+            ],
+            dim=1,
+        )  # fmt: skip
+        embedded: Tensor = self.style(conditions.style) + self.numbers(numbers)
+        return embedded
+
+
+class _Block(nn.Module):
+    """A residual convolution in time, normed over the features of each group and set by the condition."""
+
+    def __init__(self, width: int, condition: int, *, groups: int = 1, kernel: int = 3) -> None:
+        super().__init__()
+        self.groups = groups
+        self.kernel = kernel
+        self.film = nn.Linear(condition, 2 * width)
+        nn.init.normal_(self.film.weight, std=0.05)
+        nn.init.zeros_(self.film.bias)
+        self.wide = nn.Conv1d(width, width, kernel, groups=groups)
+        self.narrow = nn.Conv1d(width, width, 1, groups=groups)
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        gain, bias = self.film(condition)[:, :, None].chunk(2, dim=1)
+        normed = _norm(features, self.groups) * (1 + gain) + bias
+        side = self.kernel // 2
+        grown: Tensor = features + self.narrow(silu(self.wide(pad(normed, (side, side)))))
+        return grown
+
+
+class _BarMixer(nn.Module):
+    """Lets bars hear each other: the temporal generator's step from one vector to a sequence."""
+
+    def __init__(self, width: int, bars: int) -> None:
+        super().__init__()
+        self.across = nn.Conv1d(bars, bars, 1)
+        self.within = nn.Sequential(nn.Conv1d(width, 2 * width, 1), nn.SiLU(), nn.Conv1d(2 * width, width, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        # [batch, feature, bar]
+        mixed = features + self.across(_norm(features).transpose(1, 2)).transpose(1, 2)
+        result: Tensor = mixed + self.within(_norm(mixed))
+        return result
+
+
+class Encoder(nn.Module):
+    """Rolls to features of each step, beat and bar: what an accompanist hears."""
+
+    def __init__(self, config: MusicConfig, shape: Shape, *, extra: int = 0) -> None:
+        """Takes `extra` more numbers a step than the rolls have: which tracks are given."""
+        super().__init__()
+        pitched = shape.tracks * CHANNELS * shape.pitches
+        self.embed = nn.Conv1d(pitched + extra, config.step_width, 1)
+        self.step = _Block(config.step_width, 1, kernel=5)
+        self.to_beat = nn.Conv1d(
+            config.step_width, config.beat_width, shape.steps_per_beat, stride=shape.steps_per_beat
+        )
+        self.beat = _Block(config.beat_width, 1)
+        self.to_bar = nn.Conv1d(config.beat_width, config.bar_width, BEATS_PER_BAR, stride=BEATS_PER_BAR)
+        self.bar = nn.ModuleList([_BarMixer(config.bar_width, shape.bars)])
+
+    def forward(self, rolls: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns features of steps, beats and bars, each [batch, feature, time]."""
+        flat = _flat(rolls)
+        if extra is not None:
+            flat = torch.cat([flat, extra[:, :, None].expand(-1, -1, flat.shape[2])], dim=1)
+        none = flat.new_zeros(len(flat), 1)
+        steps = self.step(self.embed(flat), none)
+        beats = self.beat(self.to_beat(silu(steps)), none)
+        bars = self.to_bar(silu(beats))
+        for mixer in self.bar:
+            bars = mixer(bars)
+        return steps, beats, bars
+
+
+class Posterior(nn.Module):
+    """Which noise a real segment could have come from: mean and logarithm of the variance (Kingma and Welling, 2014)."""
+
+    def __init__(self, config: MusicConfig, shape: Shape) -> None:
+        super().__init__()
+        self.encoder = Encoder(config, shape)
+        latents = 1 + shape.tracks
+        self.constant = nn.Linear(config.bar_width, 2 * latents * config.constant_latent_size)
+        self.bars = nn.Conv1d(config.bar_width, 2 * latents * config.bar_latent_size, 1)
+
+    def forward(self, rolls: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mean and logarithm of the variance: constant [batch, 2, size] and bars [batch, 2, bar, size]."""
+        bars = _norm(self.encoder(rolls)[2])
+        constant = self.constant(bars.mean(2)).reshape(len(rolls), 2, -1)
+        moved = self.bars(bars)  # [batch, 2 × size, bar]
+        return constant, moved.reshape(len(rolls), 2, -1, moved.shape[2]).transpose(2, 3)
+
+
+class Generator(nn.Module):
+    """Noise and conditions to the tracks of a phrase, with or without given ones to listen to."""
+
+    def __init__(self, config: MusicConfig, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.sizes = (config.constant_latent_size, config.bar_latent_size)
+        tracks, condition = shape.tracks, _CONDITION_WIDTH
+        latent = sum(self.sizes) + condition
+        self.track_width = config.track_width
+        self.condition = _ConditionEmbedding(shape.styles)
+        self.encoder = Encoder(config, shape, extra=tracks) if config.given_share else None
+        self.bar_place = nn.Parameter(0.1 * torch.randn(config.bar_width, shape.bars))
+        self.to_bars = nn.Conv1d(latent, config.bar_width, 1)
+        self.bars = nn.ModuleList([_BarMixer(config.bar_width, shape.bars) for _ in range(2)])
+        self.to_beats = nn.ConvTranspose1d(config.bar_width, config.beat_width, BEATS_PER_BAR, stride=BEATS_PER_BAR)
+        self.beats = nn.ModuleList([_Block(config.beat_width, condition) for _ in range(2)])
+        self.to_steps = nn.ConvTranspose1d(
+            config.beat_width, config.step_width, shape.steps_per_beat, stride=shape.steps_per_beat
+        )
+        self.steps = nn.ModuleList([_Block(config.step_width, condition, kernel=5) for _ in range(1)])
+        # What is each track's own: its noise at every beat, its share of the trunk, its head.
+        per_bar = BEATS_PER_BAR * config.track_width
+        self.own_beats = nn.Conv1d(tracks * latent, tracks * per_bar, 1, groups=tracks)
+        self.to_tracks = nn.Conv1d(config.step_width, tracks * config.track_width, 1)
+        self.step_place = nn.Parameter(
+            0.1 * torch.randn(tracks * config.track_width, BEATS_PER_BAR * shape.steps_per_beat)
+        )
+        self.heads = nn.ModuleList(
+            [_Block(tracks * config.track_width, condition, groups=tracks, kernel=5) for _ in range(2)]
+        )
+        self.output = nn.Conv1d(tracks * config.track_width, tracks * CHANNELS * shape.pitches, 1, groups=tracks)
+        nn.init.constant_(self.output.bias, -3.0)  # type: ignore[arg-type] # most cells are silent
+
+    def forward(
+        self,
+        constant: Tensor,
+        moved: Tensor,
+        conditions: Conditions,
+        given: Tensor | None = None,
+        given_tracks: Tensor | None = None,
+    ) -> Tensor:
+        """Writes a phrase.
+
+        Args:
+            constant: Standard normal, [batch, (1 + tracks) × constant_latent_size]: the shared part first.
+            moved: Standard normal, [batch, bar, (1 + tracks) × bar_latent_size]: the shared part first.
+            conditions: What is asked for.
+            given: Rolls of the tracks to accompany; of the others anything.
+            given_tracks: 1 for the tracks to accompany, [batch, track].
+
+        Returns:
+            Logits, [batch, track, channel, step, pitch].
+        """
+        shape = self.shape
+        condition = self.condition(conditions)  # [batch, condition]
+        shared, own = self._latents(constant, moved, condition)
+        bars = self.to_bars(shared) + self.bar_place
+        heard = self._listen(given, given_tracks)
+        if heard is not None:
+            bars = bars + heard[2]
+        for mixer in self.bars:
+            bars = mixer(bars)
+        beats = self.to_beats(silu(bars))
+        if heard is not None:
+            beats = beats + heard[1]
+        for block in self.beats:
+            beats = block(beats, condition)
+        steps = self.to_steps(silu(beats))
+        if heard is not None:
+            steps = steps + heard[0]
+        for block in self.steps:
+            steps = block(steps, condition)
+        tracks = self.to_tracks(silu(steps)) + self._own_steps(own)
+        for block in self.heads:
+            tracks = block(tracks, condition)
+        logits = self.output(silu(_norm(tracks, shape.tracks)))  # [batch, track × channel × pitch, step]
+        return logits.reshape(-1, shape.tracks, CHANNELS, shape.pitches, shape.steps).transpose(3, 4)
+
+    def _latents(self, constant: Tensor, moved: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the shared latents [batch, latent, bar] and those of the tracks [batch, track × latent, bar]."""
+        bars, latents = self.shape.bars, 1 + self.shape.tracks
+        kept = constant.reshape(-1, latents, self.sizes[0], 1).expand(-1, -1, -1, bars)
+        own = moved.reshape(-1, bars, latents, self.sizes[1]).permute(0, 2, 3, 1)
+        asked = condition[:, None, :, None].expand(-1, latents, -1, bars)
+        joined = torch.cat([kept, own, asked], dim=2)  # [batch, latent kind, latent, bar]
+        return joined[:, 0], joined[:, 1:].flatten(1, 2)
+
+    def _own_steps(self, own: Tensor) -> Tensor:
+        """Returns what each track draws from its own noise, [batch, track × feature, step]."""
+        shape, width = self.shape, self.track_width
+        beats = self.own_beats(own).reshape(-1, shape.tracks, width, BEATS_PER_BAR, shape.bars)
+        beats = beats.permute(0, 1, 2, 4, 3).reshape(-1, shape.tracks * width, shape.beats)
+        steps = beats.repeat_interleave(shape.steps_per_beat, dim=2)
+        return steps + self.step_place.repeat(1, shape.bars)
+
+    def _listen(self, given: Tensor | None, given_tracks: Tensor | None) -> tuple[Tensor, Tensor, Tensor] | None:
+        if self.encoder is None or given is None or given_tracks is None:
+            return None
+        # Rows without any given track hear nothing at all, so that they are written as the generator alone would.
+        hears = (given_tracks.sum(1) > 0).float()[:, None, None]
+        steps, beats, bars = self.encoder(given * given_tracks[:, :, None, None, None], given_tracks)
+        return steps * hears, beats * hears, bars * hears
+
+
+class Discriminator(nn.Module):
+    """Judges the tracks of a phrase together: above zero for real.
+
+    Every convolution has a spectral norm of 1 (Miyato et al., "Spectral Normalization for Generative Adversarial
+    Networks", 2018); conditions enter by projection (Miyato and Koyama, 2018), and one feature is the spread within the
+    batch (Karras et al., "Progressive Growing of GANs", 2018), which betrays a generator that repeats itself.
+    """
+
+    def __init__(self, config: MusicConfig, shape: Shape, *, normed: bool = True) -> None:
+        super().__init__()
+
+        def conv(inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1) -> nn.Module:
+            layer = nn.Conv1d(
+                inputs, outputs, kernel, stride=stride, groups=groups, padding=kernel // 2 if stride == 1 else 0
+            )
+            return spectral_norm(layer) if normed else layer
+
+        width, tracks = config.discriminator_width, shape.tracks
+        self.shape = shape
+        self.condition = _ConditionEmbedding(shape.styles)
+        own = 40
+        self.own = conv(tracks * CHANNELS * shape.pitches, tracks * own, groups=tracks)
+        self.chroma = conv(tracks * 2 * 12, 2 * own)
+        self.rhythm = conv(2 * tracks, own, 5)
+        self.first = conv((tracks + 3) * own, width)
+        self.step = conv(width, width, 3)
+        self.to_beat = conv(width, width, shape.steps_per_beat, stride=shape.steps_per_beat)
+        self.beat = conv(width, width, 3)
+        self.to_bar = conv(width, 2 * width, BEATS_PER_BAR, stride=BEATS_PER_BAR)
+        self.bar = conv(2 * width, 2 * width, 3)
+        self.beat_logit = conv(width, 1)
+        self.bar_logit = conv(2 * width, 1)
+        last = nn.Linear(2 * width * shape.bars + 1, 2 * width)
+        self.last = spectral_norm(last) if normed else last
+        head = nn.Linear(2 * width, 1)
+        self.head = spectral_norm(head) if normed else head
+        projection = nn.Linear(_CONDITION_WIDTH, 2 * width, bias=False)
+        self.projection = spectral_norm(projection) if normed else projection
+        bar_projection = nn.Linear(_CONDITION_WIDTH, 2 * width, bias=False)
+        self.bar_projection = spectral_norm(bar_projection) if normed else bar_projection
+        classes = (torch.arange(shape.pitches) + shape.lowest_pitch) % 12
+        self.register_buffer("fold", torch.eye(12)[classes], persistent=False)  # [pitch, pitch class]
+
+    def forward(self, rolls: Tensor, conditions: Conditions) -> Tensor:
+        """Judges phrases.
+
+        Args:
+            rolls: [batch, track, channel, step, pitch], 0 or 1.
+            conditions: What was asked for.
+
+        Returns:
+            Logits, [batch, judgement]: of the phrase, of each bar and of each beat.
+        """
+        condition = self.condition(conditions)
+        features = _leaky(torch.cat([self.own(_flat(rolls)), *self._streams(rolls)], dim=1))
+        steps = _leaky(self.first(features))
+        steps = steps + _leaky(self.step(steps))
+        beats = _leaky(self.to_beat(steps))
+        beats = beats + _leaky(self.beat(beats))
+        bars = _leaky(self.to_bar(beats))
+        bars = bars + _leaky(self.bar(bars))  # [batch, feature, bar]
+        flat = bars.flatten(1)
+        spread = flat.std(0, unbiased=False).mean().expand(len(flat), 1)
+        phrase = _leaky(self.last(torch.cat([flat, spread], dim=1)))
+        whole = self.head(phrase) + (phrase * self.projection(condition)).sum(1, keepdim=True)
+        each_bar = self.bar_logit(bars)[:, 0] + (bars * self.bar_projection(condition)[:, :, None]).sum(1)
+        return torch.cat([whole, each_bar, self.beat_logit(beats)[:, 0]], dim=1)
+
+    def _streams(self, rolls: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns features of the chroma and of the rhythm, [batch, feature, step]."""
+        onset = rolls[:, :, 0]
+        sounding = rolls.sum(2)  # [batch, track, step, pitch]
+        chroma = torch.stack([onset @ self.fold, sounding @ self.fold], dim=2)  # [batch, track, 2, step, class]
+        rhythm = torch.stack([onset.sum(3), sounding.sum(3)], dim=2).flatten(1, 2) * 0.5  # [batch, track × 2, step]
+        return self.chroma(_flat(chroma)), self.rhythm(rhythm)
+
+
+class Jamming(nn.Module):
+    """The paper's baseline: a generator a track, which share no latent and never hear each other."""
+
+    def __init__(self, config: MusicConfig, shape: Shape) -> None:
+        super().__init__()
+        self.alone = Shape(1, shape.styles, shape.bars, shape.steps_per_beat, shape.lowest_pitch, shape.pitches)
+        self.tracks = nn.ModuleList([Generator(config, self.alone) for _ in range(shape.tracks)])
+
+    def forward(
+        self,
+        constant: Tensor,
+        moved: Tensor,
+        conditions: Conditions,
+        given: Tensor | None = None,
+        given_tracks: Tensor | None = None,
+    ) -> Tensor:
+        """Writes a phrase; see `Generator.forward`. Each track has its own part of the latents and hears nothing."""
+        constants = constant.chunk(len(self.tracks), dim=1)
+        bars = moved.chunk(len(self.tracks), dim=2)
+        written = [track(*own, conditions) for track, *own in zip(self.tracks, constants, bars, strict=True)]
+        return torch.cat(written, dim=1)
+
+
+class JammingDiscriminator(nn.Module):
+    """A discriminator a track."""
+
+    def __init__(self, config: MusicConfig, shape: Shape, *, normed: bool = True) -> None:
+        super().__init__()
+        alone = Shape(1, shape.styles, shape.bars, shape.steps_per_beat, shape.lowest_pitch, shape.pitches)
+        self.tracks = nn.ModuleList([Discriminator(config, alone, normed=normed) for _ in range(shape.tracks)])
+
+    def forward(self, rolls: Tensor, conditions: Conditions) -> Tensor:
+        """Judges each track by itself; see `Discriminator.forward`."""
+        judged = [track(rolls[:, index : index + 1], conditions) for index, track in enumerate(self.tracks)]
+        return torch.cat(judged, dim=1)
+
+
+class DenseGenerator(nn.Module):
+    """The tutorial's: 100 → 256 → 512 → 1024 → 88, ReLU, tanh. Noise to one chord."""
+
+    def __init__(self, config: MusicConfig) -> None:
+        super().__init__()
+        sizes = (config.constant_latent_size, *config.generator_widths)
+        self.layers = nn.Sequential(*_dense(sizes), nn.Linear(sizes[-1], config.pitches), nn.Tanh())
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Returns chords, [batch, pitch] in [-1, 1], from standard normal noise [batch, latent_size]."""
+        chords: Tensor = self.layers(latent)
+        return chords
+
+
+class DenseDiscriminator(nn.Module):
+    """The tutorial's: 88 → 1024 → 512 → 256 → 1. Its sigmoid is inside the loss."""
+
+    def __init__(self, config: MusicConfig) -> None:
+        super().__init__()
+        sizes = (config.pitches, *config.discriminator_widths)
+        self.layers = nn.Sequential(*_dense(sizes), nn.Linear(sizes[-1], 1))
+
+    def forward(self, chords: Tensor) -> Tensor:
+        """Returns logits, [batch, 1], of chords [batch, pitch] in [-1, 1]."""
+        logits: Tensor = self.layers(chords)
+        return logits
+
+
+def make_networks(config: MusicConfig, shape: Shape) -> tuple[nn.Module, nn.Module]:
+    """Builds generator and discriminator of a configuration, with fresh weights."""
+    normed = config.loss == "hinge"
+    if config.architecture == "jamming":
+        return Jamming(config, shape), JammingDiscriminator(config, shape, normed=normed)
+    return Generator(config, shape), Discriminator(config, shape, normed=normed)
+
+
+def latent_sizes(config: MusicConfig, shape: Shape) -> tuple[int, int]:
+    """Returns how much noise a piece keeps and how much each bar has of its own."""
+    kinds = 2 * shape.tracks if config.architecture == "jamming" else 1 + shape.tracks
+    return kinds * config.constant_latent_size, kinds * config.bar_latent_size
+
+
+def binarise(logits: Tensor) -> Tensor:
+    """Rounds probabilities to 0 or 1, and passes gradients as if it had not (Bengio et al., 2013: straight-through)."""
+    probability = torch.sigmoid(logits)
+    return (logits > 0).float() + probability - probability.detach()
+
+
+def _norm(features: Tensor, groups: int = 1) -> Tensor:
+    """Scales the features of each group at each time to a root mean square of 1."""
+    grouped = features.unflatten(1, (groups, -1))
+    return (grouped * torch.rsqrt(grouped.square().mean(2, keepdim=True) + 1e-6)).flatten(1, 2)
+
+
+def _flat(rolls: Tensor) -> Tensor:
+    """Turns [batch, track, channel, step, pitch] into [batch, track × channel × pitch, step]."""
+    return rolls.transpose(3, 4).flatten(1, 3)
+
+
+def _leaky(features: Tensor) -> Tensor:
+    return leaky_relu(features, _SLOPE)
+
+
+def _dense(sizes: tuple[int, ...]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return layers

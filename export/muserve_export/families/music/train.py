@@ -1,0 +1,309 @@
+"""Trains a generator of phrases against a discriminator that judges all tracks together.
+
+Three things teach the generator: the discriminator; real segments that it has to find again from what a posterior kept
+of them, which gives its latents a meaning from the first step on (Larsen et al., "Autoencoding beyond pixels using a
+learned similarity metric", ICML 2016); and given tracks, which stay as they are in what the discriminator sees, so that
+the others must fit them. Real tracks of different pieces, put together, are false too (as in Reed et al., "Generative
+Adversarial Text to Image Synthesis", ICML 2016): they show the discriminator what not fitting is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, relu
+
+from muserve_export.families.music.config import MusicConfig
+from muserve_export.families.music.data import TRACKS, MusicData, load_data
+from muserve_export.families.music.model import (
+    Conditions,
+    Posterior,
+    Shape,
+    binarise,
+    latent_sizes,
+    make_networks,
+)
+from muserve_export.training.ema import MovingAverage
+from muserve_export.training.loop import init_weights, train
+from muserve_export.training.run import RunFolder
+
+__all__ = ["MusicLearner", "train_music"]
+
+
+class MusicLearner:
+    """The networks and what one step does with them; see `training.loop.Learner`."""
+
+    def __init__(self, fabric: Fabric, config: MusicConfig, shape: Shape) -> None:
+        torch.manual_seed(config.seed)
+        self._fabric = fabric
+        self._config = config
+        self._shape = shape
+        generator, discriminator = make_networks(config, shape)
+        self._average = MovingAverage(generator, config.ema_decay) if config.ema_decay else None
+        if self._average:
+            self._average.module.to(fabric.device)
+        self._generator, self._generator_optimizer = fabric.setup(
+            generator, self._adam(generator, config.learning_rate)
+        )
+        self._discriminator, self._discriminator_optimizer = fabric.setup(
+            discriminator, self._adam(discriminator, config.discriminator_learning_rate)
+        )
+        self._posterior = None
+        if config.reconstruction_weight:
+            posterior = Posterior(config, shape)
+            self._posterior, self._posterior_optimizer = fabric.setup(
+                posterior, self._adam(posterior, config.learning_rate)
+            )
+
+    def modules(self) -> Mapping[str, Any]:
+        """Networks by name."""
+        modules = {"generator": self._generator, "discriminator": self._discriminator}
+        if self._posterior is not None:
+            modules["posterior"] = self._posterior
+        return modules | ({"generator_average": self._average.module} if self._average else {})
+
+    def optimizers(self) -> Mapping[str, Any]:
+        """Optimizers by name."""
+        optimizers = {
+            "generator_optimizer": self._generator_optimizer,
+            "discriminator_optimizer": self._discriminator_optimizer,
+        }
+        return optimizers | ({"posterior_optimizer": self._posterior_optimizer} if self._posterior is not None else {})
+
+    def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
+        """Teaches the discriminator one or more batches of samples, then the generator."""
+        config, progress = self._config, step / steps
+        self._set_learning_rates(1.0 - (1.0 - config.final_learning_rate_share) * progress)
+        real, style, tempo, density = batch
+        density = torch.where(self._draw(len(real)) < config.unknown_share, -torch.ones_like(density), density)
+        phrases = _Phrases(real, Conditions(style, tempo, density), self._choose_given(real))
+        judged = progress > config.warm_up_share
+        losses: dict[str, Tensor] = {}
+        for _ in range(config.discriminator_steps - 1 if judged else 0):
+            with torch.no_grad():
+                others = self._write(phrases)[0]
+            self._learn_to_discriminate(phrases, others)
+        # One pass writes what the discriminator judges and what the posterior's latents must give back.
+        written, found, divergence = self._write(phrases)
+        if judged:
+            losses["discriminator_loss"] = self._learn_to_discriminate(phrases, written.detach())
+        losses |= self._learn_to_generate(phrases, written if judged else None, found, divergence, progress)
+        if self._average:
+            self._average.update(self._generator.module, step)
+        return losses
+
+    def sheet(self) -> NDArray[np.uint8] | None:
+        """Draws the piano rolls of a phrase in each style."""
+        return None
+
+    def _write(self, phrases: _Phrases) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Writes phrases from noise and, if there is a posterior, from what it keeps of the real ones.
+
+        Returns:
+            Rolls written from noise, with the given tracks in their place; logits written from the posterior's latents;
+            and how far these are from noise, in nats a track and step.
+        """
+        count, device = len(phrases.real), self._fabric.device
+        constant_size, bar_size = latent_sizes(self._config, self._shape)
+        constant = torch.randn(count, constant_size, device=device)
+        bars = torch.randn(count, self._shape.bars, bar_size, device=device)
+        given, conditions, real = phrases.given, phrases.conditions, phrases.real
+        if self._posterior is None:
+            logits = self._generator(constant, bars, conditions, real, given)
+            return phrases.keep_given(binarise(logits)), None, constant.new_zeros(())
+        kept, moved = self._posterior(real)
+        latents = [kept[:, 0] + torch.randn_like(constant) * torch.exp(0.5 * kept[:, 1])]
+        latents += [moved[:, 0] + torch.randn_like(bars) * torch.exp(0.5 * moved[:, 1])]
+        logits = self._generator(
+            torch.cat([constant, latents[0]]),
+            torch.cat([bars, latents[1]]),
+            conditions.twice(),
+            torch.cat([real, real]),
+            torch.cat([given, given]),
+        )
+        divergence = (_divergence(kept) + _divergence(moved)) / (count * self._shape.tracks * self._shape.steps)
+        return phrases.keep_given(binarise(logits[:count])), logits[count:], divergence
+
+    def _learn_to_discriminate(self, phrases: _Phrases, written: Tensor) -> Tensor:
+        config, conditions = self._config, phrases.conditions
+        on_real = self._discriminator(phrases.real, conditions)
+        on_written = self._discriminator(written, conditions)
+        loss = self._judge(on_real, real=True) + self._judge(on_written, real=False)
+        if config.mismatch_weight:
+            mixed, differs = mismatched(phrases.real, conditions.style)
+            on_mixed = self._judge(self._discriminator(mixed, conditions), real=False, weights=differs)
+            loss = loss + config.mismatch_weight * on_mixed
+        if config.loss == "wasserstein":
+            loss = loss + config.gradient_penalty * self._penalise_gradient(phrases, written)
+        self._discriminator_optimizer.zero_grad()
+        self._fabric.backward(loss)
+        self._discriminator_optimizer.step()
+        return loss
+
+    def _learn_to_generate(
+        self, phrases: _Phrases, written: Tensor | None, found: Tensor | None, divergence: Tensor, progress: float
+    ) -> dict[str, Tensor]:
+        config = self._config
+        losses: dict[str, Tensor] = {}
+        if written is not None:
+            # The discriminator only passes gradients on: its own are neither kept nor exchanged between processes.
+            self._discriminator.requires_grad_(requires_grad=False)
+            losses["generator_loss"] = self._persuade(self._discriminator(written, phrases.conditions))
+        if found is not None:
+            first, last = config.reconstruction_weight, config.final_reconstruction_weight
+            weight = first + (last - first) * progress
+            losses["reconstruction_loss"] = weight * phrases.reconstruction_loss(found)
+            losses["divergence"] = weight * config.divergence_weight * divergence
+        self._generator_optimizer.zero_grad()
+        if self._posterior is not None:
+            self._posterior_optimizer.zero_grad()
+        self._fabric.backward(torch.stack(list(losses.values())).sum())
+        self._generator_optimizer.step()
+        if self._posterior is not None:
+            self._posterior_optimizer.step()
+        self._discriminator.requires_grad_(requires_grad=True)
+        return losses
+
+    def _judge(self, logits: Tensor, *, real: bool, weights: Tensor | None = None) -> Tensor:
+        """The discriminator's loss on rows that are all real or all not, averaged with a weight a row."""
+        if self._config.loss == "hinge":
+            losses = relu(1 - logits) if real else relu(1 + logits)
+        elif self._config.loss == "wasserstein":
+            losses = -logits if real else logits
+        else:
+            losses = binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)), reduction="none")
+        rows = _weighted(losses)
+        return rows.mean() if weights is None else (rows * weights).mean()
+
+    def _persuade(self, logits: Tensor) -> Tensor:
+        """The generator's loss on its own rows."""
+        if self._config.loss == "cross_entropy":
+            logits = -binary_cross_entropy_with_logits(logits, torch.ones_like(logits), reduction="none")
+        return -_weighted(logits).mean()
+
+    def _penalise_gradient(self, phrases: _Phrases, written: Tensor) -> Tensor:
+        """WGAN-GP's penalty (Gulrajani et al., "Improved Training of Wasserstein GANs", 2017)."""
+        share = self._draw(len(written))[:, None, None, None, None]
+        between = (share * phrases.real + (1 - share) * written).requires_grad_()
+        judged = _weighted(self._discriminator(between, phrases.conditions)).sum()
+        (gradient,) = torch.autograd.grad(judged, between, create_graph=True)
+        return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+    def _choose_given(self, real: Tensor) -> Tensor:
+        """Draws which tracks are given, [batch, track]: of some rows none, of the others one or more that sound."""
+        sounding = real.any(dim=4).any(dim=3).any(dim=2)
+        count, tracks = sounding.shape
+        accompanies = self._draw(count) < self._config.given_share
+        order = self._draw(count, tracks).masked_fill(~sounding, 2.0).argsort(dim=1).argsort(dim=1)
+        # One track in half of the rows, two in a quarter, and so on.
+        number = 1 + (-torch.log2(self._draw(count).clamp(min=1e-6))).floor()
+        return ((order < number[:, None]) & sounding & accompanies[:, None]).float()
+
+    def _draw(self, *shape: int) -> Tensor:
+        return torch.rand(*shape, device=self._fabric.device)
+
+    def _set_learning_rates(self, share: float) -> None:
+        for name, optimizer in self.optimizers().items():
+            discriminates = name.startswith("discriminator")
+            rate = self._config.discriminator_learning_rate if discriminates else self._config.learning_rate
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+
+    def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
+        return torch.optim.Adam(module.parameters(), lr=learning_rate, betas=(self._config.beta1, self._config.beta2))
+
+
+@dataclass(frozen=True)
+class _Phrases:
+    """A batch as the networks take it."""
+
+    real: Tensor
+    """[batch, track, channel, step, pitch]."""
+    conditions: Conditions
+    """What the real phrases are, and what is asked for."""
+    given: Tensor
+    """1 for tracks to accompany, [batch, track]."""
+
+    def keep_given(self, written: Tensor) -> Tensor:
+        """Puts the given tracks in the place of those written."""
+        given = self.given[:, :, None, None, None]
+        return written * (1 - given) + self.real * given
+
+    def reconstruction_loss(self, logits: Tensor) -> Tensor:
+        """Cross-entropy of the tracks that were not given, in nats a track and step."""
+        losses = binary_cross_entropy_with_logits(logits, self.real, reduction="none").sum(dim=(2, 4))
+        wanted = (1 - self.given)[:, :, None].expand_as(losses)  # [batch, track, step]
+        return (losses * wanted).sum() / wanted.sum().clamp(min=1)
+
+
+def mismatched(real: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+    """Exchanges some tracks of each row for those of another row of its style.
+
+    Args:
+        real: [batch, track, channel, step, pitch].
+        style: Index of each row's style, [batch].
+
+    Returns:
+        The mixed rows, and 1 for those that differ from what they were, [batch].
+    """
+    count, tracks = real.shape[:2]
+    order = torch.argsort(style + torch.rand(count, device=real.device))  # rows of a style stand together
+    following = torch.roll(order, -1)
+    partner = torch.empty_like(order)
+    partner[order] = torch.where(style[order] == style[following], following, order)
+    swap = torch.rand(count, tracks, device=real.device) < 0.5
+    mixed = torch.where(swap[:, :, None, None, None], real[partner], real)
+    changed = (mixed != real).flatten(2).any(dim=2)
+    # All tracks exchanged is another real phrase: at least one must have stayed and still sound.
+    stays = (~swap & real.flatten(2).any(dim=2)).any(dim=1)
+    return mixed, (changed.any(dim=1) & stays).float()
+
+
+def train_music(fabric: Fabric, config: MusicConfig, run: RunFolder, *, init_from: Path | None = None) -> None:
+    """Trains, or goes on with a run.
+
+    Args:
+        fabric: Launched.
+        config: How.
+        run: Where to write; begun or resumed.
+        init_from: A checkpoint or run folder to take the first weights from.
+
+    Raises:
+        ExportError: The data, the checkpoint or the losses are of no use; says why.
+    """
+    data = load_data(config)
+    learner = MusicLearner(fabric, config, make_shape(config, data))
+    if init_from is not None:
+        init_weights(learner, init_from)
+    train(fabric, "music", learner, data.training, config, run, data_sha256=data.sha256)
+
+
+def make_shape(config: MusicConfig, data: MusicData) -> Shape:
+    """Says what networks for a data set are built for."""
+    return Shape(
+        tracks=len(TRACKS),
+        styles=len(data.styles),
+        bars=config.bars,
+        steps_per_beat=config.steps_per_beat,
+        lowest_pitch=config.lowest_pitch,
+        pitches=config.pitches,
+    )
+
+
+def _divergence(parameters: Tensor) -> Tensor:
+    """Kullback and Leibler's divergence from standard normal noise, summed: [batch, 2, ...] mean and log variance."""
+    mean, log_variance = parameters[:, 0], parameters[:, 1]
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
+
+
+def _weighted(logits: Tensor) -> Tensor:
+    """Averages judgements of the phrase, its bars and its beats, [batch, judgement], with the phrase as half: [batch]."""
+    return 0.5 * logits[:, 0] + 0.5 * logits[:, 1:].mean(dim=1)
