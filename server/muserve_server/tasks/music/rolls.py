@@ -13,61 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muserve.v1 import manifest_pb2
-from muserve_server.tasks.music.song import MidiError, Song
+from muserve_server.tasks.music.grid import MAX_BARS, Bars, Grid, lay_bars
+from muserve_server.tasks.music.song import DEFAULT_TEMPO_BPM, Song
 
-__all__ = ["Bars", "Fit", "Grid", "Rolls", "lay_bars", "to_notes", "to_rolls"]
+__all__ = ["Fit", "Grid", "Rolls", "flags_to_notes", "to_flags", "to_notes", "to_rolls"]
 
-MAX_BARS = 8192
 _OCTAVE = 12
 _ON_GRID_STEPS = 0.1
 _US_PER_MINUTE = 60e6
-_DEFAULT_TEMPO_BPM = 120.0  # what the standard says of a piece before its first tempo
 
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The steps and pitches of a model."""
-
-    bars: int
-    """Bars of a phrase: one run of the model."""
-    beats_per_bar: int
-    beat_unit: int
-    """Note value of a beat: 4 for quarters."""
-    steps_per_bar: int
-    lowest_pitch: int
-    """MIDI number."""
-    pitches: int
-    """Number of pitches, semitones apart."""
-
-    @classmethod
-    def of(cls, settings: manifest_pb2.MusicSettings) -> Grid:
-        """Takes the grid from a manifest."""
-        return cls(
-            bars=settings.bars,
-            beats_per_bar=settings.beats_per_bar,
-            beat_unit=settings.beat_unit,
-            steps_per_bar=settings.steps_per_bar,
-            lowest_pitch=settings.lowest_pitch,
-            pitches=settings.pitches,
-        )
-
-    def bar_ticks(self, ticks_per_beat: int) -> float:
-        """Returns the ticks of a bar, at a number of ticks a quarter note."""
-        return 4 * ticks_per_beat * self.beats_per_bar / self.beat_unit
-
-
-@dataclass(frozen=True)
-class Bars:
-    """Where a song's bars are."""
-
-    starts: Floats
-    """[bar + 1], in ticks; the last is the end. Exact: note values are powers of two."""
-    whole: Flags
-    """[bar]: whether the bar is entirely in the grid's metre."""
 
 
 @dataclass(frozen=True)
@@ -96,42 +53,10 @@ class Rolls:
     """[bar]: at the bar's middle, quarter notes a minute; 0 if the file names no tempo."""
     whole: Flags
     """[bar]: whether the bar is entirely in the grid's metre. The rolls of others are empty."""
+    missed: Flags
+    """[bar]: whether notes with a role were left out, because the bar is not whole."""
     fit: Fit
     bars: Bars
-
-
-def lay_bars(song: Song, grid: Grid, *, max_bars: int = MAX_BARS) -> Bars:
-    """Lays out a song's bars by its time signatures, from its beginning to its last note.
-
-    A signature that begins inside a bar ends that bar. Bars count as the grid's only where their signature is the
-    grid's: two bars of 2/4 are not one of 4/4.
-
-    Raises:
-        MidiError: There are more than `max_bars`.
-    """
-    step_ticks = grid.bar_ticks(song.ticks_per_beat) / grid.steps_per_bar
-    # A note that is let go a little late does not begin another bar, one that is struck a little early does.
-    end = max(
-        max(notes[:, 0].max() + step_ticks / 2, notes[:, 1].max() - step_ticks / 2)
-        for notes in (track.notes for track in song.tracks)
-    )
-    changes = song.time_signatures[song.time_signatures[:, 0] <= end]
-    starts, whole, count = list[Floats](), list[Flags](), 0
-    for index, (tick, beats, unit) in enumerate(changes.tolist()):
-        is_last = index + 1 == len(changes)
-        length = 4 * song.ticks_per_beat * beats / unit
-        size = (end - tick) / length if is_last else (changes[index + 1, 0] - tick) / length
-        bars = int(size) + 1 if is_last else int(-(-size // 1))
-        count += bars
-        if count > max_bars:
-            raise MidiError(f"has more than {max_bars:,} bars, up to its last note at tick {end:.0f}")
-        starts.append(tick + length * np.arange(bars, dtype=np.float64))
-        is_grid = (beats, unit) == (grid.beats_per_bar, grid.beat_unit)
-        whole.append(np.full(bars, is_grid))
-        whole[-1][-1:] &= is_last or size == int(size)
-        if is_last:
-            starts.append(np.array([tick + length * bars]))
-    return Bars(np.concatenate(starts), np.concatenate(whole))
 
 
 def to_rolls(
@@ -165,7 +90,7 @@ def to_rolls(
     ]
     notes = np.concatenate([np.empty((0, 4), np.int64), *columns])  # track, start tick, end tick, pitch
     is_drums = np.array([track.drums for track in tracks])
-    step_ticks = grid.bar_ticks(song.ticks_per_beat) / grid.steps_per_bar
+    step_ticks = grid.step_ticks(song.ticks_per_beat)
     start, error, inside = _nearest_steps(notes[:, 1], bars, grid, step_ticks)
     end, _, _ = _nearest_steps(notes[:, 2], bars, grid, step_ticks)
     pitch, folded = _fold(notes[:, 3], grid, is_drums[notes[:, 0]])
@@ -174,23 +99,21 @@ def to_rolls(
     end = np.where(is_drums[track], start + 1, np.minimum(np.maximum(end[kept], start + 1), _breaks(bars, grid)[start]))
     shape = (len(bars.whole), len(tracks), grid.steps_per_bar, grid.pitches)
     onset, hold = _fill(track, start, end, pitch, shape)
+    missed = np.zeros(len(bars.whole), dtype=bool)
+    missed[_bar_of(notes[~inside, 1], bars)] = True
     return Rolls(
         onset=onset,
         hold=hold,
         tempo_bpm=_tempos(song, bars),
         whole=bars.whole,
+        missed=missed,
         fit=_fit(error[kept], folded),
         bars=bars,
     )
 
 
 def to_notes(onset: NDArray[Any], hold: NDArray[Any] | None, settings: manifest_pb2.MusicSettings) -> list[Integers]:
-    """Makes notes of rolls by the decoding rule of a manifest.
-
-    A note begins where the onset is above its threshold, and goes on while the hold is above its own and its pitch does
-    not begin again; holds without a beginning are nothing. It lasts at least min_note_steps, but never into the next
-    note of its pitch nor beyond the piece. Of more than max_notes_per_step that begin together the highest onsets stay,
-    the lower pitch of equals.
+    """Makes notes of a graph's output by the decoding rule of a manifest: `to_flags`, then `flags_to_notes`.
 
     Args:
         onset: [bar, track, step, pitch], any number or bool.
@@ -198,37 +121,74 @@ def to_notes(onset: NDArray[Any], hold: NDArray[Any] | None, settings: manifest_
         settings: The manifest's music settings.
 
     Returns:
+        As `flags_to_notes`.
+    """
+    return flags_to_notes(*to_flags(onset, hold, settings), settings)
+
+
+def to_flags(
+    onset: NDArray[Any], hold: NDArray[Any] | None, settings: manifest_pb2.MusicSettings
+) -> tuple[Flags, Flags]:
+    """Decides what begins and what sounds: the part of the decoding rule that looks at one step alone.
+
+    A note begins where the onset is above its threshold; of more than max_notes_per_step that begin together in a track
+    the highest onsets stay, the lower pitch of equals. It sounds where the hold is above its own threshold.
+
+    Args:
+        onset: [..., track, step, pitch], any number or bool.
+        hold: The same shape; None for notes of one step.
+        settings: The manifest's music settings.
+
+    Returns:
+        Both of the same shape: where a note begins, and where one that began before still sounds.
+    """
+    begins = onset > settings.onset_threshold
+    for index, track in enumerate(settings.tracks):
+        if track.max_notes_per_step:
+            _keep_highest(onset[..., index, :, :], begins[..., index, :, :], track.max_notes_per_step)
+    sounding = np.zeros_like(begins) if hold is None else (hold > settings.hold_threshold) & ~begins
+    return begins, sounding
+
+
+def flags_to_notes(begins: Flags, sounding: Flags, settings: manifest_pb2.MusicSettings) -> list[Integers]:
+    """Makes notes of what begins and sounds.
+
+    A note goes on while its pitch sounds without a gap; what sounds without a beginning is nothing. It lasts at least
+    min_note_steps, but never into the next note of its pitch nor beyond the piece. Notes of drums last one step.
+
+    Args:
+        begins: [bar, track, step, pitch].
+        sounding: The same shape.
+        settings: The manifest's music settings.
+
+    Returns:
         For each track the notes, int64 [note, 4]: start step, end step, pitch as MIDI number, velocity; by start, then
         pitch. Steps are counted from the first bar's.
     """
-    bars, _, steps, pitches = onset.shape
-    on_values = np.moveaxis(onset, 1, 0).reshape(-1, bars * steps, pitches)  # [track, time, pitch]
-    sounding = None
-    if hold is not None:
-        sounding = np.moveaxis(hold, 1, 0).reshape(on_values.shape) > settings.hold_threshold
-    notes = []
-    for index, track in enumerate(settings.tracks):
-        begins = on_values[index] > settings.onset_threshold
-        if track.max_notes_per_step:
-            begins = _keep_highest(on_values[index], begins, track.max_notes_per_step)
-        start, pitch = np.nonzero(begins)
-        end = start + 1
-        if not track.drums:
-            next_onset = _next(begins)[start + 1, pitch]
-            if sounding is not None:
-                end = np.minimum(_next(~sounding[index])[start + 1, pitch], next_onset)
-            end = np.maximum(end, np.minimum(start + (track.min_note_steps or 1), next_onset))
-        beat_steps = steps // settings.beats_per_bar or 1
-        on_beat = start % steps % beat_steps == 0
-        velocity = np.where(on_beat, track.velocity, track.off_beat_velocity)
-        notes.append(np.column_stack([start, end, pitch + settings.lowest_pitch, velocity]).astype(np.int64))
-    return notes
+    bars, tracks, steps, pitches = begins.shape
+    least = np.array([1 if track.drums else max(track.min_note_steps, 1) for track in settings.tracks])
+    velocity = np.array([(track.off_beat_velocity, track.velocity) for track in settings.tracks])
+    is_drums = np.array([track.drums for track in settings.tracks])
+    # One line a track and pitch, in time: what ends a note stands behind it.
+    lines = np.ascontiguousarray(begins.transpose(1, 3, 0, 2)).reshape(tracks * pitches, bars * steps)
+    line, start = np.nonzero(lines)
+    track = line // pitches
+    next_onset = np.full(len(line), bars * steps)
+    follows = line[1:] == line[:-1]
+    next_onset[:-1][follows] = start[1:][follows]
+    end = np.minimum(_ends(sounding, line, start), next_onset)
+    end = np.where(is_drums[track], start + 1, np.maximum(end, np.minimum(start + least[track], next_onset)))
+    beat_steps = max(steps // settings.beats_per_bar, 1)
+    is_on_beat = start % steps % beat_steps == 0
+    columns = (start, end, line % pitches + settings.lowest_pitch, velocity[track, is_on_beat.astype(np.int64)])
+    notes = np.column_stack(columns).astype(np.int64)[np.lexsort((line, start, track))]
+    return np.split(notes, np.searchsorted(np.sort(track), np.arange(1, tracks)))
 
 
 def _nearest_steps(ticks: Integers, bars: Bars, grid: Grid, step_ticks: float) -> tuple[Integers, Floats, Flags]:
     """Returns for each tick the nearest step from the beginning, the distance in steps, and if its bar is whole."""
     last = len(bars.whole) - 1
-    bar = np.clip(np.searchsorted(bars.starts, ticks, side="right") - 1, 0, last)
+    bar = _bar_of(ticks, bars)
     position = (ticks - bars.starts[bar]) / step_ticks
     step = np.floor(position + 0.5)
     # A bar that is not whole has no steps, but what is just before its end belongs to the next bar.
@@ -239,6 +199,10 @@ def _nearest_steps(ticks: Integers, bars: Bars, grid: Grid, step_ticks: float) -
     step = np.where(is_next, 0, step)
     inside = (bar <= last) & bars.whole[np.minimum(bar, last)]
     return (bar * grid.steps_per_bar + np.minimum(step, grid.steps_per_bar - 1)).astype(np.int64), error, inside
+
+
+def _bar_of(ticks: Integers, bars: Bars) -> Integers:
+    return np.clip(np.searchsorted(bars.starts, ticks, side="right") - 1, 0, len(bars.whole) - 1)
 
 
 def _fold(pitch: Integers, grid: Grid, is_drums: Flags) -> tuple[Integers, Flags]:
@@ -287,7 +251,7 @@ def _tempos(song: Song, bars: Bars) -> NDArray[np.float32]:
         return np.zeros(len(middle), dtype=np.float32)
     change = np.searchsorted(song.tempos[:, 0], middle, side="right") - 1
     tempo_bpm = _US_PER_MINUTE / song.tempos[np.maximum(change, 0), 1]
-    return np.where(change < 0, _DEFAULT_TEMPO_BPM, tempo_bpm).astype(np.float32)
+    return np.where(change < 0, DEFAULT_TEMPO_BPM, tempo_bpm).astype(np.float32)
 
 
 def _fit(error: Floats, folded: Flags) -> Fit:
@@ -297,24 +261,25 @@ def _fit(error: Floats, folded: Flags) -> Fit:
     return Fit(len(error), int(np.count_nonzero(folded)), float(error.mean()), float(on_grid))
 
 
-def _next(flags: Flags) -> Integers:
-    """Returns for each time the first at or after it whose flag is set, [time + 1, pitch]; the end if there is none."""
-    count = len(flags)
-    times = np.where(flags, np.arange(count)[:, None], count)
-    after = np.full((count + 1, flags.shape[1]), count)
-    after[:-1] = np.minimum.accumulate(times[::-1])[::-1]
-    return after
+def _ends(sounding: Flags, line: Integers, start: Integers) -> Integers:
+    """Returns for each note the first step after its start at which its pitch does not sound."""
+    bars, tracks, steps, pitches = sounding.shape
+    count = bars * steps
+    lines = np.zeros((tracks * pitches, count + 1), dtype=bool)  # with a silent step behind each line
+    lines[:, :count] = sounding.transpose(1, 3, 0, 2).reshape(tracks * pitches, count)
+    silent = np.flatnonzero(~lines)
+    first = silent[np.searchsorted(silent, line * (count + 1) + start + 1)]
+    ends: Integers = first - line * (count + 1)
+    return ends
 
 
-def _keep_highest(values: NDArray[Any], begins: Flags, most: int) -> Flags:
-    """Leaves, where more than `most` notes begin at one time, those of the highest values. All [time, pitch]."""
-    crowded = np.flatnonzero(np.count_nonzero(begins, axis=1) > most)
-    if not len(crowded):
-        return begins
+def _keep_highest(values: NDArray[Any], begins: Flags, most: int) -> None:
+    """Leaves, where more than `most` notes begin at one time, those of the highest values. All [..., step, pitch]."""
+    crowded = np.nonzero(np.count_nonzero(begins, axis=-1) > most)
+    if not len(crowded[0]):
+        return
     ranked = np.where(begins[crowded], -values[crowded].astype(np.float64), np.inf)
     best = np.argsort(ranked, axis=1, kind="stable")[:, :most]
-    kept = np.zeros((len(crowded), begins.shape[1]), dtype=bool)
+    kept = np.zeros(ranked.shape, dtype=bool)
     np.put_along_axis(kept, best, values=True, axis=1)
-    begins = begins.copy()
     begins[crowded] = kept
-    return begins

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DRUM_CHANNEL", "MidiError", "Song", "SongTrack"]
+__all__ = ["DEFAULT_TEMPO_BPM", "DRUM_CHANNEL", "MidiError", "Song", "SongTrack"]
 
 DRUM_CHANNEL = 9
 """Counted from 0; people call it channel 10."""
+DEFAULT_TEMPO_BPM = 120.0
+"""What the standard says of a piece before its first tempo."""
+
+_US_PER_MINUTE = 60e6
 
 
 class MidiError(ValueError):
@@ -55,3 +59,10 @@ class Song:
     """[change, 3]: tick, beats of a bar, note value of a beat; rising ticks, the first at 0, 4/4 if none is named."""
     end_tick: int
     """Where the last of its tracks ends."""
+
+    @property
+    def tempo_bpm(self) -> float:
+        """The tempo at the beginning, in quarter notes a minute; 120 if none is named, as the standard says."""
+        if len(self.tempos) and not self.tempos[0, 0]:
+            return _US_PER_MINUTE / float(self.tempos[0, 1])
+        return DEFAULT_TEMPO_BPM
