@@ -1,8 +1,9 @@
 """Noise that depends on seed and sample index alone, so that any sample can be drawn again by itself, anywhere.
 
 Counter-based: Philox4x64-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011) keyed by
-(seed, stream); sample i owns its own range of counters. Normals come from Box and Muller's transform ("A Note on the
-Generation of Random Normal Deviates", 1958), which, unlike rejection methods, takes a fixed number of bits a sample.
+(seed, stream); sample i owns its own range of counters. Stream 0 gives normals, 1 whole numbers, those above are the
+tasks'. Normals come from Box and Muller's transform ("A Note on the Generation of Random Normal Deviates", 1958),
+which, unlike rejection methods, takes a fixed number of bits a sample.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_SAMPLE_INDEX", "draw_seed", "integers", "standard_normal"]
+__all__ = ["FIRST_FREE_STREAM", "MAX_SAMPLE_INDEX", "draw_seed", "integers", "standard_normal"]
 
 MAX_SAMPLE_INDEX = 2**53
 """Sample indices stay below this, so that every language's numbers hold them."""
+
+FIRST_FREE_STREAM = 2
+"""Streams from here up to 2^64 - 1 are the tasks' own."""
 
 _WORDS_PER_BLOCK = 4
 _LATENT_STREAM, _LABEL_STREAM = 0, 1
@@ -27,7 +31,9 @@ def draw_seed() -> int:
     return random.getrandbits(53)
 
 
-def standard_normal(seed: int, first_sample: int, count: int, size: int) -> NDArray[np.float32]:
+def standard_normal(
+    seed: int, first_sample: int, count: int, size: int, *, stream: int = _LATENT_STREAM
+) -> NDArray[np.float32]:
     """Draws standard normal vectors.
 
     Args:
@@ -35,12 +41,13 @@ def standard_normal(seed: int, first_sample: int, count: int, size: int) -> NDAr
         first_sample: Index of the first sample.
         count: Number of samples.
         size: Values a sample.
+        stream: Of several vectors for one sample, each comes from a stream of its own.
 
     Returns:
-        float32 [count, size]; row i depends on seed, first_sample + i and size alone.
+        float32 [count, size]; row i depends on seed, stream, first_sample + i and size alone.
     """
     pairs = (size + 1) // 2
-    words = _words(seed, _LATENT_STREAM, first_sample, count, pairs)  # one 64-bit word a pair of normals
+    words = _words(seed, stream, first_sample, count, pairs)  # one 64-bit word a pair of normals
     # Two 32-bit uniforms a word: (0, 1] for the radius, so that its logarithm is finite, [0, 1) for the angle.
     radius = np.sqrt(-2.0 * np.log(((words >> np.uint64(32)).astype(np.float64) + 1.0) * 2.0**-32))
     angle = (words & np.uint64(0xFFFFFFFF)).astype(np.float64) * (2.0 * np.pi * 2.0**-32)
