@@ -63,6 +63,10 @@ class LocalOptions:
     """See `TaskLimits`."""
     max_points_per_series: int = 10_000
     """See `TaskLimits`."""
+    max_midi_events: int = 100_000
+    """See `TaskLimits`."""
+    max_bars_per_call: int = 8192
+    """See `TaskLimits`."""
     max_answer_values: int = 2**22
     """See `TaskLimits`."""
     tasks: Mapping[int, TaskFactory] = field(default_factory=lambda: TASKS)

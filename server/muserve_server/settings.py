@@ -76,6 +76,10 @@ class Settings:
     max_pixels_per_call: int = option(2**24, "most pixels that one call may take or make", unit="pixels", minimum=1)
     max_series_per_call: int = option(1000, "most series that one call may bring", unit="series", minimum=1)
     max_points_per_series: int = option(10_000, "most values of one series, missing ones too", unit="values", minimum=1)
+    max_midi_events: int = option(100_000, "most events of one MIDI file", unit="events", minimum=1)
+    max_bars_per_call: int = option(
+        8192, "most bars, over all pieces, that one call may ask for", unit="bars", minimum=1
+    )
     max_concurrent_calls: int = option(4096, "most calls in the server at a time", minimum=1)
     default_deadline_s: float = option(60.0, "deadline of calls that bring none", unit="s", minimum=0.001)
     max_connection_age_s: float = option(
@@ -136,6 +140,8 @@ class Settings:
             max_pixels_per_call=self.max_pixels_per_call,
             max_series_per_call=self.max_series_per_call,
             max_points_per_series=self.max_points_per_series,
+            max_midi_events=self.max_midi_events,
+            max_bars_per_call=self.max_bars_per_call,
             max_answer_values=self.max_message_mib * 2**20 // 8,
         )
 

@@ -92,6 +92,14 @@ class TaskLimits(Protocol):
         """Most values of one series, missing ones too."""
 
     @property
+    def max_midi_events(self) -> int:
+        """Most events of a MIDI file that one call may bring."""
+
+    @property
+    def max_bars_per_call(self) -> int:
+        """Most bars, over all pieces and in whole phrases, that one call may ask for."""
+
+    @property
     def max_answer_values(self) -> int:
         """Most numbers of 64 bits in one answer: as many as a message has room for."""
 
