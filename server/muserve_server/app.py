@@ -18,14 +18,24 @@ from grpc_reflection.v1alpha import reflection
 from muserve import __version__
 from muserve.bundle import Bundle
 from muserve.configuration import ConfigurationError
-from muserve.v1 import common_pb2, forecast_pb2, forecast_pb2_grpc, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
+from muserve.v1 import (
+    common_pb2,
+    forecast_pb2,
+    forecast_pb2_grpc,
+    image_pb2,
+    image_pb2_grpc,
+    model_pb2,
+    model_pb2_grpc,
+    music_pb2,
+    music_pb2_grpc,
+)
 from muserve_server.engine import EngineError
 from muserve_server.interceptors import PipelineInterceptor, deadline_layer, error_layer, limit_layer, telemetry_layer
 from muserve_server.local import LocalModel, LocalOptions
 from muserve_server.logs import configure_logging
 from muserve_server.offload import Offloader
 from muserve_server.repository import Repository
-from muserve_server.services import ForecastService, Health, ImageService, ModelService
+from muserve_server.services import ForecastService, Health, ImageService, ModelService, MusicService
 from muserve_server.settings import Settings, read_settings
 from muserve_server.telemetry import HttpEndpoint, Metrics
 
@@ -36,6 +46,7 @@ logger = logging.getLogger(__name__)
 _FORECAST_SERVICE = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].full_name
 _IMAGE_SERVICE = image_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 _MODEL_SERVICE = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+_MUSIC_SERVICE = music_pb2.DESCRIPTOR.services_by_name["MusicService"].full_name
 _HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _CONNECTION_GRACE_MS = 30_000
 _MIN_PING_INTERVAL_MS = 30_000
@@ -63,7 +74,12 @@ class Server:
         self._watch_run = options.on_run
         self._options = replace(options, on_run=self._observe_run)
         self._health = Health(
-            {_IMAGE_SERVICE: common_pb2.TASK_IMAGE, _FORECAST_SERVICE: common_pb2.TASK_FORECAST}, (_MODEL_SERVICE,)
+            {
+                _IMAGE_SERVICE: common_pb2.TASK_IMAGE,
+                _FORECAST_SERVICE: common_pb2.TASK_FORECAST,
+                _MUSIC_SERVICE: common_pb2.TASK_MUSIC,
+            },
+            (_MODEL_SERVICE,),
         )
         self._stopped = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
@@ -175,10 +191,11 @@ class Server:
         )
         image_pb2_grpc.add_ImageServiceServicer_to_server(ImageService(self._repository), server)
         forecast_pb2_grpc.add_ForecastServiceServicer_to_server(ForecastService(self._repository), server)
+        music_pb2_grpc.add_MusicServiceServicer_to_server(MusicService(self._repository), server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._repository), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (_IMAGE_SERVICE, _FORECAST_SERVICE, _MODEL_SERVICE, _HEALTH_SERVICE, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        services = (_IMAGE_SERVICE, _FORECAST_SERVICE, _MUSIC_SERVICE, _MODEL_SERVICE, _HEALTH_SERVICE)
+        reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), server)
         return server
 
     def _bind_grpc(self, server: aio.Server) -> int:

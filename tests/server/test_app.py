@@ -117,6 +117,7 @@ async def test_reflection_lists_the_services(tmp_path: Path) -> None:
             "muserve.v1.ForecastService",
             "muserve.v1.ImageService",
             "muserve.v1.ModelService",
+            "muserve.v1.MusicService",
         }
         stream.cancel()
 

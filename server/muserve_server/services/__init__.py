@@ -4,5 +4,6 @@ from muserve_server.services.forecast import ForecastService
 from muserve_server.services.health import Health
 from muserve_server.services.image import ImageService
 from muserve_server.services.model import ModelService
+from muserve_server.services.music import MusicService
 
-__all__ = ["ForecastService", "Health", "ImageService", "ModelService"]
+__all__ = ["ForecastService", "Health", "ImageService", "ModelService", "MusicService"]

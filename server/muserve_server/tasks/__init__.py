@@ -7,10 +7,11 @@ from muserve.v1 import common_pb2
 from muserve_server.tasks.base import Call, Rows, Task, TaskFactory, TaskLimits
 from muserve_server.tasks.forecast import ForecastTask
 from muserve_server.tasks.image import ImageTask
+from muserve_server.tasks.music import MusicTask
 
 __all__ = ["TASKS", "Call", "Rows", "Task", "TaskFactory", "TaskLimits"]
 
 TASKS: Mapping[int, TaskFactory] = MappingProxyType(
-    {common_pb2.TASK_IMAGE: ImageTask, common_pb2.TASK_FORECAST: ForecastTask}
+    {common_pb2.TASK_IMAGE: ImageTask, common_pb2.TASK_FORECAST: ForecastTask, common_pb2.TASK_MUSIC: MusicTask}
 )
 """The tasks that this build can serve, by `muserve.v1.Task`."""

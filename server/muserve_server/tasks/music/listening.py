@@ -1,0 +1,149 @@
+"""The caller's own music: the file read, its tracks given roles, and its notes put where the accompanist hears them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muserve.configuration import nearest
+from muserve.errors import FieldViolation
+from muserve.v1 import manifest_pb2, music_pb2
+from muserve_server.tasks.base import TaskLimits
+from muserve_server.tasks.music.events import MidiFile, split_chunks
+from muserve_server.tasks.music.grid import Grid
+from muserve_server.tasks.music.reading import MAX_TRACKS, to_song
+from muserve_server.tasks.music.roles import guess_roles
+from muserve_server.tasks.music.rolls import Rolls, to_rolls
+from muserve_server.tasks.music.song import DRUM_CHANNEL, MidiError, Song
+from muserve_server.tasks.music.writing import MAX_TICK, KeptFile, free_channels, keep
+
+__all__ = ["Given", "listen"]
+
+_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Given:
+    """A caller's file, understood."""
+
+    kept: KeptFile
+    song: Song
+    roles: tuple[int | None, ...]
+    """For each of the song's tracks the model's track that it plays; None if it is only kept."""
+    rolls: Rolls
+    """What the accompanist hears: the tracks with roles."""
+    tracks: tuple[int, ...]
+    """The model's tracks to add."""
+    channels: tuple[int, ...]
+    """Their channels."""
+
+
+def listen(
+    request: music_pb2.AccompanyRequest,
+    tracks: Sequence[int],
+    settings: manifest_pb2.MusicSettings,
+    limits: TaskLimits,
+    wrong: list[FieldViolation],
+) -> Given | None:
+    """Reads and understands a caller's file.
+
+    Args:
+        request: The request; its midi and roles are looked at.
+        tracks: The model's tracks that it asks for; empty for all that the file does not play.
+        settings: The model's settings.
+        limits: The server's limits.
+        wrong: Gets what is wrong.
+
+    Returns:
+        None if something is wrong.
+    """
+    try:
+        file = split_chunks(request.midi, max_tracks=MAX_TRACKS)
+        song = to_song(file, max_events=limits.max_midi_events)
+    except MidiError as error:
+        wrong.append(FieldViolation("midi", str(error)))
+        return None
+    roles = _roles(request.roles, song, settings, wrong)
+    if wrong:
+        return None
+    added = tuple(tracks) or tuple(index for index in range(len(settings.tracks)) if index not in roles)
+    if not added:
+        wrong.append(FieldViolation("tracks", "are all played by the file; name those to add, or give roles"))
+        return None
+    # Nobody accompanies himself: a track whose role is to be written anew is kept, but not heard.
+    heard = [None if role in added else role for role in roles]
+    grid = Grid.of(settings)
+    try:
+        rolls = to_rolls(song, heard, grid, settings.tracks, max_bars=limits.max_bars_per_call)
+    except MidiError as error:
+        wrong.append(FieldViolation("midi", str(error)))
+        return None
+    _check_heard(song, heard, rolls, grid, wrong)
+    channels = _channels(file, [settings.tracks[index] for index in added], wrong)
+    if wrong:
+        return None
+    return Given(keep(file, song), song, tuple(heard), rolls, added, channels)
+
+
+def _roles(
+    asked: Sequence[music_pb2.TrackRole],
+    song: Song,
+    settings: manifest_pb2.MusicSettings,
+    wrong: list[FieldViolation],
+) -> list[int | None]:
+    """Returns the role of each of the song's tracks: as asked, else guessed."""
+    names = [track.role for track in settings.tracks]
+    known = sorted({track.index for track in song.tracks})
+    named: dict[int, int | None] = {}
+    for position, entry in enumerate(asked):
+        if entry.track not in known:
+            has = ", ".join(str(index) for index in known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
+            wrong.append(FieldViolation(f"roles[{position}].track", f"is {entry.track}; tracks with notes are {has}"))
+        elif entry.track in named:
+            wrong.append(FieldViolation(f"roles[{position}].track", f"is {entry.track} again; name each track once"))
+        elif entry.role and entry.role not in names:
+            wrong.append(FieldViolation(f"roles[{position}].role", f"is {entry.role!r}; {nearest(entry.role, names)}"))
+        else:
+            named[entry.track] = names.index(entry.role) if entry.role else None
+    guessed = guess_roles(song, names)
+    return [named.get(track.index, guess) for track, guess in zip(song.tracks, guessed, strict=True)]
+
+
+def _check_heard(
+    song: Song, heard: Sequence[int | None], rolls: Rolls, grid: Grid, wrong: list[FieldViolation]
+) -> None:
+    """Checks that the accompanist has something to listen to, in its own metre and in time that can be counted."""
+    if missed := np.flatnonzero(rolls.missed).tolist():
+        bars = ", ".join(str(bar + 1) for bar in missed[:_SHOWN]) + (", …" if len(missed) > _SHOWN else "")
+        metre = f"{grid.beats_per_bar}/{grid.beat_unit}"
+        wrong.append(FieldViolation("midi", f"has notes outside {metre}, the model's metre, in the bars {bars}"))
+    elif not rolls.fit.notes:
+        known = ", ".join(dict.fromkeys(str(track.index) for track in song.tracks[:_SHOWN]))
+        text = f"leave no notes to listen to; say what the tracks with notes play, {known}"
+        if any(role is not None for role in heard):
+            text = "leave no notes within the model's pitches to listen to"
+        wrong.append(FieldViolation("roles", text))
+    step_ticks = grid.step_ticks(song.ticks_per_beat)
+    if step_ticks < 1:
+        text = (
+            f"has {song.ticks_per_beat} ticks per quarter note; the model's steps need {1 / step_ticks:g} times as many"
+        )
+        wrong.append(FieldViolation("midi", text))
+    if rolls.bars.starts[-1] > MAX_TICK:
+        wrong.append(FieldViolation("midi", f"lasts {rolls.bars.starts[-1]:.0f} ticks; allowed: up to {MAX_TICK}"))
+
+
+def _channels(
+    file: MidiFile, tracks: Sequence[manifest_pb2.MusicTrackSettings], wrong: list[FieldViolation]
+) -> tuple[int, ...]:
+    """Returns a channel for each new track that the file does not use, so that programs do not disturb each other."""
+    free = free_channels(file)
+    pitched = sum(not track.drums for track in tracks)
+    if pitched > len(free):
+        text = f"leaves {len(free)} of the 15 channels free, and {pitched} tracks with pitches are to be added"
+        wrong.append(FieldViolation("midi", f"{text}; ask for fewer tracks"))
+        return ()
+    channels = iter(free)
+    return tuple(DRUM_CHANNEL if track.drums else next(channels) for track in tracks)

@@ -1,0 +1,126 @@
+"""What a graph decided becomes pieces: MIDI files and pictures, with the facts of their making. Pure functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muserve import __version__
+from muserve.bundle import Bundle
+from muserve.v1 import manifest_pb2, music_pb2
+from muserve_server.tasks.music.picture import draw_piano_roll
+from muserve_server.tasks.music.planning import OPEN_DENSITY, Plan
+from muserve_server.tasks.music.rolls import flags_to_notes
+from muserve_server.tasks.music.song import Song, SongTrack
+from muserve_server.tasks.music.writing import write_song
+
+__all__ = ["TEXT_PREFIX", "write_piece"]
+
+TEXT_PREFIX = "muserve "
+_US_PER_MINUTE = 60e6
+
+Flags = NDArray[np.bool_]
+
+
+def write_piece(bundle: Bundle, plan: Plan, index: int, begins: Flags, sounding: Flags) -> music_pb2.MusicPiece:
+    """Writes one piece.
+
+    Args:
+        bundle: Who wrote it.
+        plan: The request.
+        index: Which of the plan's pieces.
+        begins: Where a note begins, [bar, track, step, pitch], in all bars of its phrases.
+        sounding: Where one sounds on, of the same shape.
+    """
+    settings, given = bundle.manifest.music, plan.given
+    begins, sounding = begins[: plan.bars], sounding[: plan.bars]
+    if given:
+        whole = given.rolls.whole[:, None, None, None]
+        begins, sounding = begins & whole, sounding & whole
+    style = "" if plan.styles is None else settings.styles[plan.styles[index]].name
+    facts = _facts(bundle, plan, index, style)
+    text = TEXT_PREFIX + json.dumps(facts, separators=(",", ":"))
+    new = _new_tracks(settings, plan, index, flags_to_notes(begins, sounding, settings))
+    end_tick = round(float(plan.bar_starts[-1]))
+    if given:
+        midi, tracks = given.kept.add(new, text, end_tick), [*given.song.tracks, *new]
+    else:
+        midi, tracks = write_song(_song(settings, plan, index, new, end_tick), text=text), new
+    piece = music_pb2.MusicPiece(
+        midi=midi, sample=plan.first_sample + index, style=style, tempo_bpm=plan.tempo_bpm[index], bars=plan.bars
+    )
+    _describe(piece, settings, plan, tracks)
+    if plan.piano_roll:
+        piece.piano_roll_png = draw_piano_roll(
+            tracks, plan.bar_starts, settings.beats_per_bar, facts, given=len(tracks) - len(new)
+        )
+    return piece
+
+
+def _new_tracks(
+    settings: manifest_pb2.MusicSettings, plan: Plan, index: int, notes: Sequence[NDArray[np.int64]]
+) -> list[SongTrack]:
+    """Puts the notes of the tracks that are written, [note, 4] with start and end in steps, on the time of the file."""
+    bar_starts, steps = plan.bar_starts, settings.steps_per_bar
+    # The ticks of every step, and of the end.
+    lengths = np.diff(bar_starts, append=bar_starts[-1])
+    ticks = np.rint(bar_starts[:, None] + plan.step_ticks * np.arange(steps) * (lengths > 0)[:, None]).astype(np.int64)
+    ticks = ticks.ravel()
+    programs = None if plan.styles is None else settings.styles[plan.styles[index]].programs
+    tracks = []
+    for number, channel in zip(plan.tracks, plan.channels, strict=True):
+        track, found = settings.tracks[number], notes[number].copy()
+        found[:, :2] = ticks[found[:, :2]]
+        program = 0 if track.drums else programs[number] if programs else track.program
+        tracks.append(SongTrack(number, channel, track.name or track.role, program, found))
+    return tracks
+
+
+def _song(
+    settings: manifest_pb2.MusicSettings, plan: Plan, index: int, tracks: Sequence[SongTrack], end_tick: int
+) -> Song:
+    return Song(
+        ticks_per_beat=plan.ticks_per_beat,
+        tracks=tuple(tracks),
+        tempos=np.array([[0, round(_US_PER_MINUTE / plan.tempo_bpm[index])]]),
+        time_signatures=np.array([[0, settings.beats_per_bar, settings.beat_unit]]),
+        end_tick=end_tick,
+    )
+
+
+def _describe(
+    piece: music_pb2.MusicPiece, settings: manifest_pb2.MusicSettings, plan: Plan, tracks: Sequence[SongTrack]
+) -> None:
+    """Lists the tracks: the caller's own, and then the new ones."""
+    played = plan.given.roles if plan.given else ()
+    roles = [*played, *plan.tracks]
+    for position, (track, role) in enumerate(zip(tracks, roles, strict=True)):
+        piece.tracks.add(
+            name=track.name,
+            role="" if role is None else settings.tracks[role].role,
+            program=0 if track.drums else track.program,
+            drums=track.drums,
+            notes=len(track.notes),
+            given=position < len(played),
+        )
+
+
+def _facts(bundle: Bundle, plan: Plan, index: int, style: str) -> dict[str, Any]:
+    manifest = bundle.manifest
+    facts: dict[str, Any] = {
+        "model": manifest.name,
+        "version": manifest.version,
+        "digest": bundle.digest,
+        "seed": plan.seed,
+        "sample": plan.first_sample + index,
+    }
+    if style:
+        facts["style"] = style
+    facts["tempo_bpm"] = float(plan.tempo_bpm[index])
+    if plan.density != OPEN_DENSITY:
+        facts["density"] = plan.density
+    return facts | {"software": f"Muserve {__version__}"}

@@ -1,0 +1,257 @@
+"""What a request asks for: every field checked, and everything that was left open decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count as count_up
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muserve.bundle import Bundle
+from muserve.configuration import nearest
+from muserve.errors import FieldViolation, InvalidRequestError
+from muserve.v1 import music_pb2
+from muserve_server.tasks import noise
+from muserve_server.tasks.base import TaskLimits
+from muserve_server.tasks.music.grid import Grid
+from muserve_server.tasks.music.listening import Given, listen
+from muserve_server.tasks.music.picture import picture_size
+from muserve_server.tasks.music.settings import TEMPO_RANGE_BPM
+from muserve_server.tasks.music.song import DEFAULT_TEMPO_BPM, DRUM_CHANNEL
+
+__all__ = ["OPEN_DENSITY", "Plan", "Planner"]
+
+OPEN_DENSITY = -1.0
+"""What the density input gets where a request names none."""
+
+_BYTES_PER_VALUE = 8
+_TICKS_PER_BEAT = 480  # as most programs write
+
+Request = music_pb2.GenerateMusicRequest | music_pb2.AccompanyRequest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked request."""
+
+    graph: str
+    """Role of the graph that writes."""
+    count: int
+    seed: int
+    first_sample: int
+    bars: int
+    """Bars of each piece."""
+    phrases: int
+    """Runs of the graph for each piece: its bars, and bars that are cut off."""
+    styles: NDArray[np.int64] | None
+    """[sample]: indices; None for a model without styles."""
+    tempo_bpm: NDArray[np.float64]
+    """[sample]: at the beginning."""
+    heard_tempo_bpm: NDArray[np.float32]
+    """[sample, phrase]: as the graph is told; 0 for unknown."""
+    density: float
+    tracks: tuple[int, ...]
+    """Indices of the model's tracks that are written."""
+    channels: tuple[int, ...]
+    """Their channels in the file."""
+    ticks_per_beat: int
+    """Ticks of a quarter note in the file."""
+    step_ticks: float
+    """Ticks of a step."""
+    bar_starts: NDArray[np.float64]
+    """[bar + 1], in ticks; the last is the end."""
+    piano_roll: bool
+    given: Given | None
+    """The caller's own music; None for a piece from nothing."""
+
+
+class Planner:
+    """Checks the requests for one bundle."""
+
+    def __init__(self, bundle: Bundle, limits: TaskLimits) -> None:
+        self._bundle = bundle
+        self._limits = limits
+        self._settings = bundle.manifest.music
+        self._grid = Grid.of(self._settings)
+        self._roles = [track.role for track in self._settings.tracks]
+        self._styles = [style.name for style in self._settings.styles]
+
+    def generate(self, request: music_pb2.GenerateMusicRequest) -> Plan:
+        """Checks a request for pieces.
+
+        Raises:
+            InvalidRequestError: Names each wrong field.
+        """
+        wrong: list[FieldViolation] = []
+        count = self._count(request, wrong)
+        style = self._style(request.style, wrong)
+        tempo_bpm = request.tempo_bpm if request.HasField("tempo_bpm") else None
+        lowest, highest = TEMPO_RANGE_BPM
+        if tempo_bpm is not None and not lowest <= tempo_bpm <= highest:
+            wrong.append(FieldViolation("tempo_bpm", f"is {tempo_bpm:g}; allowed: {lowest:g} up to {highest:g}"))
+        bars = self._bars(request, wrong)
+        tracks = self._tracks(request.tracks, wrong) or tuple(range(len(self._roles)))
+        density = self._density(request, wrong)
+        if not wrong:
+            self._check_size(request, count, bars, [self._settings.tracks[index].drums for index in tracks], wrong)
+        if wrong:
+            raise InvalidRequestError(violations=wrong)
+        seed = request.seed if request.HasField("seed") else noise.draw_seed()
+        styles = self._draw_styles(style, seed, request.first_sample, count)
+        tempos = self._tempos(styles, count) if tempo_bpm is None else np.full(count, tempo_bpm)
+        phrases = self._phrases(bars)
+        return Plan(
+            graph=self._settings.generator,
+            count=count,
+            seed=seed,
+            first_sample=request.first_sample,
+            bars=bars,
+            phrases=phrases,
+            styles=styles,
+            tempo_bpm=tempos,
+            heard_tempo_bpm=np.repeat(tempos.astype(np.float32)[:, None], phrases, axis=1),
+            density=density,
+            tracks=tracks,
+            channels=self._channels(tracks),
+            ticks_per_beat=_TICKS_PER_BEAT,
+            step_ticks=self._grid.step_ticks(_TICKS_PER_BEAT),
+            bar_starts=self._grid.bar_ticks(_TICKS_PER_BEAT) * np.arange(bars + 1, dtype=np.float64),
+            piano_roll=request.piano_roll,
+            given=None,
+        )
+
+    def accompany(self, request: music_pb2.AccompanyRequest) -> Plan:
+        """Checks a request for accompaniments, and listens to the file.
+
+        Raises:
+            InvalidRequestError: Names each wrong field.
+        """
+        if not self._settings.accompanist:
+            text = f"{self._bundle} has no accompanist; ask another model, or GenerateMusic"
+            raise InvalidRequestError(violations=[FieldViolation("model", text)])
+        wrong: list[FieldViolation] = []
+        count = self._count(request, wrong)
+        style = self._style(request.style, wrong)
+        tracks = self._tracks(request.tracks, wrong)
+        density = self._density(request, wrong)
+        room = self._limits.max_answer_values * _BYTES_PER_VALUE
+        if not wrong and count * len(request.midi) > room:
+            fit = f"{room // len(request.midi)} times into an answer of {room} bytes"
+            wrong.append(FieldViolation("count", f"is {count}; the file of {len(request.midi)} bytes fits {fit}"))
+        given = None if wrong else listen(request, tracks, self._settings, self._limits, wrong)
+        if given and not wrong:
+            bars = len(given.rolls.whole)
+            drums = [track.drums for track in given.song.tracks]
+            drums += [self._settings.tracks[index].drums for index in given.tracks]
+            self._check_size(request, count, bars, drums, wrong)
+        if wrong or not given:
+            raise InvalidRequestError(violations=wrong)
+        seed = request.seed if request.HasField("seed") else noise.draw_seed()
+        phrases = self._phrases(bars)
+        heard = given.rolls.tempo_bpm[:: self._settings.bars]
+        heard = np.where(heard > 0, np.clip(heard, *TEMPO_RANGE_BPM), heard).astype(np.float32)
+        return Plan(
+            graph=self._settings.accompanist,
+            count=count,
+            seed=seed,
+            first_sample=request.first_sample,
+            bars=bars,
+            phrases=phrases,
+            styles=self._draw_styles(style, seed, request.first_sample, count),
+            tempo_bpm=np.full(count, given.song.tempo_bpm),
+            heard_tempo_bpm=np.tile(heard, (count, 1)),
+            density=density,
+            tracks=given.tracks,
+            channels=given.channels,
+            ticks_per_beat=given.song.ticks_per_beat,
+            step_ticks=self._grid.step_ticks(given.song.ticks_per_beat),
+            bar_starts=given.rolls.bars.starts,
+            piano_roll=request.piano_roll,
+            given=given,
+        )
+
+    def _phrases(self, bars: int) -> int:
+        return -(-bars // self._settings.bars)
+
+    def _count(self, request: Request, wrong: list[FieldViolation]) -> int:
+        count = request.count if request.HasField("count") else 1
+        most = self._limits.max_samples_per_call
+        if not 1 <= count <= most:
+            wrong.append(FieldViolation("count", f"is {count}; allowed: 1 up to {most}"))
+        if request.first_sample + count > noise.MAX_SAMPLE_INDEX:
+            allowed = f"first_sample + count at most 2^53, with count {count}"
+            wrong.append(FieldViolation("first_sample", f"is {request.first_sample}; allowed: {allowed}"))
+        return count
+
+    def _style(self, style: str, wrong: list[FieldViolation]) -> int | None:
+        if not style:
+            return None
+        if not self._styles:
+            wrong.append(FieldViolation("style", f"model {self._bundle} has no styles; leave it out"))
+        elif style not in self._styles:
+            wrong.append(FieldViolation("style", f"is {style!r}; {nearest(style, self._styles)}"))
+        else:
+            return self._styles.index(style)
+        return None
+
+    def _bars(self, request: music_pb2.GenerateMusicRequest, wrong: list[FieldViolation]) -> int:
+        most = self._settings.max_bars
+        bars = request.bars if request.HasField("bars") else min(self._settings.bars, most)
+        if not 1 <= bars <= most:
+            wrong.append(FieldViolation("bars", f"is {bars}; allowed by {self._bundle}: 1 up to {most}"))
+        return bars
+
+    def _tracks(self, roles: Sequence[str], wrong: list[FieldViolation]) -> tuple[int, ...]:
+        """Returns the model's tracks of these roles, in the model's order."""
+        found: list[int] = []
+        for position, role in enumerate(roles):
+            if role not in self._roles:
+                wrong.append(FieldViolation(f"tracks[{position}]", f"is {role!r}; {nearest(role, self._roles)}"))
+            elif self._roles.index(role) in found:
+                wrong.append(FieldViolation(f"tracks[{position}]", f"is {role!r} again; name each role once"))
+            else:
+                found.append(self._roles.index(role))
+        return tuple(sorted(found))
+
+    def _channels(self, tracks: Sequence[int]) -> tuple[int, ...]:
+        """Returns the channel of each track: that of drums, or the next of the others."""
+        others = (channel for channel in count_up() if channel != DRUM_CHANNEL)
+        return tuple(DRUM_CHANNEL if self._settings.tracks[index].drums else next(others) for index in tracks)
+
+    def _density(self, request: Request, wrong: list[FieldViolation]) -> float:
+        if not request.HasField("density"):
+            return OPEN_DENSITY
+        if not self._settings.density_input:
+            wrong.append(FieldViolation("density", f"model {self._bundle} takes none; leave it out"))
+        elif not 0.0 <= request.density <= 1.0:
+            wrong.append(FieldViolation("density", f"is {request.density:g}; allowed: 0 up to 1"))
+        return request.density
+
+    def _check_size(
+        self, request: Request, count: int, bars: int, drums: Sequence[bool], wrong: list[FieldViolation]
+    ) -> None:
+        """Refuses what would take too much memory, before any of it is taken."""
+        written, most = self._phrases(bars) * self._settings.bars, self._limits.max_bars_per_call
+        if count * written > most:
+            text = f"is {count}; allowed: up to {most // written} pieces of {bars} bars a call"
+            wrong.append(FieldViolation("count", text))
+        width, height = picture_size(bars, drums)
+        most = self._limits.max_pixels_per_call
+        if request.piano_roll and count * width * height > most:
+            fit = most // (width * height)
+            text = f"would be {count} pictures of {width} × {height} pixels; allowed: up to {fit} a call"
+            wrong.append(FieldViolation("piano_roll", text))
+
+    def _draw_styles(self, style: int | None, seed: int, first_sample: int, count: int) -> NDArray[np.int64] | None:
+        if not self._styles:
+            return None
+        if style is None:
+            return noise.integers(seed, first_sample, count, len(self._styles))
+        return np.full(count, style, dtype=np.int64)
+
+    def _tempos(self, styles: NDArray[np.int64] | None, count: int) -> NDArray[np.float64]:
+        if styles is None:
+            return np.full(count, DEFAULT_TEMPO_BPM)
+        return np.array([style.tempo_bpm for style in self._settings.styles])[styles]
