@@ -19,7 +19,9 @@ import mido
 
 from muserve_export.errors import DataError
 from muserve_export.families.music.sources import freedoom, mma
+from muserve_export.families.music.sources.arrangement import read_arrangements
 from muserve_export.families.music.sources.debian import fetch_package, unpack_package
+from muserve_export.families.music.sources.programs import notes_by_program
 
 __all__ = ["INDEX", "Collected", "Source", "StyleCount", "collect_music"]
 
@@ -27,7 +29,6 @@ INDEX = "sources.json"
 """What says where the styles come from."""
 
 _PACKAGES = ("freedoom", "mma")
-_DRUM_CHANNEL = 9
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ class _Found:
 
     def look_at(self, source: Path, scratch: Path) -> None:
         """Takes a source apart until there are WADs and MMA's root."""
+        if not source.exists():
+            raise DataError(f"--source {source}: does not exist; pass a WAD, a .deb, or a folder that holds them")
         if source.is_dir():
             self.mma_root = mma.find_mma(source) or self.mma_root
             self.wads += sorted(source.rglob("*.wad"))
@@ -134,8 +137,7 @@ class _Found:
         elif source.suffix.lower() == ".wad":
             self.wads.append(source)
         else:
-            what = "is no WAD (.wad), Debian package (.deb) or folder" if source.exists() else "does not exist"
-            raise DataError(f"--source {source}: {what}; pass a WAD, a .deb, or a folder that holds them")
+            raise DataError(f"--source {source}: is no WAD (.wad), Debian package (.deb) or folder; pass one of these")
 
 
 def _download(folder: Path) -> list[Path]:
@@ -150,7 +152,7 @@ def _write(found: _Found, folder: Path) -> list[Source]:
         written.append(Source("freedoom", freedoom.ORIGIN, freedoom.LICENCE, "real", styles))
     if found.mma_root:
         mma.render_charts(found.mma_root, folder)
-        styles = [arrangement.style for arrangement in mma.read_arrangements()]
+        styles = [arrangement.style for arrangement in read_arrangements()]
         written.append(Source("mma", mma.ORIGIN, mma.LICENCE, "rendered", styles))
     return written
 
@@ -160,8 +162,10 @@ def _styles_of(destination: Path) -> set[str]:
     path = destination / INDEX
     if not path.is_file():
         return set()
+    there = {folder.name for folder in destination.iterdir() if folder.is_dir()}
     try:
-        return {str(style) for source in json.loads(path.read_text(encoding="utf-8")) for style in source["styles"]}
+        index = json.loads(path.read_text(encoding="utf-8"))
+        return there & {style for source in index for style in source["styles"]}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(
             f"{path}: was not written by this command ({error!r}); move it away or choose another folder"
@@ -179,29 +183,15 @@ def _replace(destination: Path, fresh: Path, old: set[str]) -> None:
             )
     destination.mkdir(parents=True, exist_ok=True)
     for style in old:
-        if (destination / style).is_dir():
-            shutil.rmtree(destination / style)
+        shutil.rmtree(destination / style)
     for style in styles:
         shutil.move(fresh / style, destination / style)
 
 
 def _count(folder: Path, kind: str) -> StyleCount:
     songs = [mido.MidiFile(path) for path in sorted(folder.glob("*.mid"))]
-    instruments = sum(len(_instruments(song)) for song in songs) / max(1, len(songs))
+    instruments = sum(len(notes_by_program(song)) for song in songs) / max(1, len(songs))
     return StyleCount(folder.name, kind, len(songs), sum(_bars(song) for song in songs), instruments)
-
-
-def _instruments(song: mido.MidiFile) -> set[int]:
-    """The programs that sound; all drums are -1."""
-    found = set()
-    for track in song.tracks:
-        programs: dict[int, int] = {}
-        for message in track:
-            if message.type == "program_change":
-                programs[message.channel] = message.program
-            elif message.type == "note_on" and message.velocity:
-                found.add(-1 if message.channel == _DRUM_CHANNEL else programs.get(message.channel, 0))
-    return found
 
 
 def _bars(song: mido.MidiFile) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 import mido
 
 from muserve_export.errors import DataError
+from muserve_export.families.music.sources.programs import notes_by_program
 from muserve_export.families.music.sources.ticks import on_grid_share, period_strength, repair
 from muserve_export.families.music.sources.wad import midi_lumps
 
@@ -26,13 +27,12 @@ __all__ = ["LICENCE", "ORIGIN", "STYLES", "extract_songs", "style_of"]
 
 STYLES = ("ambient", "rock")
 ORIGIN = "Freedoom, https://freedoom.github.io: the MIDI lumps of freedoom1.wad and freedoom2.wad"
-LICENCE = "BSD-3-Clause, Copyright (c) 2001-2023 Contributors to the Freedoom project"
+LICENCE = "as BSD-3-Clause, Copyright (c) 2001-2003 Contributors to the Freedoom project; see THIRD_PARTY.md"
 
 _DISTORTED = range(29, 32)
 _ROCK_SHARE = 0.15
 _LYING_SHARE = 0.6
 _LEAST_SHARE = 0.75
-_DRUM_CHANNEL = 9
 
 
 def extract_songs(wads: Sequence[Path], destination: Path) -> list[Path]:
@@ -74,16 +74,9 @@ def extract_songs(wads: Sequence[Path], destination: Path) -> list[Path]:
 
 def style_of(song: mido.MidiFile) -> str:
     """Returns the style of a song, by the share of its notes that distorted guitars play."""
-    notes = distorted = 0
-    for track in song.tracks:
-        programs: dict[int, int] = {}
-        for message in track:
-            if message.type == "program_change":
-                programs[message.channel] = message.program
-            elif message.type == "note_on" and message.velocity:
-                notes += 1
-                distorted += message.channel != _DRUM_CHANNEL and programs.get(message.channel, 0) in _DISTORTED
-    return "rock" if distorted >= _ROCK_SHARE * max(notes, 1) else "ambient"
+    notes = notes_by_program(song)
+    distorted = sum(notes[program] for program in _DISTORTED)
+    return "rock" if distorted >= _ROCK_SHARE * max(notes.total(), 1) else "ambient"
 
 
 def _prepare(content: bytes, origin: str) -> mido.MidiFile | None:

@@ -1,0 +1,493 @@
+"""The sources of music: WADs, ticks that lie, styles, chord charts, Debian packages, MMA, and the folder they make."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+
+from muserve_export.errors import DataError
+from muserve_export.families.music.sources import collect_music
+from muserve_export.families.music.sources.arrangement import read_arrangements, song_text, tempo_of
+from muserve_export.families.music.sources.chart import Chart, parse_charts, read_charts
+from muserve_export.families.music.sources.debian import fetch_package, unpack_package
+from muserve_export.families.music.sources.freedoom import extract_songs, style_of
+from muserve_export.families.music.sources.mma import CHARTS, find_mma, render_charts
+from muserve_export.families.music.sources.programs import DRUMS, notes_by_program
+from muserve_export.families.music.sources.ticks import on_grid_share, onsets, period_strength, repair
+from muserve_export.families.music.sources.wad import midi_lumps
+
+BARS = 12
+DISTORTION, PIANO, BASS = 30, 0, 33
+CHART = "name: one\nkey: C\nform: A A\nA: | C | Am7 | F G | C |\n"
+
+
+def song(
+    *,
+    guitar: int = PIANO,
+    beats_a_bar: int = 4,
+    metre: tuple[int, int] | None = None,
+    ticks_per_beat: int = 480,
+    stretch: float = 1.0,
+) -> mido.MidiFile:
+    """A song of drums, bass and a guitar; each bar has a pattern of its own place and a random one.
+
+    Args:
+        guitar: Program of what plays a third of the notes.
+        beats_a_bar: After how many beats the pattern comes again.
+        metre: What the file says of that, if it does.
+        ticks_per_beat: What the file says of it.
+        stretch: What the times are multiplied by, after which nothing in the file tells the beat.
+    """
+    random = np.random.default_rng(3)
+    pattern = np.flatnonzero(random.random(beats_a_bar * 4) < 0.6).tolist() or [0]
+    file = mido.MidiFile(ticks_per_beat=ticks_per_beat)
+    head = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=mido.bpm2tempo(95))])
+    if metre:
+        head.append(mido.MetaMessage("time_signature", numerator=metre[0], denominator=metre[1]))
+    file.tracks.append(head)
+    for channel, program in ((9, None), (0, BASS), (1, guitar)):
+        track = mido.MidiTrack()
+        if program is not None:
+            track.append(mido.Message("program_change", channel=channel, program=program))
+        now = 0
+        for bar in range(BARS * 4 // beats_a_bar):
+            for step in pattern:
+                time = round((bar * beats_a_bar * 4 + step) * ticks_per_beat / 4 * stretch)
+                track.append(mido.Message("note_on", channel=channel, note=40, velocity=90, time=time - now))
+                track.append(mido.Message("note_off", channel=channel, note=40, time=1))
+                now = time + 1
+        file.tracks.append(track)
+    return file
+
+
+def as_bytes(file: mido.MidiFile) -> bytes:
+    buffer = io.BytesIO()
+    file.save(file=buffer)
+    return buffer.getvalue()
+
+
+def wad(lumps: Sequence[tuple[str, bytes]]) -> bytes:
+    body, directory, position = b"", b"", 12
+    for name, content in lumps:
+        directory += struct.pack("<ii8s", position, len(content), name.encode())
+        body, position = body + content, position + len(content)
+    return struct.pack("<4sii", b"IWAD", len(lumps), position) + body + directory
+
+
+def deb(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"./{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    result = b"!<arch>\n"
+    # The control part has an odd length here, so that the padding counts.
+    for name, content in (("debian-binary", b"2.0\n"), ("control.tar.xz", b"odd"), ("data.tar.xz", packed.getvalue())):
+        result += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode()
+        result += content + b"\n" * (len(content) % 2)
+    return result
+
+
+@pytest.fixture
+def game(tmp_path: Path) -> Path:
+    """A WAD with songs of both styles, one twice, one in three quarters, and lumps that are no songs."""
+    calm, loud = song(), song(guitar=DISTORTION)
+    path = tmp_path / "game.wad"
+    path.write_bytes(
+        wad(
+            [
+                ("PLAYPAL", bytes(768)),
+                ("D_CALM", as_bytes(calm)),
+                ("D_LOUD", as_bytes(loud)),
+                ("D_AGAIN", as_bytes(calm)),
+                ("D_WALTZ", as_bytes(song(beats_a_bar=3, metre=(3, 4)))),
+                ("D_E1M1", b"MUS\x1a" + bytes(20)),
+                ("MARKER", b""),
+            ]
+        )
+    )
+    return path
+
+
+def test_a_wad_gives_its_midi_lumps_by_what_they_are(game: Path) -> None:
+    assert list(midi_lumps(game)) == ["d_calm", "d_loud", "d_again", "d_waltz"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda content: content[:8], "8 bytes are no WAD"),
+        (lambda content: b"ZWAD" + content[4:], "begins with b'ZWAD'"),
+        (lambda content: content[:-5], "directory of 7 lumps .* fetch it again"),
+        (lambda content: content[:4] + struct.pack("<i", -1) + content[8:], "directory of -1 lumps"),
+        (
+            lambda content: content[:-16] + struct.pack("<i", 10**9) + content[-12:],
+            "lump marker .* outside of the file",
+        ),
+    ],
+    ids=["short", "other", "cut", "negative", "far"],
+)
+def test_a_damaged_wad_is_refused(game: Path, spoil: Callable[[bytes], bytes], message: str) -> None:
+    game.write_bytes(spoil(game.read_bytes()))
+    with pytest.raises(DataError, match=message):
+        midi_lumps(game)
+
+
+def test_songs_are_sorted_by_their_guitars_and_written_once(game: Path, tmp_path: Path) -> None:
+    written = extract_songs([game, game], tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in written] == [
+        "ambient/freedoom-calm.mid",
+        "rock/freedoom-loud.mid",
+    ]
+    assert notes_by_program(mido.MidiFile(written[1]))[DISTORTION] > 0
+
+
+def test_songs_of_one_name_in_two_wads_are_both_kept(game: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.wad"
+    other.write_bytes(wad([("D_CALM", as_bytes(song(ticks_per_beat=240)))]))
+    names = [path.name for path in extract_songs([game, other], tmp_path / "out")]
+    assert names == ["freedoom-calm.mid", "freedoom-loud.mid", "freedoom-calm-other.mid"]
+
+
+def test_the_style_rule_counts_distorted_guitars_among_all_notes() -> None:
+    assert style_of(song(guitar=31)) == "rock"
+    assert style_of(song(guitar=28)) == "ambient"
+    # On the drum channel a program is a kit, and no guitar.
+    file = song()
+    file.tracks[1].insert(0, mido.Message("program_change", channel=9, program=DISTORTION))
+    assert style_of(file) == "ambient"
+    assert style_of(mido.MidiFile()) == "ambient"
+
+
+@pytest.mark.parametrize(
+    "useless",
+    [lambda: song(metre=(6, 8)), lambda: song(beats_a_bar=3), lambda: _played_freely()],
+    ids=["never in 4/4", "says 4/4 and repeats after three beats", "off the grid"],
+)
+def test_songs_that_do_not_fit_the_grid_are_left_out(tmp_path: Path, useless: Callable[[], mido.MidiFile]) -> None:
+    path = tmp_path / "a.wad"
+    path.write_bytes(wad([("D_BAD", as_bytes(useless()))]))
+    with pytest.raises(DataError, match="no song in 4/4 among 1 MIDI lumps"):
+        extract_songs([path], tmp_path / "out")
+
+
+def test_a_song_that_is_no_midi_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.wad"
+    path.write_bytes(wad([("D_CUT", as_bytes(song())[:200])]))
+    with pytest.raises(DataError, match=r"a\.wad, lump d_cut: cannot be read as MIDI"):
+        extract_songs([path], tmp_path / "out")
+
+
+@pytest.mark.parametrize("tempo_bpm", [62.5, 90.6, 140.9, 181.0])
+def test_ticks_that_lie_are_mended(tempo_bpm: float) -> None:
+    honest = song()
+    liar = song(ticks_per_beat=89, stretch=95 / tempo_bpm)
+    assert on_grid_share(liar) < 0.6
+    mended = repair(liar)
+    assert mended is not None
+    assert on_grid_share(mended) > 0.97
+    said = [message.tempo for track in mended.tracks for message in track if message.type == "set_tempo"]
+    assert len(said) == 1
+    assert mido.tempo2bpm(said[0]) == pytest.approx(tempo_bpm, rel=2e-3)
+    assert mended.length == pytest.approx(liar.length, rel=0.02)
+    steps = np.round(onsets(mended) / 120)
+    np.testing.assert_array_equal(steps - steps[0], np.round(onsets(honest) / 120) - np.round(onsets(honest) / 120)[0])
+
+
+def test_what_keeps_no_beat_is_not_mended() -> None:
+    assert repair(_played_freely()) is None
+    assert repair(mido.MidiFile()) is None
+    assert on_grid_share(mido.MidiFile()) == 0
+
+
+def test_the_period_shows_the_metre() -> None:
+    assert period_strength(song(beats_a_bar=3), 24) > 0.9 > period_strength(song(beats_a_bar=3), 32)
+    assert period_strength(song(), 32) > 0.9 > period_strength(song(), 24)
+    assert period_strength(mido.MidiFile(), 16) == 0
+
+
+def test_a_chart_is_bars_of_chords() -> None:
+    text = (
+        "# a comment\n\nname: a-b\nkey: F#m\nform: A B A # form\nA: | F#m | % |\n   | C#7 D/F# |\nB: | E A B C#m |\n\n"
+        + CHART
+    )
+    first, second = parse_charts(text, "x")
+    assert first == Chart(
+        "a-b", "F#m", ("A", "B", "A"), {"A": [("F#m",), ("F#m",), ("C#7", "D/F#")], "B": [("E", "A", "B", "C#m")]}
+    )
+    assert (first.bars, second.name, second.bars) == (7, "one", 8)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: one", "name: One song", "line 1: name is 'One song'"),
+        ("name: one\n", "", "line 1: name is ''"),
+        ("key: C", "key: H", "line 1: key is 'H'"),
+        ("form: A A", "form: A B", "names B; the chart has the sections A"),
+        ("form: A A", "form:", "the form is empty"),
+        ("key: C", "key: C\nkey: C", "line 3: 'key' stands twice"),
+        ("| Am7 |", "| Axx |", "line 4: 'Axx' is no chord"),
+        ("| Am7 |", "| C D E |", "line 4: a bar has 1, 2 or 4 chords"),
+        ("| Am7 |", "| |", "has 0"),
+        ("A: | C |", "A: | % |", "line 4: '%' repeats the bar before"),
+        ("| C |\n", "| C\n", "line 4: bars stand between strokes"),
+        ("key: C", "key; C", "line 2: 'key; C' is neither"),
+    ],
+)
+def test_a_chart_that_is_not_whole_is_refused_with_its_line(old: str, new: str, message: str) -> None:
+    assert old in CHART
+    with pytest.raises(DataError, match=message) as caught:
+        parse_charts(CHART.replace(old, new, 1), "my.txt")
+    assert "my.txt, line " in str(caught.value)
+
+
+def test_charts_of_one_name_and_a_folder_without_charts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no chord charts"):
+        read_charts(tmp_path)
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text(CHART)
+    with pytest.raises(DataError, match=r"b\.txt: a second chart named 'one'"):
+        read_charts(tmp_path)
+    (tmp_path / "b.txt").write_bytes(b"\xff")
+    with pytest.raises(DataError, match=r"b\.txt: cannot be read as text"):
+        read_charts(tmp_path)
+
+
+def test_our_charts_are_many_and_of_many_kinds() -> None:
+    charts = read_charts(CHARTS)
+    assert len(charts) >= 48
+    assert all(16 <= chart.bars <= 40 for chart in charts)
+    assert len({chart.key for chart in charts}) >= 16
+    assert sum(chart.key.endswith("m") for chart in charts) >= 15
+    forms = [tuple(chart.sections[section] for section in chart.form) for chart in charts]
+    assert all(one != other for index, one in enumerate(forms) for other in forms[:index])
+
+
+def test_every_style_draws_its_tempi_from_all_of_its_range() -> None:
+    charts = read_charts(CHARTS)
+    arrangements = read_arrangements()
+    assert len(arrangements) >= 8
+    for arrangement in arrangements:
+        tempi = [tempo_of(chart, arrangement) for chart in charts]
+        span = arrangement.fastest_bpm - arrangement.slowest_bpm
+        assert min(tempi) < arrangement.slowest_bpm + span / 5
+        assert max(tempi) > arrangement.fastest_bpm - span / 5
+        assert {arrangement.density(tempo) for tempo in tempi} == {1, 2, 3}
+        assert arrangement.density(arrangement.slowest_bpm) == 1
+        assert arrangement.density(arrangement.fastest_bpm) == 3
+
+
+def test_a_song_follows_the_form_of_its_chart() -> None:
+    (chart,) = parse_charts(CHART, "x")
+    arrangement = next(one for one in read_arrangements() if one.style == "samba")
+    density = arrangement.density(tempo_of(chart, arrangement))
+    song_lines = song_text(chart, arrangement).split(arrangement.text)[1].splitlines()
+    played = [line for line in song_lines if line and not line.startswith("AllTracks")]
+    section = ["C / / /", "Am7 / / /", "F / G /"]
+    assert played == [
+        "Groove Opening",
+        *section,
+        "C / / /",
+        f"Groove Verse{density}",
+        *section,
+        "Groove Fill",
+        "C / / /",
+        "Groove Ending",
+        *section,
+        "C / / /",
+    ]
+    assert song_lines.count("AllTracks RTime 0") == played.count("Groove Fill") + 3
+
+
+def test_a_package_is_unpacked_without_dpkg(tmp_path: Path) -> None:
+    package = tmp_path / "a.deb"
+    package.write_bytes(deb({"usr/share/a.txt": b"hello"}))
+    unpack_package(package, tmp_path / "out")
+    assert (tmp_path / "out/usr/share/a.txt").read_bytes() == b"hello"
+
+
+def test_a_damaged_package_is_refused(tmp_path: Path) -> None:
+    content = deb({"usr/a": bytes(1000)})
+    package = tmp_path / "a.deb"
+    for spoilt, message in (
+        (b"PK" + content, "is no Debian package"),
+        (content[:-20], "is cut off or damaged"),
+        (content[:100], "is cut off or damaged"),
+        (content.replace(b"\xfd7zXZ", b"abcdef"), "data.tar.xz cannot be unpacked"),
+    ):
+        package.write_bytes(spoilt)
+        with pytest.raises(DataError, match=message):
+            unpack_package(package, tmp_path / "out")
+
+
+def test_a_package_cannot_write_outside_of_its_folder(tmp_path: Path) -> None:
+    package = tmp_path / "a.deb"
+    package.write_bytes(deb({"../../evil": b"x"}))
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        unpack_package(package, tmp_path / "deep/out")
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_without_apt_the_message_says_what_to_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DataError, match=r"freedoom: this system has no apt-get .* --source PATH/TO/freedoom\.deb"):
+        collect_music(tmp_path / "out")
+    apt = tmp_path / "apt-get"
+    apt.write_text("#!/bin/sh\necho 'E: Unable to locate package' >&2\nexit 100\n")
+    apt.chmod(0o755)
+    with pytest.raises(DataError, match=r"it says: E: Unable to locate package\. Refresh its lists"):
+        collect_music(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_apt_fetches_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, game: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store/x.deb").write_bytes(deb({"usr/share/games/doom/freedoom1.wad": game.read_bytes()}))
+    apt = tmp_path / "apt-get"
+    apt.write_text(f'#!/bin/sh\n/bin/cp {tmp_path}/store/x.deb "./$3_1.0_all.deb"\n')
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert [style.style for style in collect_music(tmp_path / "out").styles] == ["ambient", "rock"]
+
+
+def test_all_kinds_of_sources_give_one_tree(game: Path, tmp_path: Path) -> None:
+    package = tmp_path / "packages" / "freedoom.deb"
+    package.parent.mkdir()
+    package.write_bytes(deb({"usr/share/games/doom/freedoom1.wad": game.read_bytes()}))
+    trees = []
+    for number, source in enumerate([game, package, package.parent]):
+        out = tmp_path / f"out{number}"
+        collected = collect_music(out, [source])
+        trees.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*.*")})
+        assert [(one.style, one.pieces, one.bars) for one in collected.styles] == [("ambient", 1, 12), ("rock", 1, 12)]
+        assert collected.styles[1].instruments == 3
+    assert trees[0] == trees[1] == trees[2]
+    (source,) = json.loads((out / "sources.json").read_text())
+    assert (source["name"], source["kind"], source["styles"]) == ("freedoom", "real", ["ambient", "rock"])
+    assert "Freedoom" in source["origin"]
+    assert "BSD" in source["licence"]
+
+
+def test_a_second_call_replaces_its_own_styles_and_keeps_the_users(game: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    collect_music(out, [game])
+    (out / "mine").mkdir()
+    (out / "mine/tune.mid").write_bytes(b"x")
+    (out / "rock/stale.mid").write_bytes(b"x")
+    collect_music(out, [game])
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.mid")) == [
+        "ambient/freedoom-calm.mid",
+        "mine/tune.mid",
+        "rock/freedoom-loud.mid",
+    ]
+
+
+def test_a_folder_in_the_way_is_left_alone(game: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "out/rock/mine.mid"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"x")
+    with pytest.raises(DataError, match="rock: exists and was not written by this command"):
+        collect_music(tmp_path / "out", [game])
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == [mine]
+    (tmp_path / "out/sources.json").write_text('{"a": 1}')
+    with pytest.raises(DataError, match=r"sources\.json: was not written by this command"):
+        collect_music(tmp_path / "out", [game])
+
+
+def test_sources_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "song.mp3").write_bytes(b"x")
+    for source, message in (
+        ("song.mp3", "is no WAD"),
+        ("none.wad", r"none\.wad: does not exist"),
+        ("none", "none: does not exist"),
+        (".", "holds neither a WAD nor MMA"),
+    ):
+        with pytest.raises(DataError, match=message):
+            collect_music(tmp_path / "out", [tmp_path / source])
+
+
+@pytest.fixture(scope="session")
+def mma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real MMA, out of its Debian package."""
+    folder = tmp_path_factory.mktemp("mma")
+    try:
+        package = fetch_package("mma", folder)
+    except DataError as error:
+        pytest.skip(f"the Debian package mma cannot be fetched here: {error}")
+    unpack_package(package, folder)
+    root = find_mma(folder)
+    assert root
+    return root
+
+
+def test_every_style_plays_a_chart_on_the_grid_with_its_roles(mma: Path, tmp_path: Path) -> None:
+    chart = next(one for one in read_charts(CHARTS) if one.name == "lamplighter")
+    paths = render_charts(mma, tmp_path, charts=[chart])
+    arrangements = read_arrangements()
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
+        f"{one.style}/lamplighter.mid" for one in arrangements
+    ]
+    for path, arrangement in zip(paths, arrangements, strict=True):
+        file = mido.MidiFile(path)
+        assert on_grid_share(file) >= 0.97, arrangement.style
+        programs = set(notes_by_program(file))
+        assert not programs & set(range(96, 128)), arrangement.style
+        roles = [programs & set(range(*role)) for role in ((0, 24), (24, 32), (32, 40), (40, 96))]
+        assert DRUMS in programs
+        assert roles[2], arrangement.style
+        assert sum(map(bool, roles)) >= 3, arrangement.style
+        tempi = [message.tempo for track in file.tracks for message in track if message.type == "set_tempo"]
+        assert [round(mido.tempo2bpm(tempo)) for tempo in tempi] == [tempo_of(chart, arrangement)]
+        bars = (chart.bars + arrangement.opening_bars) * 4 * file.ticks_per_beat
+        assert bars - 4 * file.ticks_per_beat <= onsets(file)[-1] < bars
+
+
+def test_a_song_is_the_same_each_time_and_slow_songs_are_busier(mma: Path, tmp_path: Path) -> None:
+    charts = read_charts(CHARTS)
+    tempi = {chart.name: tempo_of(chart, read_arrangements()[1]) for chart in charts}
+    some = sorted(charts, key=lambda chart: tempi[chart.name])[:: len(charts) - 1]
+    style = read_arrangements()[1].style
+    slow, fast = render_charts(mma, tmp_path / "a", charts=some, styles=[style])
+    again = render_charts(mma, tmp_path / "b", charts=some, styles=[style])
+    assert [path.read_bytes() for path in again] == [slow.read_bytes(), fast.read_bytes()]
+    density = [
+        len(onsets(file)) / (onsets(file)[-1] / file.ticks_per_beat) for file in map(mido.MidiFile, (slow, fast))
+    ]
+    assert density[0] > 1.2 * density[1]
+
+
+def test_what_mma_refuses_is_said(mma: Path, tmp_path: Path) -> None:
+    # A major key that no signature has: ten sharps.
+    (chart,) = parse_charts(CHART.replace("key: C", "key: A#"), "x")
+    with pytest.raises(DataError, match=r"cannot play one as ballad; it says: .*keysignature"):
+        render_charts(mma, tmp_path, charts=[chart], styles=["ballad"])
+
+
+def test_mma_is_found_by_a_relative_path(mma: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mma.parent)
+    root = find_mma(Path())
+    assert root is not None
+    (chart,) = parse_charts(CHART, "x")
+    (path,) = render_charts(root, Path("rendered"), charts=[chart], styles=["folk"])
+    assert path == mma.parent / "rendered/folk/one.mid"
+    assert path.is_file()
+
+
+def _played_freely() -> mido.MidiFile:
+    """Notes at random times."""
+    random = np.random.default_rng(0)
+    track = mido.MidiTrack()
+    for gap in random.exponential(97, 400).astype(int).tolist():
+        track.append(mido.Message("note_on", channel=0, note=60, velocity=90, time=gap))
+        track.append(mido.Message("note_off", channel=0, note=60, time=1))
+    return mido.MidiFile(tracks=[track])
