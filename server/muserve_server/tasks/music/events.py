@@ -41,8 +41,8 @@ class Track:
         """Walks over the events, up to the end of the track.
 
         Yields:
-            Tick, status byte (META for a meta event, also where running status left it out), and three offsets: of the
-            event's first byte after its time, of its first data byte (a meta event's type), and after its last byte.
+            Tick, status byte, also where running status left it out, and three offsets: of the event's first byte after
+            its time, of its first data byte (of a meta event: its type), and after its last byte.
 
         Raises:
             MidiError: The bytes are no events.
@@ -66,7 +66,8 @@ class Track:
                     status = byte
                     at += 1
                 else:
-                    status = 0  # running status ends here
+                    if byte != META:
+                        status = 0  # it ends running status; a meta event should too, but some programs write otherwise
                     at = self._skip(at)
                     kind = data[begin + 1]
                     yield tick, byte, begin, begin + 1, at

@@ -140,7 +140,9 @@ def to_song(file: MidiFile, *, max_events: int) -> Song:
             if part.starts:
                 index = track.number if file.type else len(tracks)
                 program = reader.programs.get(channel, 0) if part.program is None else part.program
-                tracks.append(SongTrack(index, channel, name if file.type else "", program, part.notes(end_tick)))
+                # The name in a file of type 0 is the whole piece's.
+                called = name if file.type else f"Channel {channel + 1}"
+                tracks.append(SongTrack(index, channel, called, program, part.notes(end_tick)))
     if not tracks:
         raise MidiError("has no notes")
     return Song(
@@ -161,6 +163,7 @@ def _changes(found: Iterable[tuple[int, ...]], columns: int) -> NDArray[np.int64
 def _decode(text: bytes) -> str:
     """Returns a name as people wrote it: UTF-8, or Latin-1 as the standard's ASCII is often stretched."""
     try:
-        return text.decode()
+        name = text.decode()
     except UnicodeDecodeError:
-        return text.decode("latin-1")
+        name = text.decode("latin-1")
+    return name.strip(" \0")
