@@ -29,6 +29,7 @@ class MusicConfig(TrainingConfig):
     lowest_pitch: int = option(24, "MIDI number of the lowest pitch; others are moved by octaves", maximum=115)
     pitches: int = option(84, "number of pitches", minimum=12, maximum=128)
     min_tracks: int = option(1, "fewest tracks that must sound in a segment", minimum=1, maximum=5)
+    chords: int = option(20_000, "chords that the dense networks learn from", minimum=1)
     transpose: bool = option(True, "whether the pitched tracks are moved by up to half an octave in training")  # noqa: FBT003
 
     architecture: str = option(

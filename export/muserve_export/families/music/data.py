@@ -1,7 +1,7 @@
 """MIDI files as piano rolls: a folder tree in which each folder is a style.
 
-A file's bars in 4/4 become rolls of onsets and holds on the codec's grid; tempo, which a roll has no room for, is kept
-beside them. Files of the same name in several folders are one piece (a chart that was rendered in several styles), and a
+A file's bars in 4/4 become rolls of onsets and holds on the codec's grid; tempo, which a roll has no room for, is
+kept beside them. Files of the same name in several folders are one piece (a chart that was rendered in several styles), and a
 piece is in one part of the split only.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,12 @@ __all__ = [
     "MusicData",
     "MusicSet",
     "as_rolls",
+    "data_folder",
+    "describe_sources",
+    "find_files",
     "load_data",
     "make_grid",
+    "split_names",
     "transposed",
 ]
 
@@ -54,6 +58,7 @@ TRACK_SETTINGS = (
 """How the tracks are written where a style does not say otherwise."""
 _SUFFIXES = (".mid", ".midi")
 _VALIDATION, _TEST = 0.1, 0.2
+_FEWEST_TO_SPLIT = 3
 _KEYS_DOWN, _KEYS = 6, 12
 
 
@@ -149,11 +154,8 @@ def load_data(config: MusicConfig) -> MusicData:
     Raises:
         DataError: It is missing, or holds no music that can be learnt from.
     """
-    folder = Path(config.data or COLLECTED)
-    if not folder.is_dir():
-        hint = "give a folder with a folder of MIDI files a style" if config.data else "run: muserve-export data music"
-        raise DataError(f"data is {str(folder)!r}, which is no folder; {hint}")
-    files, styles = _files(folder)
+    folder = data_folder(config)
+    files, styles = find_files(folder)
     digest = hashlib.sha256(f"{config.split_seed}\0{config.bars}\0{config.steps_per_beat}".encode())
     pieces: list[_Piece] = []
     skipped: dict[str, str] = {}
@@ -165,7 +167,13 @@ def load_data(config: MusicConfig) -> MusicData:
             pieces.append(_read(path, content, style, config))
         except (MidiError, DataError) as error:
             skipped[name] = str(error)
-    parts = _split(pieces, config.split_seed)
+    found: dict[str, set[int]] = {}
+    for piece in pieces:
+        found.setdefault(piece.name, set()).add(piece.style)
+    part_of = split_names(found, config.split_seed)
+    parts: dict[str, list[_Piece]] = {"training": [], "validation": [], "test": []}
+    for piece in pieces:
+        parts[part_of[piece.name]].append(piece)
     used = {style for part in parts.values() for style in {piece.style for piece in part}}
     if not parts["training"]:
         reasons = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:3])
@@ -179,11 +187,24 @@ def load_data(config: MusicConfig) -> MusicData:
         validation=sets["validation"],
         test=sets["test"],
         styles=styles,
-        sources=_sources(folder, sets),
+        sources=describe_sources(folder, _split_described(sets)),
         programs=_programs(parts["training"], len(styles)),
         sha256=digest.hexdigest(),
         skipped=skipped,
     )
+
+
+def data_folder(config: MusicConfig) -> Path:
+    """Returns the folder of the data.
+
+    Raises:
+        DataError: There is none.
+    """
+    folder = Path(config.data or COLLECTED)
+    if not folder.is_dir():
+        hint = "give a folder with a folder of MIDI files a style" if config.data else "run: muserve-export data music"
+        raise DataError(f"data is {str(folder)!r}, which is no folder; {hint}")
+    return folder
 
 
 def make_grid(config: MusicConfig) -> Grid:
@@ -199,14 +220,14 @@ def make_grid(config: MusicConfig) -> Grid:
 
 
 def as_rolls(onset: NDArray[np.bool_], hold: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Joins onsets and holds [segment, bar, track, step, pitch] as [segment, track, channel, step of all bars, pitch]."""
+    """Joins onsets and holds [segment, bar, track, step, pitch]: [segment, track, channel, step of all bars, pitch]."""
     joined = np.stack([onset, hold], axis=1)  # [segment, channel, bar, track, step, pitch]
     segments, channels, bars, tracks, steps, pitches = joined.shape
     return joined.transpose(0, 3, 1, 2, 4, 5).reshape(segments, tracks, channels, bars * steps, pitches)
 
 
 def transposed(rolls: NDArray[np.bool_], semitones: int) -> NDArray[np.bool_]:
-    """Moves the pitched tracks of rolls [track, channel, step, pitch]; what would leave the range moves by an octave."""
+    """Moves the pitched tracks of rolls [track, channel, step, pitch]; what would leave the range moves an octave."""
     if not semitones:
         return rolls
     moved = np.zeros_like(rolls)
@@ -225,7 +246,12 @@ def transposed(rolls: NDArray[np.bool_], semitones: int) -> NDArray[np.bool_]:
     return moved
 
 
-def _files(folder: Path) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
+def find_files(folder: Path) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
+    """Finds the MIDI files of each style's folder: paths with the index of their style, and the styles' names.
+
+    Raises:
+        DataError: There is no folder of a style, or one without files.
+    """
     styles = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"), key=str)
     if not styles:
         raise DataError(
@@ -258,7 +284,7 @@ def _read(path: Path, content: bytes, style: int, config: MusicConfig) -> _Piece
 
 
 def _starts(piece: _Piece, config: MusicConfig) -> NDArray[np.int64]:
-    """Returns the first bar of each segment: bars of 4/4 in a row, with enough tracks, none of them silent as a whole."""
+    """Returns the first bar of each segment: bars of 4/4 in a row in which enough tracks sound."""
     rolls, bars = piece.rolls, config.bars
     if len(rolls.onset) < bars:
         return np.zeros(0, np.int64)
@@ -269,11 +295,16 @@ def _starts(piece: _Piece, config: MusicConfig) -> NDArray[np.int64]:
     return np.flatnonzero(whole & enough)
 
 
-def _split(pieces: Sequence[_Piece], seed: int) -> dict[str, list[_Piece]]:
-    """Puts a fifth of the names into test and a tenth into validation, among those that have the same styles alike."""
-    styles: dict[str, set[int]] = {}
-    for piece in pieces:
-        styles.setdefault(piece.name, set()).add(piece.style)
+def split_names(styles: Mapping[str, Collection[int]], seed: int) -> dict[str, str]:
+    """Puts a fifth of the pieces into test and a tenth into validation, among those that have the same styles alike.
+
+    Args:
+        styles: Each piece's name and the styles that it is there in.
+        seed: Another seed, another split.
+
+    Returns:
+        Name to "training", "validation" or "test".
+    """
     strata: dict[tuple[int, ...], list[str]] = {}
     for name, own in styles.items():
         strata.setdefault(tuple(sorted(own)), []).append(name)
@@ -281,14 +312,11 @@ def _split(pieces: Sequence[_Piece], seed: int) -> dict[str, list[_Piece]]:
     for names in strata.values():
         names.sort(key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest())
         test, validation = round(len(names) * _TEST), round(len(names) * _VALIDATION)
-        if len(names) >= 3:
+        if len(names) >= _FEWEST_TO_SPLIT:
             test, validation = max(1, test), max(1, validation)
         for index, name in enumerate(names):
             part_of[name] = "test" if index < test else "validation" if index < test + validation else "training"
-    parts: dict[str, list[_Piece]] = {"training": [], "validation": [], "test": []}
-    for piece in pieces:
-        parts[part_of[piece.name]].append(piece)
-    return parts
+    return part_of
 
 
 def _make_sets(parts: Mapping[str, Sequence[_Piece]], config: MusicConfig) -> dict[str, MusicSet]:
@@ -393,10 +421,16 @@ def _programs(pieces: Sequence[_Piece], styles: int) -> NDArray[np.int64]:
     return result
 
 
-def _sources(folder: Path, sets: Mapping[str, MusicSet]) -> tuple[manifest_pb2.TrainingData, ...]:
-    split = "split by piece: " + ", ".join(
-        f"{len(np.unique(made.piece))} pieces, {len(made):,} segments for {name}" for name, made in sets.items()
-    )
+def describe_sources(folder: Path, split: str) -> tuple[manifest_pb2.TrainingData, ...]:
+    """Says where a data folder's files come from: what `muserve-export data music` wrote, or that they are the user's.
+
+    Args:
+        folder: The folder.
+        split: How it was split.
+
+    Raises:
+        DataError: What was written cannot be read.
+    """
     described = folder / "sources.json"
     if not described.exists():
         source = manifest_pb2.TrainingData(
@@ -419,3 +453,9 @@ def _sources(folder: Path, sets: Mapping[str, MusicSet]) -> tuple[manifest_pb2.T
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{described}: not what `muserve-export data music` writes ({error}); make it anew") from error
+
+
+def _split_described(sets: Mapping[str, MusicSet]) -> str:
+    return "split by piece: " + ", ".join(
+        f"{len(np.unique(made.piece))} pieces, {len(made):,} segments for {name}" for name, made in sets.items()
+    )

@@ -45,6 +45,8 @@ BEATS_PER_BAR = 4
 CHANNELS = 2
 _CONDITION_WIDTH = 64
 _SLOPE = 0.2
+_PITCH_SETS = 16
+_FLATTER = 2.0
 _TYPICAL_TEMPO_BPM = 120.0
 
 
@@ -182,7 +184,7 @@ class Encoder(nn.Module):
 
 
 class Posterior(nn.Module):
-    """Which noise a real segment could have come from: mean and logarithm of the variance (Kingma and Welling, 2014)."""
+    """Which noise a real segment could come from: mean and logarithm of the variance (Kingma and Welling, 2014)."""
 
     def __init__(self, config: MusicConfig, shape: Shape) -> None:
         super().__init__()
@@ -231,6 +233,10 @@ class Generator(nn.Module):
             [_Block(tracks * config.track_width, condition, groups=tracks, kernel=5) for _ in range(2)]
         )
         self.output = nn.Conv1d(tracks * config.track_width, tracks * CHANNELS * shape.pitches, 1, groups=tracks)
+        # What sounds together comes from the beat: a few sets of pitches that all tracks choose from, step by step. So only
+        # these need learn keys and chords, and the heads how an instrument plays them.
+        self.pitch_sets = nn.Conv1d(config.beat_width, _PITCH_SETS * shape.pitches, 1)
+        self.choices = nn.Conv1d(tracks * config.track_width, tracks * CHANNELS * _PITCH_SETS, 1, groups=tracks)
         nn.init.constant_(self.output.bias, -3.0)  # type: ignore[arg-type] # most cells are silent
 
     def forward(
@@ -275,8 +281,10 @@ class Generator(nn.Module):
         tracks = self.to_tracks(silu(steps)) + self._own_steps(own)
         for block in self.heads:
             tracks = block(tracks, condition)
-        logits = self.output(silu(_norm(tracks, shape.tracks)))  # [batch, track × channel × pitch, step]
-        return logits.reshape(-1, shape.tracks, CHANNELS, shape.pitches, shape.steps).transpose(3, 4)
+        features = silu(_norm(tracks, shape.tracks))
+        logits = self.output(features).unflatten(1, (shape.tracks, CHANNELS, shape.pitches)).transpose(3, 4)
+        result: Tensor = logits + self._choose(features, beats)
+        return result
 
     def _latents(self, constant: Tensor, moved: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the shared latents [batch, latent, bar] and those of the tracks [batch, track × latent, bar]."""
@@ -287,13 +295,28 @@ class Generator(nn.Module):
         joined = torch.cat([kept, own, asked], dim=2)  # [batch, latent kind, latent, bar]
         return joined[:, 0], joined[:, 1:].flatten(1, 2)
 
+    def _choose(self, features: Tensor, beats: Tensor) -> Tensor:
+        """Weighs the beat's sets of pitches for each track and step: [batch, track, channel, step, pitch]."""
+        shape = self.shape
+        sets = self.pitch_sets(silu(_norm(beats))).unflatten(1, (1, _PITCH_SETS, shape.pitches))
+        choices = self.choices(features).unflatten(2, (shape.beats, shape.steps_per_beat))
+        choices = choices.unflatten(
+            1, (shape.tracks * CHANNELS, _PITCH_SETS)
+        )  # [batch, track × channel, set, beat, step]
+        chosen = choices.permute(0, 1, 3, 4, 2) @ sets.permute(
+            0, 1, 4, 2, 3
+        )  # [batch, track × channel, beat, step, pitch]
+        by_track: Tensor = chosen.flatten(2, 3).unflatten(1, (shape.tracks, CHANNELS))
+        return by_track
+
     def _own_steps(self, own: Tensor) -> Tensor:
         """Returns what each track draws from its own noise, [batch, track × feature, step]."""
         shape, width = self.shape, self.track_width
         beats = self.own_beats(own).reshape(-1, shape.tracks, width, BEATS_PER_BAR, shape.bars)
         beats = beats.permute(0, 1, 2, 4, 3).reshape(-1, shape.tracks * width, shape.beats)
         steps = beats.repeat_interleave(shape.steps_per_beat, dim=2)
-        return steps + self.step_place.repeat(1, shape.bars)
+        placed: Tensor = steps + self.step_place.repeat(1, shape.bars)
+        return placed
 
     def _listen(self, given: Tensor | None, given_tracks: Tensor | None) -> tuple[Tensor, Tensor, Tensor] | None:
         if self.encoder is None or given is None or given_tracks is None:
@@ -311,6 +334,8 @@ class Discriminator(nn.Module):
     Networks", 2018); conditions enter by projection (Miyato and Koyama, 2018), and one feature is the spread within the
     batch (Karras et al., "Progressive Growing of GANs", 2018), which betrays a generator that repeats itself.
     """
+
+    fold: Tensor
 
     def __init__(self, config: MusicConfig, shape: Shape, *, normed: bool = True) -> None:
         super().__init__()
@@ -461,15 +486,19 @@ def latent_sizes(config: MusicConfig, shape: Shape) -> tuple[int, int]:
 
 
 def binarise(logits: Tensor) -> Tensor:
-    """Rounds probabilities to 0 or 1, and passes gradients as if it had not (Bengio et al., 2013: straight-through)."""
-    probability = torch.sigmoid(logits)
-    return (logits > 0).float() + probability - probability.detach()
+    """Rounds probabilities to 0 or 1, and passes gradients as if it had not (Bengio et al., 2013: straight-through).
+
+    Gradients are those of a flatter sigmoid: nearly all cells are surely silent, and would learn nothing more.
+    """
+    passed = torch.sigmoid(logits / _FLATTER)
+    return (logits > 0).float() + passed - passed.detach()
 
 
 def _norm(features: Tensor, groups: int = 1) -> Tensor:
     """Scales the features of each group at each time to a root mean square of 1."""
     grouped = features.unflatten(1, (groups, -1))
-    return (grouped * torch.rsqrt(grouped.square().mean(2, keepdim=True) + 1e-6)).flatten(1, 2)
+    normed: Tensor = (grouped * torch.rsqrt(grouped.square().mean(2, keepdim=True) + 1e-6)).flatten(1, 2)
+    return normed
 
 
 def _flat(rolls: Tensor) -> Tensor:

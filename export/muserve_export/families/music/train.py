@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
+from muserve_export.families.music.chords import ChordData, ChordLearner, load_chords
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.data import TRACKS, MusicData, load_data
+from muserve_export.families.music.data import TRACKS, MusicData, MusicSet, load_data
 from muserve_export.families.music.model import (
     Conditions,
     Posterior,
@@ -92,7 +93,7 @@ class MusicLearner:
                 others = self._write(phrases)[0]
             self._learn_to_discriminate(phrases, others)
         # One pass writes what the discriminator judges and what the posterior's latents must give back.
-        written, found, divergence = self._write(phrases)
+        written, found, divergence = self._write(phrases, from_noise=judged)
         if judged:
             losses["discriminator_loss"] = self._learn_to_discriminate(phrases, written.detach())
         losses |= self._learn_to_generate(phrases, written if judged else None, found, divergence, progress)
@@ -104,7 +105,7 @@ class MusicLearner:
         """Draws the piano rolls of a phrase in each style."""
         return None
 
-    def _write(self, phrases: _Phrases) -> tuple[Tensor, Tensor | None, Tensor]:
+    def _write(self, phrases: _Phrases, *, from_noise: bool = True) -> tuple[Tensor, Tensor | None, Tensor]:
         """Writes phrases from noise and, if there is a posterior, from what it keeps of the real ones.
 
         Returns:
@@ -122,6 +123,9 @@ class MusicLearner:
         kept, moved = self._posterior(real)
         latents = [kept[:, 0] + torch.randn_like(constant) * torch.exp(0.5 * kept[:, 1])]
         latents += [moved[:, 0] + torch.randn_like(bars) * torch.exp(0.5 * moved[:, 1])]
+        divergence = (_divergence(kept) + _divergence(moved)) / (count * self._shape.tracks * self._shape.steps)
+        if not from_noise:
+            return real, self._generator(*latents, conditions, real, given), divergence
         logits = self._generator(
             torch.cat([constant, latents[0]]),
             torch.cat([bars, latents[1]]),
@@ -129,7 +133,6 @@ class MusicLearner:
             torch.cat([real, real]),
             torch.cat([given, given]),
         )
-        divergence = (_divergence(kept) + _divergence(moved)) / (count * self._shape.tracks * self._shape.steps)
         return phrases.keep_given(binarise(logits[:count])), logits[count:], divergence
 
     def _learn_to_discriminate(self, phrases: _Phrases, written: Tensor) -> Tensor:
@@ -195,7 +198,8 @@ class MusicLearner:
         between = (share * phrases.real + (1 - share) * written).requires_grad_()
         judged = _weighted(self._discriminator(between, phrases.conditions)).sum()
         (gradient,) = torch.autograd.grad(judged, between, create_graph=True)
-        return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+        penalty: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+        return penalty
 
     def _choose_given(self, real: Tensor) -> Tensor:
         """Draws which tracks are given, [batch, track]: of some rows none, of the others one or more that sound."""
@@ -279,11 +283,17 @@ def train_music(fabric: Fabric, config: MusicConfig, run: RunFolder, *, init_fro
     Raises:
         ExportError: The data, the checkpoint or the losses are of no use; says why.
     """
-    data = load_data(config)
-    learner = MusicLearner(fabric, config, make_shape(config, data))
+    learner: ChordLearner | MusicLearner
+    items: ChordData | MusicSet
+    if config.architecture == "dense":
+        items = load_chords(config)
+        learner, digest = ChordLearner(fabric, config), items.sha256
+    else:
+        data = load_data(config)
+        learner, items, digest = MusicLearner(fabric, config, make_shape(config, data)), data.training, data.sha256
     if init_from is not None:
         init_weights(learner, init_from)
-    train(fabric, "music", learner, data.training, config, run, data_sha256=data.sha256)
+    train(fabric, "music", learner, items, config, run, data_sha256=digest)
 
 
 def make_shape(config: MusicConfig, data: MusicData) -> Shape:
@@ -305,5 +315,5 @@ def _divergence(parameters: Tensor) -> Tensor:
 
 
 def _weighted(logits: Tensor) -> Tensor:
-    """Averages judgements of the phrase, its bars and its beats, [batch, judgement], with the phrase as half: [batch]."""
+    """Averages judgements [batch, judgement] of phrase, bars and beats; the phrase is half of it: [batch]."""
     return 0.5 * logits[:, 0] + 0.5 * logits[:, 1:].mean(dim=1)

@@ -1,0 +1,346 @@
+"""Writes a music run as a bundle of the music task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muserve.configuration import build
+from muserve.v1 import common_pb2, manifest_pb2, music_pb2
+from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
+from muserve_export.families.music.chords import load_chords
+from muserve_export.families.music.config import MusicConfig
+from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, MusicData, load_data
+from muserve_export.families.music.model import (
+    BEATS_PER_BAR,
+    Conditions,
+    DenseGenerator,
+    Shape,
+    latent_sizes,
+    make_networks,
+)
+from muserve_export.families.music.train import make_shape
+from muserve_export.training.run import RunFolder
+from muserve_server.local import LocalModel
+
+__all__ = ["export_music"]
+
+_GOLDEN_TOLERANCE = 1e-3
+_PARITY_TOLERANCE = 1e-3
+_MAX_BARS = 32
+_MAX_BATCH_ROWS = 32
+_UNKNOWN_TEMPO_BPM = 120.0
+_SAMPLE_BARS = 8
+_FLOAT32, _INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
+
+
+def export_music(
+    run: RunFolder,
+    destination: Path,
+    *,
+    name: str,
+    version: int | None = None,
+    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None,
+    notes: str = "",
+) -> Path:
+    """Writes the newest checkpoint of a run as models/<name>/<version>.
+
+    Args:
+        run: A trained run.
+        destination: The folder of all bundles.
+        name: Name of the model.
+        version: Positive and new; None takes one more than the newest.
+        measure: Measures the bundle for its manifest and card.
+        notes: Limits and known faults for the card, as Markdown.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ExportError: The run, the name or the version cannot be used, or the graph is not what was trained.
+    """
+    config = build(MusicConfig, run.values())
+    plan = _plan_chords if config.architecture == "dense" else _plan_music
+    return write_bundle(plan(run, config, measure=measure, notes=notes), destination, name=name, version=version)
+
+
+def _plan_music(
+    run: RunFolder,
+    config: MusicConfig,
+    *,
+    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None,
+    notes: str,
+) -> BundlePlan:
+    data = load_data(config)
+    shape = make_shape(config, data)
+    checkpoint = run.finished(config, data.sha256)
+    generator, _ = make_networks(config, shape)
+    generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
+    graphs = [_Tensors(config, shape).graph("generator", _GeneratorGraph(generator, shape))]
+    if config.given_share:
+        graphs.append(_Tensors(config, shape).graph("accompanist", _AccompanistGraph(generator, shape)))
+    return BundlePlan(
+        manifest=_manifest(config, shape, data),
+        graphs=graphs,
+        training=run.described(config, checkpoint),
+        goldens=_goldens(config, data),
+        samples=_samples,
+        measure=measure,
+        notes=notes,
+    )
+
+
+def _plan_chords(
+    run: RunFolder,
+    config: MusicConfig,
+    *,
+    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None,
+    notes: str,
+) -> BundlePlan:
+    data = load_chords(config)
+    checkpoint = run.finished(config, data.sha256)
+    generator = DenseGenerator(config)
+    generator.load_state_dict(checkpoint["generator"])
+    size = config.constant_latent_size
+    keys = manifest_pb2.MusicTrackSettings(role="keys", name="Keys", velocity=84, off_beat_velocity=84)
+    settings = manifest_pb2.MusicSettings(
+        generator="generator",
+        bars=1,
+        beats_per_bar=BEATS_PER_BAR,
+        beat_unit=4,
+        steps_per_bar=1,
+        lowest_pitch=config.lowest_pitch,
+        pitches=config.pitches,
+        max_bars=1,
+        tracks=[keys],
+        constant_latent_input="latent",
+        constant_latent_size=size,
+        onset_output="onset",
+    )
+    manifest = manifest_pb2.ModelManifest(
+        task=common_pb2.TASK_MUSIC,
+        description="Draws one chord a sample: the dense GAN of many tutorials.",
+        training_data=data.sources,
+        licence="LicenseRef-owner" if config.data else "Apache-2.0",
+        music=settings,
+    )
+    graph = GraphSource(
+        role="generator",
+        module=_ChordGraph(generator).eval(),
+        inputs=(_tensor("latent", (size,), "standard normal"),),
+        outputs=(_tensor("onset", (1, 1, 1, config.pitches), "[-1, 1]"),),
+        draw=lambda rows, random: (random.standard_normal((rows, size), dtype=np.float32),),
+        tolerance=_PARITY_TOLERANCE,
+    )
+    request = music_pb2.GenerateMusicRequest(count=16, seed=0)
+    return BundlePlan(
+        manifest=manifest,
+        graphs=[graph],
+        training=run.described(config, checkpoint),
+        goldens=[manifest_pb2.GoldenRequest(name="chords", tolerance=_GOLDEN_TOLERANCE, generate_music=request)],
+        samples=_chord_samples,
+        measure=measure,
+        notes=notes,
+    )
+
+
+class _GeneratorGraph(nn.Module):
+    """Noise and conditions to probabilities of onsets and holds, each [batch, bar, track, step, pitch]."""
+
+    def __init__(self, generator: nn.Module, shape: Shape) -> None:
+        super().__init__()
+        self.generator = generator
+        self.bars = shape.bars
+
+    def forward(
+        self, constant: Tensor, bars: Tensor, style: Tensor, tempo: Tensor, density: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        return self.split(self.generator(constant, bars, Conditions(style, tempo, density)))
+
+    def split(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Turns logits [batch, track, channel, step of the phrase, pitch] into the two outputs."""
+        by_bar = torch.sigmoid(logits).unflatten(3, (self.bars, -1))  # [batch, track, channel, bar, step, pitch]
+        onset, hold = by_bar.permute(2, 0, 3, 1, 4, 5).unbind(0)
+        return onset, hold
+
+
+class _AccompanistGraph(_GeneratorGraph):
+    """The same, with tracks to listen to before them."""
+
+    def forward(  # type: ignore[override] # it listens too
+        self,
+        given_onset: Tensor,
+        given_hold: Tensor,
+        given_tracks: Tensor,
+        constant: Tensor,
+        bars: Tensor,
+        style: Tensor,
+        tempo: Tensor,
+        density: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        given = torch.stack([given_onset, given_hold], dim=1)  # [batch, channel, bar, track, step, pitch]
+        rolls = given.permute(0, 3, 1, 2, 4, 5).flatten(3, 4)  # [batch, track, channel, step of the phrase, pitch]
+        return self.split(self.generator(constant, bars, Conditions(style, tempo, density), rolls, given_tracks))
+
+
+class _ChordGraph(nn.Module):
+    """Noise to the onsets of one step, [batch, bar, track, step, pitch]."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, latent: Tensor) -> Tensor:
+        onset: Tensor = self.generator(latent)[:, None, None, None]
+        return onset
+
+
+class _Tensors:
+    """The tensors of both graphs."""
+
+    def __init__(self, config: MusicConfig, shape: Shape) -> None:
+        self.shape = shape
+        self.roll = (shape.bars, shape.tracks, shape.steps // shape.bars, shape.pitches)
+        constant_size, bar_size = latent_sizes(config, shape)
+        self.latents = ((constant_size,), (shape.bars, bar_size))
+
+    def graph(self, role: str, module: nn.Module) -> GraphSource:
+        """Describes a graph."""
+        inputs = [
+            _tensor("constant_latent", self.latents[0], "standard normal"),
+            _tensor("bar_latents", self.latents[1], "standard normal"),
+            _tensor("style", (), "style index", dtype=_INT64),
+            _tensor("tempo", (), "quarter notes a minute; 0 for unknown"),
+            _tensor("density", (), "0 to 1; -1 for open"),
+        ]
+        if isinstance(module, _AccompanistGraph):
+            inputs = [
+                _tensor("given_onset", self.roll, "0 or 1"),
+                _tensor("given_hold", self.roll, "0 or 1"),
+                _tensor("given_tracks", (self.shape.tracks,), "1 for tracks to listen to"),
+                *inputs,
+            ]
+        return GraphSource(
+            role=role,
+            module=module.eval(),
+            inputs=tuple(inputs),
+            outputs=(_tensor("onset", self.roll, "probability"), _tensor("hold", self.roll, "probability")),
+            draw=lambda rows, random: tuple(self._draw(spec, rows, random) for spec in inputs),
+            max_batch_rows=_MAX_BATCH_ROWS,
+            tolerance=_PARITY_TOLERANCE,
+        )
+
+    def _draw(self, spec: manifest_pb2.TensorSpec, rows: int, random: np.random.Generator) -> NDArray[Any]:
+        """Draws typical values of an input."""
+        shape = (rows, *spec.shape[1:])
+        if spec.name == "style":
+            return random.integers(0, self.shape.styles, rows)
+        if spec.name == "tempo":
+            drawn = random.uniform(60, 180, rows) * (random.random(rows) < 0.8)
+        elif spec.name == "density":
+            drawn = np.where(random.random(rows) < 0.5, -1.0, random.random(rows))
+        elif spec.name.startswith("given"):
+            drawn = (random.random(shape) < (0.4 if spec.name == "given_tracks" else 0.01)).astype(np.float64)
+        else:
+            drawn = random.standard_normal(shape)
+        return drawn.astype(np.float32)
+
+
+def _tensor(
+    name: str, shape: tuple[int, ...], unit: str, *, dtype: manifest_pb2.DataType = _FLOAT32
+) -> manifest_pb2.TensorSpec:
+    return manifest_pb2.TensorSpec(name=name, dtype=dtype, shape=[-1, *shape], unit=unit)
+
+
+def _manifest(config: MusicConfig, shape: Shape, data: MusicData) -> manifest_pb2.ModelManifest:
+    constant_size, bar_size = latent_sizes(config, shape)
+    settings = manifest_pb2.MusicSettings(
+        generator="generator",
+        accompanist="accompanist" if config.given_share else "",
+        bars=shape.bars,
+        beats_per_bar=BEATS_PER_BAR,
+        beat_unit=4,
+        steps_per_bar=BEATS_PER_BAR * config.steps_per_beat,
+        lowest_pitch=config.lowest_pitch,
+        pitches=config.pitches,
+        max_bars=max(_MAX_BARS, shape.bars),
+        tracks=TRACK_SETTINGS,
+        styles=[_style(data, index) for index in range(len(data.styles))],
+        constant_latent_input="constant_latent",
+        constant_latent_size=constant_size,
+        bar_latents_input="bar_latents",
+        bar_latent_size=bar_size,
+        style_input="style",
+        tempo_input="tempo",
+        density_input="density",
+        onset_output="onset",
+        hold_output="hold",
+        onset_threshold=0.5,
+        hold_threshold=0.5,
+    )
+    how = "tracks that hear each other" if config.architecture == "hybrid" else "tracks that do not hear each other"
+    return manifest_pb2.ModelManifest(
+        task=common_pb2.TASK_MUSIC,
+        description=f"Writes music for {', '.join(TRACKS)} in {len(data.styles)} styles: a MuseGAN of {how}.",
+        training_data=data.sources,
+        licence="LicenseRef-owner" if config.data else "Apache-2.0",
+        music=settings,
+    )
+
+
+def _style(data: MusicData, index: int) -> manifest_pb2.MusicStyleSettings:
+    tempi = data.training.tempo_bpm[data.training.style == index]
+    known = tempi[(tempi >= 40) & (tempi <= 240)]
+    typical = round(float(np.median(known))) if len(known) else _UNKNOWN_TEMPO_BPM
+    return manifest_pb2.MusicStyleSettings(
+        name=data.styles[index],
+        tempo_bpm=typical,
+        lowest_tempo_bpm=round(float(known.min())) if len(known) else 0,
+        highest_tempo_bpm=round(float(known.max())) if len(known) else 0,
+        programs=data.programs[index],
+    )
+
+
+def _goldens(config: MusicConfig, data: MusicData) -> list[manifest_pb2.GoldenRequest]:
+    return [
+        manifest_pb2.GoldenRequest(
+            name="piece",
+            tolerance=_GOLDEN_TOLERANCE,
+            generate_music=music_pb2.GenerateMusicRequest(
+                style=data.styles[0], tempo_bpm=97.3, bars=config.bars, seed=0
+            ),
+        ),
+        manifest_pb2.GoldenRequest(
+            name="last",
+            tolerance=_GOLDEN_TOLERANCE,
+            generate_music=music_pb2.GenerateMusicRequest(
+                style=data.styles[-1], bars=config.bars, seed=2**64 - 1, first_sample=2**53 - 1, density=0.8
+            ),
+        ),
+    ]
+
+
+async def _samples(model: LocalModel) -> Mapping[str, bytes]:
+    """Writes a piece in each style, seed 0, uncurated: the file and its piano roll."""
+    samples: dict[str, bytes] = {}
+    settings = model.bundle.manifest.music
+    for style in settings.styles:
+        request = music_pb2.GenerateMusicRequest(
+            style=style.name, bars=min(_SAMPLE_BARS, settings.max_bars), seed=0, piano_roll=True
+        )
+        piece = (await model.answer(request)).pieces[0]
+        samples |= {f"{style.name}.mid": piece.midi, f"{style.name}.png": piece.piano_roll_png}
+    return samples
+
+
+async def _chord_samples(model: LocalModel) -> Mapping[str, bytes]:
+    """Writes the chords of seed 0, uncurated."""
+    answer = await model.answer(music_pb2.GenerateMusicRequest(count=8, seed=0, piano_roll=True))
+    files = {f"chord-{piece.sample}.mid": piece.midi for piece in answer.pieces}
+    return files | {f"chord-{piece.sample}.png": piece.piano_roll_png for piece in answer.pieces}
