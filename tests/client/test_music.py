@@ -17,7 +17,7 @@ from muserve.errors import FieldViolation
 from muserve.v1 import music_pb2
 from muserve_client import Accompaniment, Client, InvalidRequestError, Music, Track
 from tests.client.fakes import Skin, both_skins, call, fail, fake_server
-from tests.client.musicians import band, midi_file, notes_of
+from tests.client.musicians import band, midi_file, notes_of, play
 
 
 def tune(*, name: str = "Tune", program: int = 4) -> Any:
@@ -128,6 +128,19 @@ def test_accompanying_sends_the_file_and_what_is_known_of_it(skin: Skin) -> None
         ("Tune", "bass", True),
         ("Drums", "drums", False),
     ]
+
+
+def test_a_track_may_play_several_roles() -> None:
+    def answer(request: Any, *_: Any) -> Any:
+        response = play(request)
+        for role in ("", "bass", "drums", "bass"):
+            response.roles.add(track=1, role=role)
+        response.roles.add(track=2)
+        response.roles.add(track=2)
+        return response
+
+    with fake_server(answer) as server:
+        assert call(Client, server.target, "accompany", written(tune())).roles == {1: "keys+bass+drums", 2: ""}
 
 
 @both_skins

@@ -85,11 +85,21 @@ def accompany_rpc(request: music_pb2.AccompanyRequest) -> Rpc[Accompaniment]:
         return Accompaniment(
             pieces=tuple(map(read_piece, response.pieces)),
             info=read_info(response.info),
-            roles={role.track: role.role for role in response.roles},
+            roles=_read_roles(response),
             quantisation=Quantisation(fit.notes, fit.folded_notes, fit.mean_error_steps, fit.on_grid_share, fit.bars),
         )
 
     return Rpc(_ACCOMPANY, request, read)
+
+
+def _read_roles(response: music_pb2.AccompanyResponse) -> dict[int, str]:
+    """Reads the roles by track; the parts of a track with several channels may play different ones."""
+    found: dict[int, list[str]] = {}
+    for part in response.roles:
+        roles = found.setdefault(part.track, [])
+        if part.role and part.role not in roles:
+            roles.append(part.role)
+    return {track: "+".join(roles) for track, roles in found.items()}
 
 
 def _fill(

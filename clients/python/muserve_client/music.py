@@ -197,7 +197,8 @@ class Accompaniment(Music):
     """The caller's piece, its notes unchanged, with new tracks: as many versions as were asked for."""
 
     roles: Mapping[int, str]
-    """What each track with notes was taken to play, by its index in the file; "" for one that was only kept."""
+    """What each track with notes was taken to play, by its index in the file: "bass"; "drums+bass" where its channels
+    play different roles; "" where it was only kept."""
     quantisation: Quantisation
     """How well the caller's notes fit the grid on which the model listens. The notes themselves are not moved."""
 
