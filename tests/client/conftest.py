@@ -13,6 +13,7 @@ from muserve.bundle import MANIFEST_FILE
 from muserve.v1 import forecast_pb2
 from tests.bundles import image_bundle
 from tests.client.forecasters import drift_bundle
+from tests.music_bundles import chord_bundle, music_bundle
 from tests.servers import serving_in_thread
 
 LABELS = ("circle", "square", "star/fish")
@@ -46,6 +47,16 @@ def forecaster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     drift_bundle(models)
     drift_bundle(models, "level", frequencies=(forecast_pb2.FREQUENCY_MONTHLY,), slope=0)
     with serving_in_thread(models, default_models=("forecast=drift",)) as server:
+        yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
+
+
+@pytest.fixture(scope="session")
+def musician(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with the default model band/1, and chords/1, which has no styles and cannot accompany."""
+    models = tmp_path_factory.mktemp("musicians")
+    music_bundle(models)
+    chord_bundle(models)
+    with serving_in_thread(models, default_models=("music=band",)) as server:
         yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
 
 

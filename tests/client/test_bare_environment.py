@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.client.conftest import Served
-from tests.client.musicians import band
 
 ROOT = Path(__file__).parents[2]
 _OFFLINE = re.compile(r"NewConnectionError|ConnectTimeoutError|NameResolutionError|ProxyError|Network is unreachable")
@@ -40,7 +39,7 @@ for use in (forecasts.to_frame, forecasts.plot, lambda: forecasts.save("x.parque
         print(error)
 assert forecasts._repr_png_() is None
 with muserve_client.Client(sys.argv[3]) as client:
-    music = client.music("rock", piano_roll=True)
+    music = client.music("march", tracks="bass")
     print(client.accompany(music.save("song.mid")[0])[0].save("band.mid"))
 try:
     music[0].to_mido()
@@ -50,7 +49,9 @@ except ModuleNotFoundError as error:
 
 
 @pytest.mark.timeout(600)
-def test_the_base_distribution_is_enough_for_a_client(served: Served, forecaster: Served, tmp_path: Path) -> None:
+def test_the_base_distribution_is_enough_for_a_client(
+    served: Served, forecaster: Served, musician: Served, tmp_path: Path
+) -> None:
     environment = tmp_path / "env"
     venv.create(environment, with_pip=True)
     python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
@@ -67,8 +68,7 @@ def test_the_base_distribution_is_enough_for_a_client(served: Served, forecaster
 
     listed = {line.split("==")[0].lower() for line in run("-m", "pip", "freeze", "--all").splitlines() if "==" in line}
     assert listed <= {"grpcio", "protobuf", "googleapis-common-protos", "typing_extensions", "pip", "setuptools"}
-    with band() as musicians:
-        out = run("-c", _CODE, served.target, forecaster.target, musicians.target).splitlines()
+    out = run("-c", _CODE, served.target, forecaster.target, musician.target).splitlines()
     assert out[:2] == [str(Path("out") / f"shapes-7-{sample}.png") for sample in range(2)]
     assert (tmp_path / out[0]).read_bytes().startswith(b"\x89PNG")
     assert "pip install pillow" in out[2]

@@ -14,6 +14,7 @@ from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import music_pb2
 from muserve_client import Client
 from muserve_client.cli import main
+from tests.client.conftest import Served
 from tests.client.fakes import FakeServer, fail, fake_server
 from tests.client.musicians import band, notes_of, play
 
@@ -210,6 +211,27 @@ def test_what_fits_badly_is_said(melody: Path, capsys: pytest.CaptureFixture[str
         "is the tempo in the file that of its notes?",
         "3 of them are heard octaves off, where the model's range ends",
     ]
+
+
+def test_a_real_server(musician: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = f"--server {musician.target}"
+    assert (
+        run(f"music {server} --style march --bars 3 --tracks bass --seed 1 --out bass.mid --piano-roll bass.png") == 0
+    )
+    assert run(f"accompany {server} bass.mid --style march --seed 2 --count 2 --out out/") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "march, 3 bars at 110 quarter notes a minute: bass"
+    assert lines[5:7] == [
+        "saved 2 files: out/band-2-0.mid … out/band-2-1.mid",
+        "track 1 (Bass) is heard as bass",
+    ]
+    assert lines[7].endswith(" notes heard in 3 bars, 0 steps off the grid on average, 100% on it")
+    assert lines[8] == "added drums, keys: 2 pieces, march, 3 bars at 110 quarter notes a minute"
+    given = notes_of(mido.MidiFile("bass.mid").tracks[1])
+    assert notes_of(mido.MidiFile("out/band-2-1.mid").tracks[1]) == given
+    assert failure(capsys, f"music {server} --style marsh", 1).startswith(
+        "muserve: error: style: is 'marsh'; did you mean 'march'? (request "
+    )
 
 
 def failure(capsys: pytest.CaptureFixture[str], text: str, code: int) -> str:

@@ -14,6 +14,7 @@ import pytest
 from muserve.v1 import common_pb2, manifest_pb2, model_pb2, music_pb2
 from muserve_client.cli import main
 from muserve_client.probes import PROBES
+from tests.client.conftest import Served
 from tests.client.fakes import fake_server
 from tests.client.musicians import notes_of, play
 
@@ -78,6 +79,15 @@ def verify(server: Any, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[s
 
 def failed(lines: list[str]) -> list[str]:
     return [line for line in lines if line.startswith("FAILED")]
+
+
+def test_a_real_server_is_deterministic(musician: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--server", musician.target, "--rounds", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("ok      ") for line in lines[:-1])
+    for name in ("band/1 default", "band/1 default accompaniment", "chords/1 default"):
+        assert f"ok      {name}: 3 samples, each alone" in lines
+    assert lines[-1] == "15 of 15 checks passed"
 
 
 def test_both_calls_are_verified(capsys: pytest.CaptureFixture[str]) -> None:
