@@ -15,15 +15,35 @@ that style. A model that is silent in such a cell is infinitely far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muserve_export.families.music.metrics import Cell, Floats, Integers, Segments, Tally
+from muserve_export.families.music.metrics import (
+    CONVENTIONS,
+    STANDARD,
+    Cell,
+    Floats,
+    Integers,
+    Layout,
+    Segments,
+    Tally,
+    measure,
+)
 
-__all__ = ["Comparison", "Interval", "PieceSums", "compare", "interval", "resample", "shuffle_tracks"]
+__all__ = [
+    "Comparison",
+    "Interval",
+    "PieceSums",
+    "compare",
+    "interval",
+    "measure_pieces",
+    "mix_tracks",
+    "resample",
+    "shuffle_tracks",
+]
 
 DRAWS = 1000
 _LEAST_SPREAD = {"EB": 5.0, "QN": 5.0, "DP": 5.0, "UPC": 0.25, "TD": 0.05}
@@ -230,6 +250,22 @@ def shuffle_tracks(style: Integers, piece: Integers, tracks: int, *, seed: int) 
         drawn[:, 0] = own
         source[own] = random.permuted(drawn, axis=1)
     return source
+
+
+def measure_pieces(segments: Segments, layout: Layout = STANDARD) -> Mapping[str, PieceSums]:
+    """Measures segments and adds up by piece, in each convention."""
+    tallies = measure(segments.onset, segments.hold, layout)
+    return {name: PieceSums.of(tallies[name], segments) for name in CONVENTIONS}
+
+
+def mix_tracks(segments: Segments, source: Integers) -> Segments:
+    """Puts together tracks of several segments: source [segment, track] are indices. Style and piece stay."""
+    tracks = np.arange(source.shape[1])
+    onset, hold = (
+        rolls[source[:, None, :], np.arange(rolls.shape[1])[:, None], tracks]
+        for rolls in (segments.onset, segments.hold)
+    )
+    return Segments(onset, hold, segments.style, segments.piece, segments.tempo_bpm)
 
 
 def _measured(

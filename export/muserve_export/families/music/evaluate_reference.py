@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muserve_export.errors import DataError
-from muserve_export.families.music.distances import Comparison, PieceSums, compare, shuffle_tracks
+from muserve_export.families.music.distances import (
+    Comparison,
+    PieceSums,
+    compare,
+    measure_pieces,
+    mix_tracks,
+    shuffle_tracks,
+)
 from muserve_export.families.music.judges import (
     VERSION,
     Judge,
@@ -33,16 +40,14 @@ from muserve_export.families.music.metrics import (
     Layout,
     MusicPart,
     Segments,
-    measure,
 )
 
 __all__ = [
     "MusicParts",
     "Reference",
     "by_style",
+    "empty_bar_differences",
     "load_reference",
-    "measure_pieces",
-    "mix_tracks",
     "quick_figures",
     "tonal_distance",
 ]
@@ -169,25 +174,11 @@ def load_reference(
     )
 
 
-def measure_pieces(segments: Segments, layout: Layout = STANDARD) -> Mapping[str, PieceSums]:
-    """Measures segments and adds up by piece, in each convention."""
-    tallies = measure(segments.onset, segments.hold, layout)
-    return {name: PieceSums.of(tallies[name], segments) for name in CONVENTIONS}
-
-
-def mix_tracks(segments: Segments, source: Integers) -> Segments:
-    """Puts together tracks of several segments: source [segment, track] are indices. Style and piece stay."""
-    tracks = np.arange(source.shape[1])
-    onset, hold = (
-        rolls[source[:, None, :], np.arange(rolls.shape[1])[:, None], tracks]
-        for rolls in (segments.onset, segments.hold)
-    )
-    return Segments(onset, hold, segments.style, segments.piece, segments.tempo_bpm)
-
-
 def by_style(values: Floats, style: Integers) -> float:
-    """Returns the mean over styles of the means within; NaN of nothing."""
-    return float(np.mean([values[style == number].mean() for number in np.unique(style)])) if len(style) else np.nan
+    """Returns the mean over styles of the means within; segments without a value are left out, NaN of nothing."""
+    known = ~np.isnan(values)
+    means = [values[known & (style == number)].mean() for number in np.unique(style[known])]
+    return float(np.mean(means)) if means else np.nan
 
 
 def quick_figures(
@@ -213,8 +204,7 @@ def quick_figures(
         found |= _compared(name, _compare(ours[name], reference, name))
     generated, real = (part["corrected"] for part in (ours, reference.sums["held_out"]))
     styles = np.intersect1d(style, reference.held_out.style).tolist()
-    difference = np.nanmean(generated.means(styles) - real.means(styles), axis=0)
-    found |= {f"eb_{cell.tracks}": difference[i] for i, cell in enumerate(real.cells) if cell.metric == "EB"}
+    found |= {f"eb_{role}": points for role, points in empty_bar_differences(generated, real, styles).items()}
     found |= {
         f"td{ending}": tonal_distance(part, styles)
         for ending, part in (("", generated), ("_real", real), ("_shuffled", reference.sums["shuffled"]["corrected"]))
@@ -224,6 +214,13 @@ def quick_figures(
         if ending != "_shuffled":
             found[f"style_accuracy{ending}"] = by_style(reference.style_hits(part), part.style)
     return {name: float(value) for name, value in found.items()}
+
+
+def empty_bar_differences(generated: PieceSums, held_out: PieceSums, styles: list[int]) -> dict[str, float]:
+    """Returns for each track by how many points its EB is above that of held-out music, mean over styles."""
+    chosen = [index for index, cell in enumerate(held_out.cells) if cell.metric == "EB"]
+    differences = (generated.means(styles) - held_out.means(styles))[:, chosen].mean(axis=0)
+    return {held_out.cells[index].tracks: float(value) for index, value in zip(chosen, differences, strict=True)}
 
 
 def tonal_distance(sums: PieceSums, styles: list[int]) -> float:
