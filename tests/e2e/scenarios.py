@@ -14,7 +14,15 @@ from grpc import aio
 
 from muserve.bundle import Bundle
 from muserve.errors import FieldViolation, InvalidRequestError
-from muserve.v1 import common_pb2, forecast_pb2, forecast_pb2_grpc, image_pb2, image_pb2_grpc
+from muserve.v1 import (
+    common_pb2,
+    forecast_pb2,
+    forecast_pb2_grpc,
+    image_pb2,
+    image_pb2_grpc,
+    music_pb2,
+    music_pb2_grpc,
+)
 from muserve_server.tasks import TASKS, Call, Task, TaskLimits, noise
 from muserve_server.tasks.image.png import encode_png, to_pixels
 from tests.bundles import (
@@ -29,6 +37,8 @@ from tests.bundles import (
     image_bundle,
     loop_bundle,
 )
+from tests.music_bundles import BARS, MAX_BARS, music_bundle
+from tests.server.musical import midi_file, note_track
 
 __all__ = ["SCENARIOS", "TEST_TASKS", "LoopTask", "Scenario"]
 
@@ -218,4 +228,57 @@ FORECAST = Scenario(
     rows=lambda request: len(request.series),
 )
 
-SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED, FORECAST)
+
+def _music(channel: aio.Channel) -> Callable[..., Any]:
+    stub = music_pb2_grpc.MusicServiceStub(channel)
+
+    def call(request: Message, **options: Any) -> Any:
+        is_given = isinstance(request, music_pb2.AccompanyRequest)
+        return (stub.Accompany if is_given else stub.GenerateMusic)(request, **options)
+
+    return call
+
+
+def _pieces(response: music_pb2.GenerateMusicResponse | music_pb2.AccompanyResponse) -> list[bytes]:
+    return [piece.SerializeToString(deterministic=True) for piece in response.pieces]
+
+
+def _phrases(request: music_pb2.GenerateMusicRequest | music_pb2.AccompanyRequest) -> int:
+    bars = _TUNE_BARS if isinstance(request, music_pb2.AccompanyRequest) else request.bars or BARS
+    return max(request.count, 1) * -(-bars // BARS)
+
+
+def _compose(**fields: Any) -> music_pb2.GenerateMusicRequest:
+    return music_pb2.GenerateMusicRequest(model="band", **fields)
+
+
+def _accompany(midi: bytes, **fields: Any) -> music_pb2.AccompanyRequest:
+    return music_pb2.AccompanyRequest(model="band", midi=midi, **fields)
+
+
+_TUNE_BARS = 5
+_TUNE = midi_file(note_track(*((480 * beat, 480 * beat + 400, 60 + beat) for beat in range(4 * _TUNE_BARS)), program=1))
+
+MUSIC = Scenario(
+    name="band",
+    write=lambda root: music_bundle(root, "band"),
+    call=_music,
+    good=[
+        _compose(seed=1),
+        _compose(seed=2**64 - 1, style="march", tempo_bpm=96.5, count=3, bars=5, density=0.9),
+        _compose(seed=2, count=12, bars=MAX_BARS, piano_roll=True),  # spans runs
+        _compose(seed=2, first_sample=2**53 - 9, count=9, tracks=["bass"]),
+        _accompany(_TUNE, seed=3),
+        _accompany(_TUNE, seed=3, style="bossanova", tracks=["drums"], count=7, piano_roll=True),
+    ],
+    bad=[
+        (_compose(style="polka"), INVALID),
+        (_compose(bars=MAX_BARS + 1), INVALID),
+        (_accompany(_TUNE[:-9]), INVALID),
+        (_accompany(_TUNE, tracks=["tuba"]), INVALID),
+    ],
+    media=_pieces,
+    rows=_phrases,
+)
+
+SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED, FORECAST, MUSIC)
