@@ -12,10 +12,12 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import mido
 import pytest
 from PIL import Image
 
 from tests.bundles import HEIGHT, WIDTH, forecast_bundle, image_bundle
+from tests.music_bundles import music_bundle
 from tests.servers import server_process
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,6 +31,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = tmp_path_factory.mktemp("models")
     image_bundle(models, "shapes", labels=("round", "square"))
     forecast_bundle(models, "series")
+    music_bundle(models, "band")
     with server_process(models) as server:
         yield f"localhost:{server.grpc_port}"
 
@@ -115,14 +118,55 @@ def test_node_lists_the_wrong_fields_of_a_forecast(checkout: Path, address: str)
     assert unknown.stderr.startswith("--frequency is 'fortnightly'; allowed: yearly, quarterly, monthly, ")
 
 
-@pytest.mark.parametrize("script", ["generate", "forecast"])
+def test_node_writes_and_accompanies_music_by_the_lines_of_its_readme(checkout: Path) -> None:
+    bass, band = (mido.MidiFile(checkout / name) for name in ("bass.mid", "band.mid"))
+    assert [track.name for track in bass.tracks] == ["", "Bass"]
+    assert mido.bpm2tempo(120) in [event.tempo for event in bass if event.type == "set_tempo"]
+    assert [track.name for track in band.tracks] == ["", "Bass", "Drums", "Keys"]
+    assert band.tracks[1] == bass.tracks[1]
+    with Image.open(checkout / "band.png") as image:
+        assert image.format == "PNG"
+
+
+def test_node_tells_of_music_and_keeps_all_digits_of_its_seed(checkout: Path, address: str) -> None:
+    flags = ("--style=march", f"--seed={SEED}", "--tracks=bass,keys", "--out=two.mid")
+    result = node(checkout, address, "music", *flags)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        "two.mid: keys, bass; 2 bars at 110 quarter notes a minute",
+        f"style march, band version 1, seed {SEED}",
+    ]
+    accompanied = node(checkout, address, "music", "--accompany=two.mid", "--out=three.mid")
+    assert accompanied.stdout.splitlines()[:3] == [
+        "track 1 is heard as keys",
+        "track 2 is heard as bass",
+        "three.mid: drums; 2 bars at 110 quarter notes a minute",
+    ]
+
+
+def test_node_lists_the_wrong_fields_of_music(checkout: Path, address: str) -> None:
+    result = node(checkout, address, "music", "--style=polka", "--tempo=0", "--bars=99", "--out=never.mid")
+    code, *fields = result.stderr.splitlines()
+    assert result.returncode == 1
+    assert code.startswith("INVALID_ARGUMENT: ")
+    assert sorted(line.split(":")[0] for line in fields) == ["  bars", "  style", "  tempo_bpm"]
+    assert not (checkout / "never.mid").exists()
+    missing = node(checkout, address, "music", "--accompany=nothing.mid")
+    assert missing.returncode == 2
+    assert "nothing.mid" in missing.stderr
+    useless = node(checkout, address, "music", "--accompany=bass.mid", "--bars=3")
+    assert useless.returncode == 2
+    assert useless.stderr == "--tempo and --bars are those of the file with --accompany\n"
+
+
+@pytest.mark.parametrize("script", ["generate", "forecast", "music"])
 def test_node_reports_a_server_that_is_not_there(checkout: Path, script: str) -> None:
     result = node(checkout, "localhost:1", script)
     assert result.returncode == 1
     assert result.stderr.startswith("UNAVAILABLE: ")
 
 
-@pytest.mark.parametrize("script", ["generate", "forecast"])
+@pytest.mark.parametrize("script", ["generate", "forecast", "music"])
 def test_node_ends_at_its_deadline(checkout: Path, address: str, script: str) -> None:
     result = node(checkout, address, script, "--timeout-s=0")
     assert result.returncode == 1
@@ -130,12 +174,13 @@ def test_node_ends_at_its_deadline(checkout: Path, address: str, script: str) ->
 
 
 def test_buf_curl_lists_the_models_and_saves_a_png(tmp_path: Path, address: str) -> None:
-    listing, generating, _ = snippets("buf-curl", address)
+    listing, generating, *_ = snippets("buf-curl", address)
     result = run(listing, tmp_path)
     assert result.returncode == 0, result.stderr
     models = json.loads(result.stdout)["models"]
     assert [(model["name"], model["state"], model["default"]) for model in models] == [
-        ("series", "MODEL_STATE_READY", True), ("shapes", "MODEL_STATE_READY", True),
+        ("band", "MODEL_STATE_READY", True), ("series", "MODEL_STATE_READY", True),
+        ("shapes", "MODEL_STATE_READY", True),
     ]  # fmt: skip
     result = run(generating, tmp_path)
     assert result.returncode == 0, result.stderr
@@ -152,6 +197,14 @@ def test_buf_curl_shows_a_forecast(tmp_path: Path, address: str) -> None:
     assert (lower["level"], upper["level"]) == (0.1, 0.9)
     for low, point, high in zip(lower["values"], forecast["point"], upper["values"], strict=True):
         assert low < point < high
+
+
+def test_buf_curl_saves_music(tmp_path: Path, address: str) -> None:
+    result = run(snippets("buf-curl", address)[3], tmp_path)
+    assert result.returncode == 0, result.stderr
+    song = mido.MidiFile(tmp_path / "song.mid")
+    assert [track.name for track in song.tracks] == ["", "Drums", "Keys", "Bass"]
+    assert round(song.length) == 16
 
 
 def test_buf_curl_reports_an_unknown_model(tmp_path: Path, address: str) -> None:

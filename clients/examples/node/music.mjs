@@ -54,6 +54,7 @@ client[isNew ? "GenerateMusic" : "Accompany"](request, within(flags["timeout-s"]
   if (flags["piano-roll"]) await writeFile(flags["piano-roll"], piece.pianoRollPng);
   for (const { track, role } of roles ?? []) console.log(`track ${track} is heard as ${role || "nothing, and kept"}`);
   const tracks = piece.tracks.filter(({ given }) => !given).map(({ role }) => role);
-  console.log(`${flags.out}: ${tracks.join(", ")}; ${piece.bars} bars at ${piece.tempoBpm} quarter notes a minute`);
+  const tempo = Number(piece.tempoBpm.toPrecision(6)); // files hold whole microseconds
+  console.log(`${flags.out}: ${tracks.join(", ")}; ${piece.bars} bars at ${tempo} quarter notes a minute`);
   console.log(`style ${piece.style || "none"}, ${info.model} version ${info.version}, seed ${info.seed}`);
 });
