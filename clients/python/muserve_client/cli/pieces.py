@@ -110,7 +110,7 @@ def save(namespace: argparse.Namespace, music: Music, default_out: str, *, sourc
 def describe(music: Music) -> str:
     """Says in a line what the pieces are."""
     styles = " and ".join(sorted({piece.style for piece in music if piece.style}))
-    tempi = " and ".join(f"{tempo:g}" for tempo in sorted({piece.tempo_bpm for piece in music}))
+    tempi = " and ".join(dict.fromkeys(f"{tempo:g}" for tempo in sorted(piece.tempo_bpm for piece in music)))
     parts = [counted(len(music), "piece")] if len(music) > 1 else []
     parts += [styles] if styles else []
     return ", ".join([*parts, f"{counted(music[0].bars, 'bar')} at {tempi} quarter notes a minute"])
