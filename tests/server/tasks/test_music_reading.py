@@ -41,6 +41,8 @@ def notes_by_mido(midi: bytes) -> dict[tuple[int, int], list[tuple[int, int, int
         open_: dict[tuple[int, int], deque[tuple[int, int]]] = {}
         for message in messages:
             tick += message.time
+            if message.type == "unknown_meta":
+                raise LookupError("mido loses the time before these")
             if message.type == "end_of_track":
                 break
             if message.type not in ("note_on", "note_off"):
@@ -58,9 +60,9 @@ def notes_by_mido(midi: bytes) -> dict[tuple[int, int], list[tuple[int, int, int
 
 
 def notes_as_mido(song: Song, midi: bytes) -> dict[tuple[int, int], list[tuple[int, ...]]]:
-    kind = midi[9]
+    has_tracks = midi[9] or midi[11] > 1
     return {
-        (part.index if kind else 0, part.channel): sorted(tuple(note) for note in part.notes.tolist())
+        (part.index if has_tracks else 0, part.channel): sorted(tuple(note) for note in part.notes.tolist())
         for part in song.tracks
     }
 
@@ -209,6 +211,10 @@ def test_running_status_goes_on_after_a_meta_event() -> None:
     assert notes_of(read_song(HEADER + track(0, 0x90, 60, 90, 0, 0xFF, 1, 0, 16, 60, 0, *END))) == [[[0, 16, 60]]]
 
 
+def test_time_before_an_unknown_meta_event_counts() -> None:
+    assert notes_of(read_song(HEADER + track(8, 0xFF, 0x08, 1, 0, *NOTE, *END))) == [[[8, 24, 60]]]
+
+
 def test_of_one_pitch_the_first_note_ends_first() -> None:
     events = [
         (0, mido.Message("note_on", note=60)), (10, mido.Message("note_on", note=60)),
@@ -250,6 +256,12 @@ def test_type_0_is_split_by_channel() -> None:
     assert [(part.index, part.channel, part.name, part.program) for part in song.tracks] == [
         (0, 0, "Channel 1", 0), (1, 5, "Channel 6", 7), (2, 9, "Channel 10", 0),
     ]  # fmt: skip
+
+
+def test_type_0_with_several_tracks_is_taken_as_type_1() -> None:
+    midi = bytearray(midi_file(note_track((0, 480, 60), name="One"), note_track((0, 96, 40), channel=3, name="Two")))
+    midi[9] = 0
+    assert [(part.index, part.name) for part in read_song(bytes(midi)).tracks] == [(0, "One"), (1, "Two")]
 
 
 def test_tempos_and_time_signatures_come_from_every_track() -> None:
