@@ -81,8 +81,6 @@ def repair(file: mido.MidiFile) -> mido.MidiFile | None:
     phase = float(np.angle(np.mean(np.exp(2j * np.pi * times / step)))) / (2 * np.pi)
     scale = TICKS_PER_BEAT / _STEPS_PER_BEAT / step
     shift = -phase * step
-    if times[0] + shift < 0:
-        shift += step
     tempo_bpm = ticks_per_minute / step / _STEPS_PER_BEAT
     return _rewrite(file, scale, shift, round(60e6 / tempo_bpm))
 
