@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from muserve_export.errors import DataError
+from muserve_export.families import FAMILIES
 from muserve_export.families.music.sources import collect_music
 from muserve_export.families.music.sources.arrangement import read_arrangements, song_text, tempo_of
 from muserve_export.families.music.sources.chart import Chart, parse_charts, read_charts
@@ -23,6 +24,8 @@ from muserve_export.families.music.sources.mma import CHARTS, find_mma, render_c
 from muserve_export.families.music.sources.programs import DRUMS, notes_by_program
 from muserve_export.families.music.sources.ticks import on_grid_share, onsets, period_strength, repair
 from muserve_export.families.music.sources.wad import midi_lumps
+
+from .conftest import Command
 
 BARS = 12
 DISTORTION, PIANO, BASS = 30, 0, 33
@@ -219,11 +222,8 @@ def test_the_period_shows_the_metre() -> None:
 
 
 def test_a_chart_is_bars_of_chords() -> None:
-    text = (
-        "# a comment\n\nname: a-b\nkey: F#m\nform: A B A # form\nA: | F#m | G |\n   | % | C#7 D/F# |\nB: | E A B C#m |\n\n"
-        + CHART
-    )
-    first, second = parse_charts(text, "x")
+    text = "# comment\n\nname: a-b\nkey: F#m\nform: A B A # form\nA: | F#m | G |\n | % | C#7 D/F# |\nB: | E A B C#m |\n"
+    first, second = parse_charts(f"{text}\n{CHART}", "x")
     assert first == Chart(
         "a-b", "F#m", ("A", "B", "A"), {"A": [("F#m",), ("G",), ("G",), ("C#7", "D/F#")], "B": [("E", "A", "B", "C#m")]}
     )
@@ -418,6 +418,21 @@ def test_sources_of_other_kinds_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             collect_music(tmp_path / "out", [tmp_path / source])
+
+
+@pytest.mark.skipif("music" not in FAMILIES, reason="the family music is not offered yet")
+def test_the_command_makes_the_data_and_says_what_they_are(game: Path, tmp_path: Path, export_command: Command) -> None:
+    done = export_command("data", "music", "--source", game, "--out", tmp_path / "out")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["style", "pieces", "bars", "tracks", "kind"]
+    assert [line.split() for line in lines[1:3]] == [
+        ["ambient", "1", "12", "3.0", "real"],
+        ["rock", "1", "12", "3.0", "real"],
+    ]
+    assert (tmp_path / "out/rock/freedoom-loud.mid").is_file()
+    refused = export_command("data", "music", "--source", tmp_path / "none", "--out", tmp_path / "out", check=False)
+    assert refused.returncode == 1
+    assert "none: does not exist; pass a WAD" in refused.stderr
 
 
 @pytest.fixture(scope="session")
