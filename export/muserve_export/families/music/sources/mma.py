@@ -1,7 +1,7 @@
 """MMA (Musical MIDI Accompaniment) plays the chord charts in its named styles.
 
 MMA is run as a program, of its own package; none of its code and none of its grooves is in Muserve. One chart and one
-style always give the same bytes, on one version of Python, whose random numbers MMA draws.
+style always give the same bytes (compared on Python 3.6 to 3.13).
 """
 
 from __future__ import annotations
