@@ -2,9 +2,11 @@
 
 For each style there is a file in `grooves/` that takes MMA's grooves of that style, adds the parts that they lack, and
 names the results: `Opening`, `Fill` and `Ending` where the style has them, and `Verse` and `Chorus` in three
-densities. Its first lines say its tempi, and how many bars opening and ending have. Which density is played depends on the tempo, as it does for musicians: the slowest third of the style's
-range is played busily (Verse1, Chorus1: subdivisions down to sixteenths), the middle third plainly (2), the fastest
-third sparsely (3). So how many notes a bar has follows from style and tempo, and a model can learn it.
+densities. Its first lines say its tempi, and how many bars opening and ending have.
+
+Which density is played depends on the tempo, as it does for musicians: the slowest third of the style's range is
+played busily (Verse1, Chorus1: subdivisions down to sixteenths), the middle third plainly (2), the fastest third
+sparsely (3). So how many notes a bar has follows from style and tempo, and a model can learn it.
 
 A piece is: the opening over the last bars of the first section, the form once, with a fill in the last bar of each
 section but the last, and the ending over the last bars. The first section of a form and all repeats of it are
