@@ -205,7 +205,7 @@ class Repository:
         entry = self.find(name, version)
         if _task(entry) not in (task, common_pb2.TASK_UNSPECIFIED):
             names = {entry.name for entry in self._serving() if _task(entry) == task}
-            raise ModelNotFoundError(f"model {name!r} does not serve {label}s; for that there is {_listed(names)}")
+            raise ModelNotFoundError(f"model {name!r} is no {label} model; of these there is {_listed(names)}")
         if entry.lease:
             return entry.lease
         if entry.state == model_pb2.MODEL_STATE_REFUSED:

@@ -153,7 +153,7 @@ async def test_a_model_of_another_task_is_not_found(tmp_path: Path) -> None:
     async with running(tmp_path, options=options) as server:
         error = await failure_of(server.images.GenerateImages(Request(model="tunes")))
         assert isinstance(error, ModelNotFoundError)
-        assert error.message == "model 'tunes' does not serve images; for that there is shapes"
+        assert error.message == "model 'tunes' is no image model; of these there is shapes"
         listed = await server.models.ListModels(model_pb2.ListModelsRequest(task=common_pb2.TASK_MUSIC))
         assert [model.name for model in listed.models] == ["tunes"]
         await server.still_answers()
