@@ -64,6 +64,12 @@ class Bars:
     whole: Flags
     """[bar]: whether the bar is entirely in the grid's metre."""
 
+    def ends_of(self, steps_per_bar: int) -> NDArray[np.int64]:
+        """Returns for each step where a note in it must end: at the next bar that is not whole, or the song's end."""
+        count = len(self.whole)
+        bar = np.where(self.whole, count, np.arange(count))
+        return np.repeat(np.minimum.accumulate(bar[::-1])[::-1] * steps_per_bar, steps_per_bar)
+
 
 def lay_bars(song: Song, grid: Grid, *, max_bars: int = MAX_BARS) -> Bars:
     """Lays out a song's bars by its time signatures, from its beginning to its last note.

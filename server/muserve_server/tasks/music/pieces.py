@@ -37,14 +37,11 @@ def write_piece(bundle: Bundle, plan: Plan, index: int, begins: Flags, sounding:
         sounding: Where one sounds on, of the same shape.
     """
     settings, given = bundle.manifest.music, plan.given
-    begins, sounding = begins[: plan.bars], sounding[: plan.bars]
-    if given:
-        whole = given.rolls.whole[:, None, None, None]
-        begins, sounding = begins & whole, sounding & whole
     style = "" if plan.styles is None else settings.styles[plan.styles[index]].name
     facts = _facts(bundle, plan, index, style)
     text = TEXT_PREFIX + json.dumps(facts, separators=(",", ":"))
-    new = _new_tracks(settings, plan, index, flags_to_notes(begins, sounding, settings))
+    notes = _notes(settings, plan, begins[: plan.bars], sounding[: plan.bars])
+    new = _new_tracks(settings, plan, index, notes)
     end_tick = round(float(plan.bar_starts[-1]))
     if given:
         midi, tracks = given.kept.add(new, text, end_tick), [*given.song.tracks, *new]
@@ -61,15 +58,25 @@ def write_piece(bundle: Bundle, plan: Plan, index: int, begins: Flags, sounding:
     return piece
 
 
+def _notes(settings: manifest_pb2.MusicSettings, plan: Plan, begins: Flags, sounding: Flags) -> list[NDArray[np.int64]]:
+    """Decodes the notes of all tracks; in bars of a caller's file that are in another metre there are none."""
+    if not plan.given:
+        return flags_to_notes(begins, sounding, settings)
+    bars = plan.given.rolls.bars
+    whole, ends = bars.whole[:, None, None, None], bars.ends_of(settings.steps_per_bar)
+    notes = flags_to_notes(begins & whole, sounding & whole, settings)
+    for found in notes:
+        found[:, 1] = np.minimum(found[:, 1], ends[found[:, 0]])
+    return notes
+
+
 def _new_tracks(
     settings: manifest_pb2.MusicSettings, plan: Plan, index: int, notes: Sequence[NDArray[np.int64]]
 ) -> list[SongTrack]:
     """Puts the notes of the tracks that are written, [note, 4] with start and end in steps, on the time of the file."""
     bar_starts, steps = plan.bar_starts, settings.steps_per_bar
-    # The ticks of every step, and of the end.
-    lengths = np.diff(bar_starts, append=bar_starts[-1])
-    ticks = np.rint(bar_starts[:, None] + plan.step_ticks * np.arange(steps) * (lengths > 0)[:, None]).astype(np.int64)
-    ticks = ticks.ravel()
+    # Rounded half up, not to even: steps of one tick or more must not fall together.
+    ticks = np.floor(bar_starts[:, None] + plan.step_ticks * np.arange(steps) + 0.5).astype(np.int64).ravel()
     programs = None if plan.styles is None else settings.styles[plan.styles[index]].programs
     tracks = []
     for number, channel in zip(plan.tracks, plan.channels, strict=True):

@@ -96,7 +96,11 @@ def to_rolls(
     pitch, folded = _fold(notes[:, 3], grid, is_drums[notes[:, 0]])
     kept = inside & (pitch >= 0)
     track, start, pitch, folded = notes[kept, 0], start[kept], pitch[kept], folded[kept]
-    end = np.where(is_drums[track], start + 1, np.minimum(np.maximum(end[kept], start + 1), _breaks(bars, grid)[start]))
+    end = np.where(
+        is_drums[track],
+        start + 1,
+        np.minimum(np.maximum(end[kept], start + 1), bars.ends_of(grid.steps_per_bar)[start]),
+    )
     shape = (len(bars.whole), len(tracks), grid.steps_per_bar, grid.pitches)
     onset, hold = _fill(track, start, end, pitch, shape)
     missed = np.zeros(len(bars.whole), dtype=bool)
@@ -213,14 +217,6 @@ def _fold(pitch: Integers, grid: Grid, is_drums: Flags) -> tuple[Integers, Flags
     folded = row + _OCTAVE * (below - above)
     fits = (folded >= 0) & (folded < grid.pitches) & ~(is_drums & (folded != row))
     return np.where(fits, folded, -1), folded != row
-
-
-def _breaks(bars: Bars, grid: Grid) -> Integers:
-    """Returns for each step where a note that sounds in it must end: at the next bar that is not whole, or the end."""
-    count = len(bars.whole)
-    bar = np.where(bars.whole, count, np.arange(count))
-    next_break = np.minimum.accumulate(bar[::-1])[::-1] * grid.steps_per_bar
-    return np.repeat(next_break, grid.steps_per_bar)
 
 
 def _fill(

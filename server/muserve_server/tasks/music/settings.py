@@ -68,7 +68,8 @@ def _check_tracks(bundle: Bundle) -> None:
     _check_unique(bundle, "tracks", [track.role for track in tracks])
     pitched = sum(not track.drums for track in tracks)
     if not tracks or pitched > _MAX_PITCHED_TRACKS:
-        raise ManifestError(f"{bundle}: music has {pitched} pitched tracks; allowed: up to {_MAX_PITCHED_TRACKS}")
+        allowed = f"allowed: 1 and more, up to {_MAX_PITCHED_TRACKS} of them pitched"
+        raise ManifestError(f"{bundle}: music has {len(tracks)} tracks, {pitched} of them pitched; {allowed}")
     for track in tracks:
         if track.program > _MIDI:
             raise ManifestError(
