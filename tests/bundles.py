@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import Message
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from muserve.bundle import Bundle, read_bundle, write_manifest
-from muserve.v1 import common_pb2, forecast_pb2, image_pb2, manifest_pb2
+from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
 from muserve_server.local import LocalModel
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
@@ -269,9 +270,7 @@ def write_graph(
     )
 
 
-async def add_golden(
-    folder: Path, request: image_pb2.GenerateImagesRequest | forecast_pb2.ForecastRequest, *, tolerance: float = 1e-5
-) -> Bundle:
+async def add_golden(folder: Path, request: Message, *, tolerance: float = 1e-5) -> Bundle:
     """Records a request of a bundle and writes it into its manifest."""
     async with await LocalModel.open(folder) as model:
         tensors = await model.record(request)
@@ -279,8 +278,6 @@ async def add_golden(
     (folder / "goldens").mkdir(exist_ok=True)
     np.savez(folder / "goldens/one.npz", **tensors)  # type: ignore[arg-type]
     golden = manifest.goldens.add(name="one", file="goldens/one.npz", tolerance=tolerance)
-    if isinstance(request, forecast_pb2.ForecastRequest):
-        golden.forecast.CopyFrom(request)
-    else:
-        golden.generate_images.CopyFrom(request)
+    kinds = {field.message_type: field.name for field in golden.DESCRIPTOR.oneofs_by_name["request"].fields}
+    getattr(golden, kinds[request.DESCRIPTOR]).CopyFrom(request)
     return write_manifest(folder, manifest, optional=frozenset())

@@ -131,8 +131,8 @@ async def test_a_golden_that_cannot_run_is_refused(tmp_path: Path) -> None:
 
 async def test_a_task_that_this_build_does_not_serve_is_refused(tmp_path: Path) -> None:
     folder = image_bundle(tmp_path)
-    rewrite(folder, lambda manifest: setattr(manifest, "task", common_pb2.TASK_MUSIC))
-    with pytest.raises(ManifestError, match="does not serve TASK_MUSIC; update Muserve"):
+    rewrite(folder, lambda manifest: setattr(manifest, "task", common_pb2.TASK_ANSWER))
+    with pytest.raises(ManifestError, match="does not serve TASK_ANSWER; update Muserve"):
         await LocalModel.open(folder)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from muserve_server.local import LocalModel
 from tests.bundles import forecast_bundle, next_value_bundle
+from tests.music_bundles import chord_bundle, music_bundle
 
 
 @pytest.fixture
@@ -20,4 +21,16 @@ async def model(tmp_path: Path) -> AsyncIterator[LocalModel]:
 @pytest.fixture
 async def next_value(tmp_path: Path) -> AsyncIterator[LocalModel]:
     async with await LocalModel.open(next_value_bundle(tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def band(tmp_path: Path) -> AsyncIterator[LocalModel]:
+    async with await LocalModel.open(music_bundle(tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def chords(tmp_path: Path) -> AsyncIterator[LocalModel]:
+    async with await LocalModel.open(chord_bundle(tmp_path)) as opened:
         yield opened

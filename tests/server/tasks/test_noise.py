@@ -14,6 +14,7 @@ sizes = st.integers(1, 130)
 
 GOLDEN_SMALL = [[0.26993755, 0.4482153, 1.5381002], [-2.2310004, 0.065275736, 0.47299418]]
 GOLDEN_FAR = [[-0.79732996, 0.8170119, -2.1305788, -1.2949167, 0.60637265]]
+GOLDEN_STREAM = [[-0.7528546, -0.5386928, 0.013129083, -1.1902916]]
 GOLDEN_LABELS = [3, 8, 7, 5, 7, 0, 2, 5, 1, 9, 7, 6]
 GOLDEN_FAR_LABELS = [90, 912, 875, 14]
 
@@ -71,3 +72,19 @@ def test_drawn_seeds_are_exact_in_every_language() -> None:
     drawn = {noise.draw_seed() for _ in range(100)}
     assert len(drawn) == 100
     assert max(drawn) < 2**53
+
+
+@given(seeds, firsts, sizes, st.integers(noise.FIRST_FREE_STREAM, 2**64 - 1))
+@settings(deadline=None, max_examples=50)
+def test_streams_are_apart(seed: int, first: int, size: int, stream: int) -> None:
+    plain = noise.standard_normal(seed, first, 2, size)
+    assert np.array_equal(noise.standard_normal(seed, first, 2, size, stream=0), plain)
+    other = noise.standard_normal(seed, first, 2, size, stream=stream)
+    assert not np.array_equal(other, plain)
+    assert np.array_equal(noise.standard_normal(seed, first + 1, 1, size, stream=stream), other[1:])
+    assert not np.array_equal(noise.standard_normal(seed, first, 2, size, stream=stream - 1), other)
+
+
+def test_the_noise_of_other_streams_stays_what_it_was() -> None:
+    found = noise.standard_normal(7, 3, 1, 4, stream=5)
+    np.testing.assert_allclose(found, GOLDEN_STREAM, rtol=1e-6)
