@@ -37,12 +37,14 @@ __all__ = [
     "Comparison",
     "Interval",
     "PieceSums",
+    "by_style",
     "compare",
     "interval",
     "measure_pieces",
     "mix_tracks",
     "resample",
     "shuffle_tracks",
+    "style_mean",
 ]
 
 DRAWS = 1000
@@ -116,6 +118,8 @@ class Comparison:
     """Style and cell of each that is measured."""
     figures: Floats
     """[cell, 3]: generated, training, held-out."""
+    bounds: Floats
+    """95 % intervals of the figures, [cell, 3, 2]."""
     generated: Floats
     """Distances, [cell]."""
     training: Floats
@@ -205,6 +209,7 @@ def compare(
     return Comparison(
         cells=tuple((styles[style], held_out.cells[cell]) for style, cell in places),
         figures=figures,
+        bounds=_bounds(figures, np.stack(again)),
         generated=ours[0],
         training=real[0],
         ratios=ratios[0],
@@ -252,6 +257,17 @@ def shuffle_tracks(style: Integers, piece: Integers, tracks: int, *, seed: int) 
     return source
 
 
+def by_style(values: Floats, style: Integers) -> float:
+    """Returns the mean over styles of the means within; segments without a value are left out, NaN of nothing."""
+    return float(_style_means(values, style, np.ones((1, len(style))))[0])
+
+
+def style_mean(values: Floats, segments: Segments, *, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Returns `by_style` with its interval over the pieces."""
+    weights = resample(segments.style, segments.piece, draws, seed)
+    return interval(by_style(values, segments.style), _style_means(values, segments.style, weights))
+
+
 def measure_pieces(segments: Segments, layout: Layout = STANDARD) -> Mapping[str, PieceSums]:
     """Measures segments and adds up by piece, in each convention."""
     tallies = measure(segments.onset, segments.hold, layout)
@@ -266,6 +282,19 @@ def mix_tracks(segments: Segments, source: Integers) -> Segments:
         for rolls in (segments.onset, segments.hold)
     )
     return Segments(onset, hold, segments.style, segments.piece, segments.tempo_bpm)
+
+
+def _style_means(values: Floats, style: Integers, weights: Floats) -> Floats:
+    """Returns the mean over styles of the weighted means within, [draw]."""
+    known = ~np.isnan(values)
+    total, styles = np.zeros(len(weights)), np.zeros(len(weights))
+    for number in np.unique(style[known]):
+        own = weights[:, known & (style == number)]
+        size = own.sum(axis=1)
+        total += np.divide(own @ values[known & (style == number)], size, out=np.zeros(len(size)), where=size > 0)
+        styles += size > 0
+    means: Floats = np.divide(total, styles, out=np.full(len(total), np.nan), where=styles > 0)
+    return means
 
 
 def _measured(
@@ -314,6 +343,14 @@ def _ratios(figures: Floats, spread: Floats) -> tuple[Floats, Floats, Floats]:
     real = np.nan_to_num(np.abs(training - held_out) / spread, nan=0.0)
     divisor = np.maximum(np.maximum(real, _median(real)[:, None]), _LEAST_DISTANCE)
     return ours, real, ours / divisor
+
+
+def _bounds(figures: Floats, draws: Floats) -> Floats:
+    """Returns intervals of figures [cell, part] by draws [part, draw, cell], [cell, part, 2]."""
+    # A draw without any piece that has the cell says nothing.
+    filled = np.where(np.isnan(draws), figures.T[:, None], draws)
+    bounds: Floats = np.percentile(filled, [2.5, 97.5], axis=1)
+    return bounds.transpose(2, 1, 0)
 
 
 def _median(distances: Floats) -> Floats:

@@ -18,6 +18,7 @@ from muserve_export.errors import DataError
 from muserve_export.families.music.distances import (
     Comparison,
     PieceSums,
+    by_style,
     compare,
     measure_pieces,
     mix_tracks,
@@ -45,7 +46,6 @@ from muserve_export.families.music.metrics import (
 __all__ = [
     "MusicParts",
     "Reference",
-    "by_style",
     "empty_bar_differences",
     "load_reference",
     "quick_figures",
@@ -94,23 +94,29 @@ class Reference:
     """The held-out ones, each of whose tracks comes from another piece of the style."""
     sums: Mapping[str, Mapping[str, PieceSums]]
     """"training", "held_out" and "shuffled" to convention to what was measured."""
-    joint_judge: Judge
-    style_judge: Judge
+    joint_judge: Judge | None
+    """None where there is one track."""
+    style_judge: Judge | None
+    """None where there is one style."""
     shared: tuple[str, ...]
     """The tracks that the style judge hears, see `judges.shared_tracks`."""
 
-    def joint_logits(self, segments: Segments) -> NDArray[np.float32]:
+    def joint_logits(self, segments: Segments) -> Floats:
         """Returns how much more likely the tracks of segments belong together than not, [segment]."""
-        logits = self.joint_judge.listen(hear(segments, self.layout))
-        found: NDArray[np.float32] = logits[:, 1] - logits[:, 0]
-        return found
+        if self.joint_judge is None:
+            return np.full(len(segments), np.nan)
+        logits = self.joint_judge.listen(hear(segments, self.layout)).astype(np.float64)
+        return logits[:, 1] - logits[:, 0]
 
     def joint_hits(self, segments: Segments) -> Floats:
-        """Returns 1 where the judge takes the tracks for joint, else 0, [segment]."""
-        return np.asarray(self.joint_logits(segments) > 0, np.float64)
+        """Returns 1 where the judge takes the tracks for joint, else 0, [segment]; NaN without a judge."""
+        logits = self.joint_logits(segments)
+        return np.where(np.isnan(logits), np.nan, logits > 0)
 
     def style_hits(self, segments: Segments) -> Floats:
-        """Returns 1 where the judge takes segments for the style that they have, else 0, [segment]."""
+        """Returns 1 where the judge takes segments for the style that they have, else 0, [segment]; NaN without."""
+        if self.style_judge is None:
+            return np.full(len(segments), np.nan)
         chosen, layout = merge_chords(segments, self.shared, self.layout)
         heard = self.style_judge.listen(hear(chosen, layout)).argmax(axis=1)
         return np.asarray(heard == segments.style, np.float64)
@@ -145,40 +151,28 @@ def load_reference(
     tracks = len(layout.roles)
     shuffled = mix_tracks(held_out, shuffle_tracks(held_out.style, held_out.piece, tracks, seed=seed))
     shared = shared_tracks(training, layout)
-    merged, merged_layout = merge_chords(training, shared, layout)
-    checked_merged, _ = merge_chords(checked, shared, layout)
-    name = f"{data.sha256[:16]}-{seed}-v{VERSION}.pt"
+    name = f"{data.sha256[:16]}-{'-'.join(layout.roles)}-{seed}-v{VERSION}.pt"
+    joint_judge = style_judge = None
+    if tracks > 1:
+        file = folder / f"joint-{name}" if folder else None
+        joint_judge = load_joint_judge(training, checked, layout, file=file, seed=seed)
+    if len(data.styles) > 1:
+        file = folder / f"style-{name}" if folder else None
+        heard, heard_layout = merge_chords(training, shared, layout)
+        heard_checked, _ = merge_chords(checked, shared, layout)
+        style_judge = load_style_judge(heard, heard_checked, len(data.styles), heard_layout, file=file, seed=seed)
+    parts = {"training": training, "held_out": held_out, "shuffled": shuffled}
     return Reference(
         styles=data.styles,
         layout=layout,
         training=training,
         held_out=held_out,
         shuffled=shuffled,
-        sums={
-            "training": measure_pieces(training, layout),
-            "held_out": measure_pieces(held_out, layout),
-            "shuffled": measure_pieces(shuffled, layout),
-        },
-        joint_judge=load_joint_judge(
-            training, checked, layout, file=folder / f"joint-{name}" if folder else None, seed=seed
-        ),
-        style_judge=load_style_judge(
-            merged,
-            checked_merged,
-            len(data.styles),
-            merged_layout,
-            file=folder / f"style-{name}" if folder else None,
-            seed=seed,
-        ),
+        sums={name: measure_pieces(part, layout) for name, part in parts.items()},
+        joint_judge=joint_judge,
+        style_judge=style_judge,
         shared=shared,
     )
-
-
-def by_style(values: Floats, style: Integers) -> float:
-    """Returns the mean over styles of the means within; segments without a value are left out, NaN of nothing."""
-    known = ~np.isnan(values)
-    means = [values[known & (style == number)].mean() for number in np.unique(style[known])]
-    return float(np.mean(means)) if means else np.nan
 
 
 def quick_figures(
@@ -193,8 +187,9 @@ def quick_figures(
         reference: What to measure against; make it once with `load_reference`.
 
     Returns:
-        Names to figures; those of real music end in _real (training against held-out, or held-out itself). EB
-        differences are in points, generated minus held-out, and so are positive where a track is silent too often.
+        Names to figures, NaN where nothing can be said. Those of real music end in _real: training against held-out, or
+        held-out itself. EB differences are in points, generated minus held-out: positive where a track is silent too
+        often.
     """
     layout = reference.layout
     segments = Segments(onset, hold & ~onset, style, np.arange(len(style)))

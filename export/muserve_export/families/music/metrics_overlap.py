@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from muserve_export.families.music.metrics import STANDARD, Floats, Integers, Layout, Segments, sounding
 
-__all__ = ["FEATURES", "features", "groove_consistency", "overlap_area", "overlap_areas", "scale_consistency"]
+__all__ = [
+    "FEATURES",
+    "features",
+    "find_notes",
+    "groove_consistency",
+    "overlap_area",
+    "overlap_areas",
+    "scale_consistency",
+]
 
 FEATURES = (
     "pitch_count",
@@ -44,7 +52,7 @@ def features(segments: Segments, track: int, layout: Layout = STANDARD) -> Mappi
     Returns:
         Feature to values [sample, size], of the segments in which the track has at least two notes.
     """
-    owner, time, pitch, length = _notes(segments, track)
+    owner, time, pitch, length = find_notes(segments, track)
     many = np.bincount(owner, minlength=len(segments)) >= 2
     chosen = many[owner]
     owner, time, pitch, length = owner[chosen], time[chosen], pitch[chosen], length[chosen]
@@ -137,7 +145,7 @@ def scale_consistency(segments: Segments, layout: Layout = STANDARD) -> Floats:
     return found
 
 
-def _notes(segments: Segments, track: int) -> tuple[Integers, Integers, Integers, Integers]:
+def find_notes(segments: Segments, track: int) -> tuple[Integers, Integers, Integers, Integers]:
     """Returns segment, time, pitch row and length in steps of a track's notes, in order of segment, time and pitch."""
     shape = (len(segments), -1, segments.onset.shape[-1])
     one = np.s_[:, :, track : track + 1]
