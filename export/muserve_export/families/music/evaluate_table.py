@@ -155,7 +155,7 @@ def _track_metrics(sums: Mapping[str, PieceSums], reference: Reference) -> Itera
     for name in CONVENTIONS:
         gap = tonal_gap(sums[name], reference.held_out, name, layout=reference.layout)
         yield _metric(
-            f"tonal_distance_gap_{name}", gap.generated, "how far TD is from held-out's, mean over pairs; lower is better",
+            f"tonal_distance_gap_{name}", gap.generated, "from held-out's, mean over pairs; lower is better",
             {"shuffled held-out": gap.shuffled.value, "p": gap.p},
         )  # fmt: skip
 

@@ -43,7 +43,7 @@ def tempo_response(segments: Segments, *, draws: int = DRAWS, seed: int = 0) -> 
         moments += _moments(weights[:, own], tempo[own], onsets[own])
         rank_moments += _moments(weights[:, own], _ranks(tempo[own]), _ranks(onsets[own]))
     slope = _STEP_BPM * _divide(moments[1], moments[0])
-    correlation = _divide(rank_moments[1], np.sqrt(rank_moments[0] * rank_moments[2]))
+    correlation = _divide(rank_moments[1], np.sqrt(np.maximum(rank_moments[0] * rank_moments[2], 0)))
     return TempoResponse(interval(float(slope[0]), slope[1:]), interval(float(correlation[0]), correlation[1:]))
 
 
