@@ -20,7 +20,7 @@ BARS, STEPS, LOWEST_PITCH, PITCHES, MAX_BARS = 2, 16, 36, 48, 9
 CONSTANT_SIZE, BAR_SIZE = 8, 4
 ROLES = ("drums", "keys", "bass")
 STYLES = {"march": 110.0, "waltzing": 97.3, "bossanova": 132.0}
-PROGRAMS = {"march": (0, 4, 33), "waltzing": (0, 16, 32), "bossanova": (0, 24, 38)}
+PROGRAMS = {"march": (0, 4, 33), "waltzing": (0, 16, 32), "bossanova": (8, 24, 38)}
 
 _ROLL = [BARS, len(ROLES), STEPS, PITCHES]
 _Input = tuple[str, manifest_pb2.DataType, list[int]]

@@ -99,6 +99,21 @@ async def test_what_the_accompanist_hears_is_what_is_given(band: LocalModel) -> 
     assert len(starts) > 12
 
 
+async def test_the_graph_gets_only_what_is_heard(band: LocalModel) -> None:
+    """The tracks with roles, silence after the file's end; and a tempo that training can have had."""
+    midi = midi_file(note_track(*MELODY), note_track((0, 240, 40), channel=1), note_track((0, 240, 41), channel=2))
+    request = Request(midi=midi, roles=[role_of(0, "keys"), role_of(1, "bass"), role_of(2, "")], tracks=["drums"])
+    found = await band.record(request)
+    assert found["0.accompanist.in.given_tracks"].tolist() == [[0, 1, 1]] * 2
+    onset, hold = (found[f"0.accompanist.in.given_{name}"].reshape(4, 3, STEPS, PITCHES) for name in ("onset", "hold"))
+    assert onset.sum(axis=(1, 2, 3)).tolist() == [5, 4, 4, 0]
+    assert hold.sum(axis=(1, 2, 3)).tolist() == [5, 4, 4, 0]
+    assert found["0.accompanist.in.tempo"].tolist() == [0, 0]
+    for tempo_us, tempo_bpm in ((100_000, 240), (500_000, 120), (3_000_000, 40)):
+        midi = midi_file([meta("set_tempo", tempo=tempo_us)], note_track(*MELODY))
+        assert (await band.record(Request(midi=midi)))["0.accompanist.in.tempo"].tolist() == [tempo_bpm] * 2
+
+
 async def test_another_input_gives_another_output(band: LocalModel) -> None:
     other = [(start, end, pitch + 2) for start, end, pitch in MELODY]
     first, again, second = [

@@ -234,7 +234,7 @@ def test_a_note_may_be_as_short_as_nothing() -> None:
 
 def test_names_programs_and_channels() -> None:
     melody = note_track((0, 480, 60), channel=3, program=25, name="Sólo ")
-    melody += [(240, mido.Message("program_change", channel=3, program=99))]
+    melody += [(240, mido.Message("program_change", channel=3, program=99)), meta("track_name", 300, name="Not this")]
     both = note_track((0, 480, 40), channel=1, program=33, name="Both") + note_track((0, 240, 36), channel=9)
     silent = note_track(program=7, channel=4, name="Silent")
     song = read_song(midi_file([meta("track_name", name="The piece")], melody, silent, both))

@@ -88,7 +88,7 @@ async def test_a_piece_says_what_it_is(band: LocalModel) -> None:
     assert file.type == 1
     assert file.ticks_per_beat == 480
     assert [track.name for track in file.tracks] == ["", "Drums", "Keys", "Bass"]
-    assert [track[1].program for track in file.tracks[1:]] == list(PROGRAMS["bossanova"])
+    assert [track[1].program for track in file.tracks[1:]] == [0, *PROGRAMS["bossanova"][1:]]
     assert [track[1].channel for track in file.tracks[1:]] == [9, 0, 1]
     assert [message.type for message in file.tracks[0]] == ["text", "set_tempo", "time_signature", "end_of_track"]
     assert file.tracks[0][1].tempo == round(60e6 / 97.3)
