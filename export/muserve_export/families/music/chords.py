@@ -1,8 +1,8 @@
 """The tutorial's own GAN: dense networks that draw one chord a sample, from the notes that begin in MIDI files.
 
-What many tutorials publish: 100 → 256 → 512 → 1024 → 88 with ReLU and tanh against 88 → 1024 → 512 → 256 → 1 with
-ReLU and a sigmoid, binary cross-entropy, Adam at 2e-4, 100 epochs, fed by the `note_on` messages that mido reads. It iterates
-over the tracks themselves: `MidiFile.play()`, which tutorials take, waits as long as the music lasts.
+What many tutorials publish: 100 → 256 → 512 → 1024 → 88 with ReLU and tanh against 88 → 1024 → 512 → 256 → 1 with ReLU
+and a sigmoid, binary cross-entropy, Adam at 2e-4, 100 epochs, fed by the `note_on` messages that mido reads. It
+iterates over the tracks themselves: `MidiFile.play()`, which tutorials take, waits as long as the music lasts.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class ChordLearner:
         with torch.no_grad():
             chords = generator(self._fabric.to_device(latents)).cpu().numpy()
         ink = np.where(chords.T[::-1] > 0, 0, 255).astype(np.uint8)
-        return np.kron(ink, np.ones((4, 8), np.uint8))
+        return np.kron(ink, np.ones((4, 8), np.uint8))[..., None]
 
     def _apply(self, loss: Tensor, optimizer: Any) -> None:
         optimizer.zero_grad()

@@ -1,8 +1,8 @@
 """MIDI files as piano rolls: a folder tree in which each folder is a style.
 
-A file's bars in 4/4 become rolls of onsets and holds on the codec's grid; tempo, which a roll has no room for, is
-kept beside them. Files of the same name in several folders are one piece (a chart that was rendered in several styles), and a
-piece is in one part of the split only.
+A file's bars in 4/4 become rolls of onsets and holds on the codec's grid; tempo, which a roll has no room for, is kept
+beside them. Files of the same name in several folders are one piece (a chart that was rendered in several styles), and
+a piece is in one part of the split only.
 """
 
 from __future__ import annotations

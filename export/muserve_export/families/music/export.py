@@ -23,7 +23,7 @@ from muserve_export.families.music.model import (
     DenseGenerator,
     Shape,
     latent_sizes,
-    make_networks,
+    make_generator,
 )
 from muserve_export.families.music.train import make_shape
 from muserve_export.training.run import RunFolder
@@ -80,7 +80,7 @@ def _plan_music(
     data = load_data(config)
     shape = make_shape(config, data)
     checkpoint = run.finished(config, data.sha256)
-    generator, _ = make_networks(config, shape)
+    generator = make_generator(config, shape)
     generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
     graphs = [_Tensors(config, shape).graph("generator", _GeneratorGraph(generator, shape))]
     if config.given_share:

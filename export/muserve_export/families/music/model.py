@@ -12,13 +12,13 @@ time].
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import leaky_relu, pad, silu
+from torch.nn.functional import leaky_relu, silu
 from torch.nn.utils.parametrizations import spectral_norm
 
 from muserve_export.families.music.config import MusicConfig
@@ -34,17 +34,22 @@ __all__ = [
     "Generator",
     "Jamming",
     "JammingDiscriminator",
+    "JammingPosterior",
     "Posterior",
     "Shape",
     "binarise",
     "latent_sizes",
-    "make_networks",
+    "make_discriminator",
+    "make_generator",
+    "make_posterior",
 ]
 
 BEATS_PER_BAR = 4
 CHANNELS = 2
 _CONDITION_WIDTH = 64
 _SLOPE = 0.2
+_OCTAVE = 12
+_OWN_FEATURES = 40
 _PITCH_SETS = 16
 _FLATTER = 2.0
 _TYPICAL_TEMPO_BPM = 120.0
@@ -66,6 +71,11 @@ class Shape:
     """MIDI number of the lowest pitch."""
     pitches: int
     """Pitches."""
+
+    @property
+    def alone(self) -> Shape:
+        """The same for a network of one track."""
+        return replace(self, tracks=1)
 
     @property
     def beats(self) -> int:
@@ -120,21 +130,19 @@ class _ConditionEmbedding(nn.Module):
 class _Block(nn.Module):
     """A residual convolution in time, normed over the features of each group and set by the condition."""
 
-    def __init__(self, width: int, condition: int, *, groups: int = 1, kernel: int = 3) -> None:
+    def __init__(self, width: int, condition: int, *, groups: int = 1) -> None:
         super().__init__()
         self.groups = groups
-        self.kernel = kernel
         self.film = nn.Linear(condition, 2 * width)
         nn.init.normal_(self.film.weight, std=0.05)
         nn.init.zeros_(self.film.bias)
-        self.wide = nn.Conv1d(width, width, kernel, groups=groups)
+        self.wide = nn.Conv1d(width, width, 3, padding=1, groups=groups)
         self.narrow = nn.Conv1d(width, width, 1, groups=groups)
 
     def forward(self, features: Tensor, condition: Tensor) -> Tensor:
         gain, bias = self.film(condition)[:, :, None].chunk(2, dim=1)
         normed = _norm(features, self.groups) * (1 + gain) + bias
-        side = self.kernel // 2
-        grown: Tensor = features + self.narrow(silu(self.wide(pad(normed, (side, side)))))
+        grown: Tensor = features + self.narrow(silu(self.wide(normed)))
         return grown
 
 
@@ -156,12 +164,17 @@ class _BarMixer(nn.Module):
 class Encoder(nn.Module):
     """Rolls to features of each step, beat and bar: what an accompanist hears."""
 
+    fold: Tensor
+
     def __init__(self, config: MusicConfig, shape: Shape, *, extra: int = 0) -> None:
         """Takes `extra` more numbers a step than the rolls have: which tracks are given."""
         super().__init__()
-        pitched = shape.tracks * CHANNELS * shape.pitches
-        self.embed = nn.Conv1d(pitched + extra, config.step_width, 1)
-        self.step = _Block(config.step_width, 1, kernel=5)
+        tracks = shape.tracks
+        self.own = nn.Conv1d(tracks * CHANNELS * shape.pitches, tracks * _OWN_FEATURES, 1, groups=tracks)
+        self.chroma = nn.Conv1d(tracks * _OCTAVE, config.step_width, 1)
+        self.embed = nn.Conv1d(tracks * _OWN_FEATURES + extra, config.step_width, 1)
+        self.register_buffer("fold", _fold(shape), persistent=False)
+        self.step = _Block(config.step_width, 1)
         self.to_beat = nn.Conv1d(
             config.step_width, config.beat_width, shape.steps_per_beat, stride=shape.steps_per_beat
         )
@@ -171,11 +184,11 @@ class Encoder(nn.Module):
 
     def forward(self, rolls: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Returns features of steps, beats and bars, each [batch, feature, time]."""
-        flat = _flat(rolls)
+        flat = silu(self.own(_flat(rolls)))
         if extra is not None:
             flat = torch.cat([flat, extra[:, :, None].expand(-1, -1, flat.shape[2])], dim=1)
-        none = flat.new_zeros(len(flat), 1)
-        steps = self.step(self.embed(flat), none)
+        none = flat.new_zeros(flat.shape[0], 1)
+        steps = self.step(self.embed(flat) + self.chroma(_flat((rolls.sum(2) @ self.fold)[:, :, None])), none)
         beats = self.beat(self.to_beat(silu(steps)), none)
         bars = self.to_bar(silu(beats))
         for mixer in self.bar:
@@ -204,6 +217,8 @@ class Posterior(nn.Module):
 class Generator(nn.Module):
     """Noise and conditions to the tracks of a phrase, with or without given ones to listen to."""
 
+    fold: Tensor
+
     def __init__(self, config: MusicConfig, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
@@ -221,7 +236,7 @@ class Generator(nn.Module):
         self.to_steps = nn.ConvTranspose1d(
             config.beat_width, config.step_width, shape.steps_per_beat, stride=shape.steps_per_beat
         )
-        self.steps = nn.ModuleList([_Block(config.step_width, condition, kernel=5) for _ in range(1)])
+        self.steps = nn.ModuleList([_Block(config.step_width, condition)])
         # What is each track's own: its noise at every beat, its share of the trunk, its head.
         per_bar = BEATS_PER_BAR * config.track_width
         self.own_beats = nn.Conv1d(tracks * latent, tracks * per_bar, 1, groups=tracks)
@@ -229,13 +244,13 @@ class Generator(nn.Module):
         self.step_place = nn.Parameter(
             0.1 * torch.randn(tracks * config.track_width, BEATS_PER_BAR * shape.steps_per_beat)
         )
-        self.heads = nn.ModuleList(
-            [_Block(tracks * config.track_width, condition, groups=tracks, kernel=5) for _ in range(2)]
-        )
+        self.heads = nn.ModuleList([_Block(tracks * config.track_width, condition, groups=tracks) for _ in range(2)])
         self.output = nn.Conv1d(tracks * config.track_width, tracks * CHANNELS * shape.pitches, 1, groups=tracks)
-        # What sounds together comes from the beat: a few sets of pitches that all tracks choose from, step by step. So only
-        # these need learn keys and chords, and the heads how an instrument plays them.
+        # What sounds together comes from the beat: a few sets of pitches that all tracks choose from, step by step. So
+        # only these need learn keys and chords, and the heads how an instrument plays them.
         self.pitch_sets = nn.Conv1d(config.beat_width, _PITCH_SETS * shape.pitches, 1)
+        self.class_sets = nn.Conv1d(config.beat_width, _PITCH_SETS * _OCTAVE, 1)
+        self.register_buffer("fold", _fold(shape), persistent=False)
         self.choices = nn.Conv1d(tracks * config.track_width, tracks * CHANNELS * _PITCH_SETS, 1, groups=tracks)
         nn.init.constant_(self.output.bias, -3.0)  # type: ignore[arg-type] # most cells are silent
 
@@ -298,7 +313,10 @@ class Generator(nn.Module):
     def _choose(self, features: Tensor, beats: Tensor) -> Tensor:
         """Weighs the beat's sets of pitches for each track and step: [batch, track, channel, step, pitch]."""
         shape = self.shape
-        sets = self.pitch_sets(silu(_norm(beats))).unflatten(1, (1, _PITCH_SETS, shape.pitches))
+        hidden = silu(_norm(beats))
+        sets = self.pitch_sets(hidden).unflatten(1, (1, _PITCH_SETS, shape.pitches))
+        classes = self.class_sets(hidden).unflatten(1, (1, _PITCH_SETS, _OCTAVE))
+        sets = sets + (classes.transpose(3, 4) @ self.fold.T).transpose(3, 4)  # the same in every octave
         choices = self.choices(features).unflatten(2, (shape.beats, shape.steps_per_beat))
         choices = choices.unflatten(
             1, (shape.tracks * CHANNELS, _PITCH_SETS)
@@ -349,9 +367,9 @@ class Discriminator(nn.Module):
         width, tracks = config.discriminator_width, shape.tracks
         self.shape = shape
         self.condition = _ConditionEmbedding(shape.styles)
-        own = 40
+        own = _OWN_FEATURES
         self.own = conv(tracks * CHANNELS * shape.pitches, tracks * own, groups=tracks)
-        self.chroma = conv(tracks * 2 * 12, 2 * own)
+        self.chroma = conv(tracks * CHANNELS * _OCTAVE, 2 * own)
         self.rhythm = conv(2 * tracks, own, 5)
         self.first = conv((tracks + 3) * own, width)
         self.step = conv(width, width, 3)
@@ -369,8 +387,7 @@ class Discriminator(nn.Module):
         self.projection = spectral_norm(projection) if normed else projection
         bar_projection = nn.Linear(_CONDITION_WIDTH, 2 * width, bias=False)
         self.bar_projection = spectral_norm(bar_projection) if normed else bar_projection
-        classes = (torch.arange(shape.pitches) + shape.lowest_pitch) % 12
-        self.register_buffer("fold", torch.eye(12)[classes], persistent=False)  # [pitch, pitch class]
+        self.register_buffer("fold", _fold(shape), persistent=False)
 
     def forward(self, rolls: Tensor, conditions: Conditions) -> Tensor:
         """Judges phrases.
@@ -411,8 +428,7 @@ class Jamming(nn.Module):
 
     def __init__(self, config: MusicConfig, shape: Shape) -> None:
         super().__init__()
-        self.alone = Shape(1, shape.styles, shape.bars, shape.steps_per_beat, shape.lowest_pitch, shape.pitches)
-        self.tracks = nn.ModuleList([Generator(config, self.alone) for _ in range(shape.tracks)])
+        self.tracks = nn.ModuleList([Generator(config, shape.alone) for _ in range(shape.tracks)])
 
     def forward(
         self,
@@ -434,13 +450,25 @@ class JammingDiscriminator(nn.Module):
 
     def __init__(self, config: MusicConfig, shape: Shape, *, normed: bool = True) -> None:
         super().__init__()
-        alone = Shape(1, shape.styles, shape.bars, shape.steps_per_beat, shape.lowest_pitch, shape.pitches)
-        self.tracks = nn.ModuleList([Discriminator(config, alone, normed=normed) for _ in range(shape.tracks)])
+        self.tracks = nn.ModuleList([Discriminator(config, shape.alone, normed=normed) for _ in range(shape.tracks)])
 
     def forward(self, rolls: Tensor, conditions: Conditions) -> Tensor:
         """Judges each track by itself; see `Discriminator.forward`."""
         judged = [track(rolls[:, index : index + 1], conditions) for index, track in enumerate(self.tracks)]
         return torch.cat(judged, dim=1)
+
+
+class JammingPosterior(nn.Module):
+    """A posterior a track."""
+
+    def __init__(self, config: MusicConfig, shape: Shape) -> None:
+        super().__init__()
+        self.tracks = nn.ModuleList([Posterior(config, shape.alone) for _ in range(shape.tracks)])
+
+    def forward(self, rolls: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mean and logarithm of the variance; see `Posterior.forward`. Each track has its own part."""
+        found = [track(rolls[:, index : index + 1]) for index, track in enumerate(self.tracks)]
+        return torch.cat([constant for constant, _ in found], dim=2), torch.cat([bars for _, bars in found], dim=3)
 
 
 class DenseGenerator(nn.Module):
@@ -471,12 +499,22 @@ class DenseDiscriminator(nn.Module):
         return logits
 
 
-def make_networks(config: MusicConfig, shape: Shape) -> tuple[nn.Module, nn.Module]:
-    """Builds generator and discriminator of a configuration, with fresh weights."""
+def make_generator(config: MusicConfig, shape: Shape) -> nn.Module:
+    """Builds the generator of a configuration, with fresh weights."""
+    return Jamming(config, shape) if config.architecture == "jamming" else Generator(config, shape)
+
+
+def make_discriminator(config: MusicConfig, shape: Shape) -> nn.Module:
+    """Builds the discriminator of a configuration, with fresh weights."""
     normed = config.loss == "hinge"
     if config.architecture == "jamming":
-        return Jamming(config, shape), JammingDiscriminator(config, shape, normed=normed)
-    return Generator(config, shape), Discriminator(config, shape, normed=normed)
+        return JammingDiscriminator(config, shape, normed=normed)
+    return Discriminator(config, shape, normed=normed)
+
+
+def make_posterior(config: MusicConfig, shape: Shape) -> nn.Module:
+    """Builds the posterior of a configuration, with fresh weights."""
+    return JammingPosterior(config, shape) if config.architecture == "jamming" else Posterior(config, shape)
 
 
 def latent_sizes(config: MusicConfig, shape: Shape) -> tuple[int, int]:
@@ -492,6 +530,11 @@ def binarise(logits: Tensor) -> Tensor:
     """
     passed = torch.sigmoid(logits / _FLATTER)
     return (logits > 0).float() + passed - passed.detach()
+
+
+def _fold(shape: Shape) -> Tensor:
+    """Returns which pitch belongs to which class, [pitch, pitch class]."""
+    return torch.eye(_OCTAVE)[(torch.arange(shape.pitches) + shape.lowest_pitch) % _OCTAVE]
 
 
 def _norm(features: Tensor, groups: int = 1) -> Tensor:

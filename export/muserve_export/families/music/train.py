@@ -26,17 +26,22 @@ from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import TRACKS, MusicData, MusicSet, load_data
 from muserve_export.families.music.model import (
     Conditions,
-    Posterior,
     Shape,
     binarise,
     latent_sizes,
-    make_networks,
+    make_discriminator,
+    make_generator,
+    make_posterior,
 )
+from muserve_export.families.music.plots import draw_phrases
 from muserve_export.training.ema import MovingAverage
 from muserve_export.training.loop import init_weights, train
 from muserve_export.training.run import RunFolder
+from muserve_server.tasks import noise
 
-__all__ = ["MusicLearner", "train_music"]
+__all__ = ["MusicLearner", "make_shape", "mismatched", "train_music"]
+
+_SHEET_STYLES, _SHEET_EACH, _SHEET_TEMPO_BPM = 16, 4, 120.0
 
 
 class MusicLearner:
@@ -47,7 +52,7 @@ class MusicLearner:
         self._fabric = fabric
         self._config = config
         self._shape = shape
-        generator, discriminator = make_networks(config, shape)
+        generator, discriminator = make_generator(config, shape), make_discriminator(config, shape)
         self._average = MovingAverage(generator, config.ema_decay) if config.ema_decay else None
         if self._average:
             self._average.module.to(fabric.device)
@@ -59,7 +64,7 @@ class MusicLearner:
         )
         self._posterior = None
         if config.reconstruction_weight:
-            posterior = Posterior(config, shape)
+            posterior = make_posterior(config, shape)
             self._posterior, self._posterior_optimizer = fabric.setup(
                 posterior, self._adam(posterior, config.learning_rate)
             )
@@ -102,8 +107,24 @@ class MusicLearner:
         return losses
 
     def sheet(self) -> NDArray[np.uint8] | None:
-        """Draws the piano rolls of a phrase in each style."""
-        return None
+        """Draws phrases of seed 0, a row of four for each of the first styles, at 120 quarter notes a minute."""
+        styles = torch.arange(self._shape.styles)[:_SHEET_STYLES].repeat_interleave(_SHEET_EACH)
+        count = len(styles)
+        constant_size, bar_size = latent_sizes(self._config, self._shape)
+        latents = noise.standard_normal(0, 0, count, constant_size + self._shape.bars * bar_size)
+        constant, bars = np.split(latents, [constant_size], axis=1)
+        conditions = Conditions(styles, torch.full((count,), _SHEET_TEMPO_BPM), torch.full((count,), -1.0))
+        # Not through Fabric's wrapper: only the first process draws, and the wrapper would wait for the others.
+        generator: nn.Module = self._average.module if self._average else self._generator.module
+        generator.eval()
+        with torch.no_grad():
+            logits = generator(
+                self._fabric.to_device(torch.from_numpy(constant)),
+                self._fabric.to_device(torch.from_numpy(bars).reshape(count, self._shape.bars, bar_size)),
+                Conditions(*(self._fabric.to_device(tensor) for tensor in conditions)),
+            )
+        self._generator.train()
+        return draw_phrases((logits > 0).cpu().numpy())
 
     def _write(self, phrases: _Phrases, *, from_noise: bool = True) -> tuple[Tensor, Tensor | None, Tensor]:
         """Writes phrases from noise and, if there is a posterior, from what it keeps of the real ones.
