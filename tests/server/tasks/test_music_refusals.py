@@ -237,6 +237,10 @@ def add_drums(manifest: manifest_pb2.ModelManifest) -> None:
         (lambda m: setattr(m.music, "steps_per_bar", 2**20), "a roll is"),
         (lambda m: setattr(m.music, "max_bars", 0), "music.max_bars is 0, in phrases of 2; allowed: 1 up to"),
         (lambda m: setattr(m.music, "max_bars", 8193), "music.max_bars is 8193, in phrases of 2"),
+        (
+            lambda m: m.music.MergeFrom(manifest_pb2.MusicSettings(beats_per_bar=127, beat_unit=1, max_bars=8192)),
+            "music.max_bars is 8192, more than a MIDI file can count",
+        ),
         (lambda m: setattr(m.music.tracks[1], "role", "bass"), "music.tracks are .* names of their own"),
         (lambda m: setattr(m.music.tracks[1], "role", ""), "music.tracks are .* names of their own"),
         (lambda m: m.music.ClearField("tracks"), "music has 0 tracks, 0 of them pitched"),

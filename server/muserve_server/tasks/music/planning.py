@@ -18,7 +18,7 @@ from muserve_server.tasks.base import TaskLimits
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.listening import Given, listen
 from muserve_server.tasks.music.picture import picture_size
-from muserve_server.tasks.music.settings import TEMPO_RANGE_BPM
+from muserve_server.tasks.music.settings import TEMPO_RANGE_BPM, TICKS_PER_BEAT
 from muserve_server.tasks.music.song import DEFAULT_TEMPO_BPM, DRUM_CHANNEL
 
 __all__ = ["OPEN_DENSITY", "Plan", "Planner"]
@@ -27,7 +27,6 @@ OPEN_DENSITY = -1.0
 """What the density input gets where a request names none."""
 
 _BYTES_PER_VALUE = 8
-_TICKS_PER_BEAT = 480  # as most programs write
 
 Request = music_pb2.GenerateMusicRequest | music_pb2.AccompanyRequest
 
@@ -115,9 +114,9 @@ class Planner:
             density=density,
             tracks=tracks,
             channels=self._channels(tracks),
-            ticks_per_beat=_TICKS_PER_BEAT,
-            step_ticks=self._grid.step_ticks(_TICKS_PER_BEAT),
-            bar_starts=self._grid.bar_ticks(_TICKS_PER_BEAT) * np.arange(bars + 1, dtype=np.float64),
+            ticks_per_beat=TICKS_PER_BEAT,
+            step_ticks=self._grid.step_ticks(TICKS_PER_BEAT),
+            bar_starts=self._grid.bar_ticks(TICKS_PER_BEAT) * np.arange(bars + 1, dtype=np.float64),
             piano_roll=request.piano_roll,
             given=None,
         )

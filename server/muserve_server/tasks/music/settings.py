@@ -8,13 +8,25 @@ from collections.abc import Sequence
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import manifest_pb2
 from muserve_server.tasks.base import TaskLimits
+from muserve_server.tasks.music.grid import Grid
+from muserve_server.tasks.music.writing import MAX_TICK
 
-__all__ = ["GIVEN_HOLD", "GIVEN_ONSET", "GIVEN_TRACKS", "MAX_ROLL_CELLS", "TEMPO_RANGE_BPM", "check_settings"]
+__all__ = [
+    "GIVEN_HOLD",
+    "GIVEN_ONSET",
+    "GIVEN_TRACKS",
+    "_MAX_ROLL_CELLS",
+    "TEMPO_RANGE_BPM",
+    "TICKS_PER_BEAT",
+    "check_settings",
+]
 
 GIVEN_ONSET, GIVEN_HOLD, GIVEN_TRACKS = "given_onset", "given_hold", "given_tracks"
 """The accompanist's inputs for what it listens to."""
 TEMPO_RANGE_BPM = (40.0, 240.0)
-MAX_ROLL_CELLS = 2**20
+TICKS_PER_BEAT = 480
+"""Ticks of a quarter note in new files, as most programs write it."""
+_MAX_ROLL_CELLS = 2**20
 """Most numbers in one roll of one run."""
 
 _MAX_LATENTS = 2**16
@@ -53,14 +65,16 @@ def _check_grid(bundle: Bundle, limits: TaskLimits) -> None:
     if settings.lowest_pitch + settings.pitches > _MIDI + 1:
         highest = settings.lowest_pitch + settings.pitches - 1
         raise ManifestError(f"{bundle}: the highest pitch is {highest}; MIDI has 0 up to {_MIDI}")
-    if math.prod(_roll_shape(settings)[1:]) > MAX_ROLL_CELLS:
-        raise ManifestError(f"{bundle}: a roll is {_roll_shape(settings)[1:]}; allowed: {MAX_ROLL_CELLS} numbers")
+    if math.prod(_roll_shape(settings)[1:]) > _MAX_ROLL_CELLS:
+        raise ManifestError(f"{bundle}: a roll is {_roll_shape(settings)[1:]}; allowed: {_MAX_ROLL_CELLS} numbers")
     phrases = -(-settings.max_bars // settings.bars)
     if not 1 <= phrases * settings.bars <= limits.max_bars_per_call:
         raise ManifestError(
             f"{bundle}: music.max_bars is {settings.max_bars}, in phrases of {settings.bars}; allowed: 1 up to "
             f"max_bars_per_call of this server, {limits.max_bars_per_call}"
         )
+    if settings.max_bars * Grid.of(settings).bar_ticks(TICKS_PER_BEAT) > MAX_TICK:
+        raise ManifestError(f"{bundle}: music.max_bars is {settings.max_bars}, more than a MIDI file can count")
 
 
 def _check_tracks(bundle: Bundle) -> None:
