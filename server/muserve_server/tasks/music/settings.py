@@ -15,7 +15,6 @@ __all__ = [
     "GIVEN_HOLD",
     "GIVEN_ONSET",
     "GIVEN_TRACKS",
-    "_MAX_ROLL_CELLS",
     "TEMPO_RANGE_BPM",
     "TICKS_PER_BEAT",
     "check_settings",
