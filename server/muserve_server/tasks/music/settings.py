@@ -11,14 +11,7 @@ from muserve_server.tasks.base import TaskLimits
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.writing import MAX_TICK
 
-__all__ = [
-    "GIVEN_HOLD",
-    "GIVEN_ONSET",
-    "GIVEN_TRACKS",
-    "TEMPO_RANGE_BPM",
-    "TICKS_PER_BEAT",
-    "check_settings",
-]
+__all__ = ["GIVEN_HOLD", "GIVEN_ONSET", "GIVEN_TRACKS", "TEMPO_RANGE_BPM", "TICKS_PER_BEAT", "check_settings"]
 
 GIVEN_ONSET, GIVEN_HOLD, GIVEN_TRACKS = "given_onset", "given_hold", "given_tracks"
 """The accompanist's inputs for what it listens to."""
