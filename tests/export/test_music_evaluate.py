@@ -202,8 +202,10 @@ def test_an_accompanist_that_does_not_listen_does_not(reference: Reference) -> N
 
 
 def test_nothing_to_give_is_no_accompaniment() -> None:
-    rolls = np.zeros((8, 4, 5, 16, 84), bool)
-    silent = Segments(rolls, rolls, np.zeros(8, int), np.arange(8))
+    onset, hold = np.zeros((8, 4, 5, 16, 84), bool), np.zeros((8, 4, 5, 16, 84), bool)
+    hold[:, :, 4, :, 40] = True  # a note that began before is in nobody's file
+    onset[:, 0, 1, 0, 40] = True  # and a track that is silent in most bars asks for little
+    silent = Segments(onset, hold, np.zeros(8, int), np.arange(8))
     empty = cast(Reference, SimpleNamespace(held_out=silent))
     found = asyncio.run(accompany(cast(LocalModel, Player(lambda _: [], ())), DESK, empty))
     assert found is None

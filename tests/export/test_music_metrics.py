@@ -193,6 +193,16 @@ def test_cells_that_too_few_real_pieces_have_are_not_measured() -> None:
     assert ("UPC", "keys") not in names
 
 
+def test_cells_that_sound_in_few_held_out_segments_are_not_measured() -> None:
+    def names(rare: int) -> set[str]:
+        keys = [C_MAJOR if index < rare else [] for index in range(40)]
+        sums = measure_pieces(segments([[(BASS, 0, 4, 40), *score] for score in keys]))["corrected"]
+        return {cell.tracks for _, cell in compare(sums, sums, sums).cells if cell.metric == "UPC"}
+
+    assert names(rare=3) == {"bass"}
+    assert names(rare=4) == {"keys", "bass"}
+
+
 def test_bootstrap_intervals_cover_the_truth_about_95_times_in_100() -> None:
     random = np.random.default_rng(0)
     covered = []
@@ -345,14 +355,16 @@ def test_groove_and_scale_consistency() -> None:
 
 
 def test_density_follows_tempo_within_styles() -> None:
-    counts = [(0, 100.0, 4), (0, 110.0, 8), (0, 120.0, 12), (1, 200.0, 1), (1, 210.0, 5), (1, 220.0, 9)]
+    counts = [(0, 100.0, 4), (0, 110.0, 8), (0, 120.0, 12), (1, 200.0, 1), (1, 210.0, 2), (1, 220.0, 9)]
     scores = [[(DRUMS, 4 * index, 1, 36) for index in range(count)] for _, _, count in counts]
     music = segments(scores, [style for style, *_ in counts], tempo_bpm=[tempo for _, tempo, _ in counts])
-    assert onsets_per_bar(music).tolist() == [1, 2, 3, 0.25, 1.25, 2.25]
+    assert onsets_per_bar(music).tolist() == [1, 2, 3, 0.25, 0.5, 2.25]
     response = tempo_response(music, draws=50)
     assert response.slope.value == pytest.approx(1)  # a note a bar more for 10 bpm more, though style 1 is sparser
     assert response.correlation.value == pytest.approx(1)
     reverse = segments(scores[::-1], [1, 1, 1, 0, 0, 0], tempo_bpm=[tempo for _, tempo, _ in counts])
     assert tempo_response(reverse, draws=50).correlation.value == pytest.approx(-1)
+    more = segments([*scores, scores[2]], [0, 0, 0, 1, 1, 1, 0], tempo_bpm=[*(tempo for _, tempo, _ in counts), 0])
+    assert tempo_response(more, draws=50).correlation.value == pytest.approx(1)  # an unknown tempo is none
     unknown = segments(scores, tempo_bpm=[0] * 6)
     assert np.isnan(tempo_response(unknown, draws=10).slope.value)

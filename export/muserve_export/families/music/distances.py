@@ -185,6 +185,8 @@ def compare(
     music, that says nothing, so the divisor is at least the median distance of training music over all cells: there a
     cell is judged by what is usual among real pieces. (And at least a tenth, should real pieces all agree.)
 
+    Drawing pieces again adds to distances what chance does, so that their intervals lie rather too high than too low.
+
     Args:
         generated: Of the model.
         training: Of real music, the training part.

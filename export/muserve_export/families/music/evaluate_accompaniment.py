@@ -123,12 +123,12 @@ def _judge(given: Segments, role: Integers, new: Segments, other: Segments, refe
 def _choose(held_out: Segments, seed: int) -> tuple[Integers, Integers]:
     """Returns which segments' tracks to give: indices of segment and track, those of a style and role in a row."""
     random = np.random.default_rng(seed)
-    sounds = np.asarray((held_out.onset | held_out.hold).any(axis=(3, 4)))  # [segment, bar, track]
-    begins_last = np.asarray(held_out.onset[:, -1].any(axis=(2, 3)))  # so that the file has all bars
-    able_to_give = np.asarray(sounds.all(axis=1)) & begins_last
+    # Notes that began before the segment are not in its file.
+    sounds = np.asarray(sounding(held_out.onset, held_out.hold).any(axis=(3, 4)))  # [segment, bar, track]
+    able_to_give = np.asarray(sounds.all(axis=1))
     found: list[tuple[int, int]] = []
     for style in np.unique(held_out.style):
-        for track in range(sounds.shape[2]):
+        for track in range(able_to_give.shape[1]):
             able = random.permutation(np.flatnonzero((held_out.style == style) & able_to_give[:, track]))
             # First one segment of each piece, then a second one …
             rank = [int(np.sum(held_out.piece[able[:place]] == held_out.piece[own])) for place, own in enumerate(able)]

@@ -192,7 +192,7 @@ def quick_figures(
         often.
     """
     layout = reference.layout
-    segments = Segments(onset, hold & ~onset, style, np.arange(len(style)))
+    segments = Segments(onset, hold, style, np.arange(len(style)))
     ours = measure_pieces(segments, layout)
     found: dict[str, float] = {}
     for name in CONVENTIONS:
