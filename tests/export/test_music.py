@@ -16,7 +16,8 @@ from muserve_export.errors import DataError
 from muserve_export.families import recipe_names, recipe_path
 from muserve_export.families.music.chords import ChordLearner, load_chords
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.data import DRUMS, TRACKS, as_rolls, load_data, split_names, transposed
+from muserve_export.families.music.data import DRUMS, TRACKS, as_rolls, load_data, split_names
+from muserve_export.families.music.keys import Keys
 from muserve_export.families.music.model import (
     Conditions,
     Shape,
@@ -68,7 +69,7 @@ def midi_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_folder_tree_becomes_rolls_with_tempo_beside(midi_tree: Path) -> None:
-    data = load_data(build(MusicConfig, {"data": str(midi_tree), "transpose": "false"}))
+    data = load_data(build(MusicConfig, {"data": str(midi_tree)}))
     assert data.styles == ("fast", "slow")
     fast = data.training.style == 0
     assert set(data.training.tempo_bpm[fast].tolist()) == {160.0}
@@ -143,26 +144,79 @@ def test_data_of_no_use_is_refused(tmp_path: Path, files: tuple[str, ...] | None
         load_data(build(MusicConfig, {"data": str(folder)}))
 
 
-def test_transposing_moves_all_but_drums_and_keeps_what_would_leave() -> None:
-    rolls = np.zeros((5, 2, 16, 84), bool)
-    rolls[:, 0, 0, 40] = True
-    rolls[1, 0, 1, 83] = True
-    rolls[1, 1, 2, 83] = True
-    moved = transposed(rolls, 3)
-    assert np.flatnonzero(moved[DRUMS].any(axis=(0, 1))).tolist() == [40]
-    assert np.flatnonzero(moved[3].any(axis=(0, 1))).tolist() == [43]
-    assert np.flatnonzero(moved[1].any(axis=(0, 1))).tolist() == [43, 74]
-    assert moved.sum() == rolls.sum()
-    assert np.array_equal(transposed(moved, -3)[3], rolls[3])
+def in_c(root: int = 0) -> torch.Tensor:
+    """A cadence in C major, or as many semitones higher, as a phrase with a drum: [1, track, channel, step, pitch]."""
+    rolls = torch.zeros(1, 5, 2, 64, 84)
+    rolls[0, DRUMS, 0, ::4, 12] = 1
+    for bar, chord in enumerate(((0, 4, 7), (5, 9, 12), (7, 11, 14), (0, 4, 7))):
+        for pitch in chord:
+            rolls[0, 1, 0, 16 * bar, 36 + root + pitch] = 1
+            rolls[0, 1, 1, 16 * bar + 1 : 16 * bar + 16, 36 + root + pitch] = 1
+        rolls[0, 3, 0, 16 * bar, 12 + root + chord[0]] = 1
+    return rolls
 
 
-def test_a_batch_is_transposed_in_every_key(midi_tree: Path) -> None:
-    training = load_data(build(MusicConfig, {"data": str(midi_tree)})).training
+@pytest.mark.parametrize("root", range(12))
+def test_a_phrase_is_moved_to_c_from_whatever_key_it_is_in_and_back(root: int) -> None:
+    keys = Keys(TINY, drums=DRUMS, together=True)
+    rolls = in_c(root)
+    key = keys.find(rolls, torch.ones(1, 5))
+    assert key.tolist() == [[0, root, root, root, root]]
+    moved = keys.to_c(rolls, key)
+    chroma = (moved[0, 1].sum(dim=(0, 1)) @ keys.fold).nonzero().flatten().tolist()
+    assert chroma == [0, 2, 4, 5, 7, 9, 11]
+    assert torch.equal(moved[0, DRUMS], rolls[0, DRUMS])
+    back = keys.from_c(moved, key)
+    assert torch.equal(back.sum(dim=(2, 3)) @ keys.fold, rolls.sum(dim=(2, 3)) @ keys.fold)
+
+
+def test_a_minor_key_goes_with_its_relative_major() -> None:
+    keys = Keys(TINY, drums=DRUMS, together=True)
+    rolls = torch.zeros(1, 5, 2, 64, 84)
+    for step, pitch in enumerate((9, 12, 16, 14, 12, 11, 8, 9, 9)):  # A minor with its leading note
+        rolls[0, 1, 0, step, 24 + pitch] = 1
+    assert keys.find(rolls, torch.ones(1, 5)).tolist() == [[0] * 5]
+
+
+def test_what_is_not_heard_and_drums_say_nothing_of_the_key() -> None:
+    keys = Keys(TINY, drums=DRUMS, together=True)
+    rolls = in_c(3)
+    rolls[0, 2] = in_c(6)[0, 1]
+    heard = torch.tensor([[1.0, 0, 1, 0, 0]])
+    assert keys.find(rolls, heard)[0, 1].item() == 6
+    assert keys.find(rolls, torch.tensor([[1.0, 0, 0, 0, 0]]))[0, 1].item() == 0
+
+
+def test_jamming_finds_and_draws_a_key_a_track() -> None:
+    keys = Keys(TINY, drums=DRUMS, together=False)
+    rolls = in_c(3)
+    rolls[0, 2] = in_c(6)[0, 1]
+    assert keys.find(rolls, torch.ones(1, 5))[0, 1:3].tolist() == [3, 6]
     torch.manual_seed(0)
-    rolls, _, _, _ = training.batch(torch.zeros(200, dtype=torch.int64))
-    highest = 83 - rolls[:, 1, 0].any(dim=1).flip(1).int().argmax(dim=1)
-    assert len(set(highest.tolist())) == 12
-    assert torch.equal(rolls[0, DRUMS], rolls[1, DRUMS])
+    drawn = keys.drawn(torch.randn(500, keys.noise_size))
+    assert set(drawn[:, 1].tolist()) == set(range(12))
+    assert (drawn[:, 1] != drawn[:, 2]).any()
+    assert (drawn[:, DRUMS] == 0).all()
+
+
+def test_keys_are_drawn_alike_for_all_tracks_and_each_as_often() -> None:
+    keys = Keys(TINY, drums=DRUMS, together=True)
+    torch.manual_seed(0)
+    drawn = keys.drawn(torch.randn(6000, keys.noise_size))
+    assert torch.equal(drawn[:, 1], drawn[:, 4])
+    assert (torch.bincount(drawn[:, 1], minlength=12) - 500).abs().max() < 110
+
+
+def test_a_pitch_that_would_leave_the_range_stays_in_its_class_and_a_note_never_begins_and_holds() -> None:
+    keys = Keys(TINY, drums=DRUMS, together=True)
+    rolls = torch.zeros(1, 5, 2, 64, 84)
+    rolls[0, 1, 0, 0, [0, 1, 83]] = 1
+    rolls[0, 1, 1, 0, 2] = 1
+    for key in range(12):
+        moved = keys.from_c(rolls, torch.full((1, 5), key))
+        sounding = moved[0, 1].amax(dim=0)[0].nonzero().flatten()
+        assert {pitch % 12 for pitch in sounding.tolist()} == {(pitch + key) % 12 for pitch in (0, 1, 2, 83)}
+        assert moved.sum(dim=2).max() <= 1
 
 
 @pytest.mark.parametrize("architecture", ["hybrid", "jamming"])

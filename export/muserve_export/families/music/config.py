@@ -30,7 +30,6 @@ class MusicConfig(TrainingConfig):
     pitches: int = option(84, "number of pitches", minimum=12, maximum=128)
     min_tracks: int = option(1, "fewest tracks that must sound in a segment", minimum=1, maximum=5)
     chords: int = option(20_000, "chords that the dense networks learn from", minimum=1)
-    transpose: bool = option(True, "whether the pitched tracks are moved by up to half an octave in training")  # noqa: FBT003
 
     architecture: str = option(
         "hybrid",
@@ -60,6 +59,7 @@ class MusicConfig(TrainingConfig):
     )
     discriminator_steps: int = option(1, "steps of the discriminator for one of the generator", minimum=1)
     gradient_penalty: float = option(10.0, "weight of the Wasserstein loss's gradient penalty", minimum=0)
+    adversarial_weight: float = option(1.0, "weight of the discriminator's judgement in the generator's loss", minimum=0)
     reconstruction_weight: float = option(
         1.0, "weight of finding real segments again from what an encoder saw of them; 0 trains no encoder", minimum=0
     )

@@ -40,7 +40,6 @@ __all__ = [
     "load_data",
     "make_grid",
     "split_names",
-    "transposed",
 ]
 
 TRACKS = ("drums", "keys", "guitar", "bass", "strings")
@@ -59,7 +58,6 @@ TRACK_SETTINGS = (
 _SUFFIXES = (".mid", ".midi")
 _VALIDATION, _TEST = 0.1, 0.2
 _FEWEST_TO_SPLIT = 3
-_KEYS_DOWN, _KEYS = 6, 12
 
 
 @dataclass(frozen=True)
@@ -84,8 +82,6 @@ class MusicSet:
     """Quarter notes a minute at the beginning of each segment, 0 for unknown, [segment]."""
     density: NDArray[np.float32]
     """Share of the style's training segments that are sparser, 0 to 1, [segment]."""
-    transpose: bool = False
-    """Whether `batch` moves the pitched tracks to another key."""
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -104,9 +100,6 @@ class MusicSet:
         """
         chosen = indices.numpy()
         rolls = as_rolls(*self.rolls(chosen))
-        if self.transpose:
-            keys = torch.randint(-_KEYS_DOWN, _KEYS - _KEYS_DOWN, (len(chosen),)).tolist()
-            rolls = np.stack([transposed(own, key) for own, key in zip(rolls, keys, strict=True)])
         return (
             torch.from_numpy(rolls).float(),
             torch.from_numpy(self.style[chosen]),
@@ -226,26 +219,6 @@ def as_rolls(onset: NDArray[np.bool_], hold: NDArray[np.bool_]) -> NDArray[np.bo
     return joined.transpose(0, 3, 1, 2, 4, 5).reshape(segments, tracks, channels, bars * steps, pitches)
 
 
-def transposed(rolls: NDArray[np.bool_], semitones: int) -> NDArray[np.bool_]:
-    """Moves the pitched tracks of rolls [track, channel, step, pitch]; what would leave the range moves an octave."""
-    if not semitones:
-        return rolls
-    moved = np.zeros_like(rolls)
-    moved[DRUMS] = rolls[DRUMS]
-    pitched = np.arange(len(rolls)) != DRUMS
-    pitches = rolls.shape[-1]
-    target = np.arange(pitches) + semitones
-    target = np.where(target < 0, target + 12, np.where(target >= pitches, target - 12, target))
-    inside = np.arange(pitches) + semitones == target
-    result = rolls[pitched]
-    shifted = np.zeros_like(result)
-    shifted[..., target[inside]] = result[..., inside]
-    shifted[..., target[~inside]] |= result[..., ~inside]
-    shifted[:, 1] &= ~shifted[:, 0]  # an onset ends the note that was moved onto its pitch
-    moved[pitched] = shifted
-    return moved
-
-
 def find_files(folder: Path) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
     """Finds the MIDI files of each style's folder: paths with the index of their style, and the styles' names.
 
@@ -328,7 +301,6 @@ def _make_sets(parts: Mapping[str, Sequence[_Piece]], config: MusicConfig) -> di
         keys = _keys(made)
         if name == "training":
             seen = set(keys)
-            made = _replace(made, transpose=config.transpose)
         else:
             made = _select(made, np.array([key not in seen for key in keys], bool))
         busy = _onsets_per_bar(made)

@@ -17,6 +17,7 @@ from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
 from muserve_export.families.music.chords import load_chords
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, MusicData, load_data
+from muserve_export.families.music.keys import Keys
 from muserve_export.families.music.model import (
     BEATS_PER_BAR,
     Conditions,
@@ -25,7 +26,7 @@ from muserve_export.families.music.model import (
     latent_sizes,
     make_generator,
 )
-from muserve_export.families.music.train import make_shape
+from muserve_export.families.music.train import make_keys, make_shape
 from muserve_export.training.run import RunFolder
 from muserve_server.local import LocalModel
 
@@ -82,9 +83,11 @@ def _plan_music(
     checkpoint = run.finished(config, data.sha256)
     generator = make_generator(config, shape)
     generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
-    graphs = [_Tensors(config, shape).graph("generator", _GeneratorGraph(generator, shape))]
+    keys = make_keys(config, shape)
+    tensors = _Tensors(shape, _latents(config, shape, keys))
+    graphs = [tensors.graph("generator", _GeneratorGraph(generator, keys, shape))]
     if config.given_share:
-        graphs.append(_Tensors(config, shape).graph("accompanist", _AccompanistGraph(generator, shape)))
+        graphs.append(tensors.graph("accompanist", _AccompanistGraph(generator, keys, shape)))
     return BundlePlan(
         manifest=_manifest(config, shape, data),
         graphs=graphs,
@@ -153,19 +156,26 @@ def _plan_chords(
 class _GeneratorGraph(nn.Module):
     """Noise and conditions to probabilities of onsets and holds, each [batch, bar, track, step, pitch]."""
 
-    def __init__(self, generator: nn.Module, shape: Shape) -> None:
+    def __init__(self, generator: nn.Module, keys: Keys, shape: Shape) -> None:
         super().__init__()
         self.generator = generator
+        self.keys = keys
         self.bars = shape.bars
 
     def forward(
         self, constant: Tensor, bars: Tensor, style: Tensor, tempo: Tensor, density: Tensor
     ) -> tuple[Tensor, Tensor]:
-        return self.split(self.generator(constant, bars, Conditions(style, tempo, density)))
+        noise, for_key = self.split_noise(constant)
+        return self.finish(self.generator(noise, bars, Conditions(style, tempo, density)), self.keys.drawn(for_key))
 
-    def split(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Turns logits [batch, track, channel, step of the phrase, pitch] into the two outputs."""
-        by_bar = torch.sigmoid(logits).unflatten(3, (self.bars, -1))  # [batch, track, channel, bar, step, pitch]
+    def split_noise(self, constant: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what the generator takes, and what draws the key."""
+        return constant[:, : -self.keys.noise_size], constant[:, -self.keys.noise_size :]
+
+    def finish(self, logits: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+        """Turns logits in C, [batch, track, channel, step of the phrase, pitch], into the outputs in their key."""
+        probabilities = self.keys.from_c(torch.sigmoid(logits), key)
+        by_bar = probabilities.unflatten(3, (self.bars, -1))  # [batch, track, channel, bar, step, pitch]
         onset, hold = by_bar.permute(2, 0, 3, 1, 4, 5).unbind(0)
         return onset, hold
 
@@ -186,7 +196,11 @@ class _AccompanistGraph(_GeneratorGraph):
     ) -> tuple[Tensor, Tensor]:
         given = torch.stack([given_onset, given_hold], dim=1)  # [batch, channel, bar, track, step, pitch]
         rolls = given.permute(0, 3, 1, 2, 4, 5).flatten(3, 4)  # [batch, track, channel, step of the phrase, pitch]
-        return self.split(self.generator(constant, bars, Conditions(style, tempo, density), rolls, given_tracks))
+        key = self.keys.find(rolls, given_tracks)
+        in_c = self.keys.to_c(rolls, key)
+        noise, _ = self.split_noise(constant)
+        logits = self.generator(noise, bars, Conditions(style, tempo, density), in_c, given_tracks)
+        return self.finish(logits, key)
 
 
 class _ChordGraph(nn.Module):
@@ -204,11 +218,10 @@ class _ChordGraph(nn.Module):
 class _Tensors:
     """The tensors of both graphs."""
 
-    def __init__(self, config: MusicConfig, shape: Shape) -> None:
+    def __init__(self, shape: Shape, latents: tuple[int, int]) -> None:
         self.shape = shape
         self.roll = (shape.bars, shape.tracks, shape.steps // shape.bars, shape.pitches)
-        constant_size, bar_size = latent_sizes(config, shape)
-        self.latents = ((constant_size,), (shape.bars, bar_size))
+        self.latents = ((latents[0],), (shape.bars, latents[1]))
 
     def graph(self, role: str, module: nn.Module) -> GraphSource:
         """Describes a graph."""
@@ -258,8 +271,14 @@ def _tensor(
     return manifest_pb2.TensorSpec(name=name, dtype=dtype, shape=[-1, *shape], unit=unit)
 
 
-def _manifest(config: MusicConfig, shape: Shape, data: MusicData) -> manifest_pb2.ModelManifest:
+def _latents(config: MusicConfig, shape: Shape, keys: Keys) -> tuple[int, int]:
+    """Returns the noise of a piece, that for its key last, and that of a bar."""
     constant_size, bar_size = latent_sizes(config, shape)
+    return constant_size + keys.noise_size, bar_size
+
+
+def _manifest(config: MusicConfig, shape: Shape, data: MusicData) -> manifest_pb2.ModelManifest:
+    constant_size, bar_size = _latents(config, shape, make_keys(config, shape))
     settings = manifest_pb2.MusicSettings(
         generator="generator",
         accompanist="accompanist" if config.given_share else "",

@@ -23,7 +23,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from muserve_export.families.music.chords import ChordData, ChordLearner, load_chords
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.data import TRACKS, MusicData, MusicSet, load_data
+from muserve_export.families.music.data import DRUMS, TRACKS, MusicData, MusicSet, load_data
+from muserve_export.families.music.keys import Keys
 from muserve_export.families.music.model import (
     Conditions,
     Shape,
@@ -39,7 +40,7 @@ from muserve_export.training.loop import init_weights, train
 from muserve_export.training.run import RunFolder
 from muserve_server.tasks import noise
 
-__all__ = ["MusicLearner", "make_shape", "mismatched", "train_music"]
+__all__ = ["MusicLearner", "make_keys", "make_shape", "mismatched", "train_music"]
 
 _SHEET_STYLES, _SHEET_EACH, _SHEET_TEMPO_BPM = 16, 4, 120.0
 
@@ -62,6 +63,7 @@ class MusicLearner:
         self._discriminator, self._discriminator_optimizer = fabric.setup(
             discriminator, self._adam(discriminator, config.discriminator_learning_rate)
         )
+        self._keys = fabric.to_device(make_keys(config, shape))
         self._posterior = None
         if config.reconstruction_weight:
             posterior = make_posterior(config, shape)
@@ -90,7 +92,8 @@ class MusicLearner:
         self._set_learning_rates(1.0 - (1.0 - config.final_learning_rate_share) * progress)
         real, style, tempo, density = batch
         density = torch.where(self._draw(len(real)) < config.unknown_share, -torch.ones_like(density), density)
-        phrases = _Phrases(real, Conditions(style, tempo, density), self._choose_given(real))
+        given = self._choose_given(real)
+        phrases = _Phrases(self._move_to_c(real, given), Conditions(style, tempo, density), given)
         judged = progress > config.warm_up_share
         losses: dict[str, Tensor] = {}
         for _ in range(config.discriminator_steps - 1 if judged else 0):
@@ -180,7 +183,8 @@ class MusicLearner:
         if written is not None:
             # The discriminator only passes gradients on: its own are neither kept nor exchanged between processes.
             self._discriminator.requires_grad_(requires_grad=False)
-            losses["generator_loss"] = self._persuade(self._discriminator(written, phrases.conditions))
+            persuaded = self._persuade(self._discriminator(written, phrases.conditions))
+            losses["generator_loss"] = config.adversarial_weight * persuaded
         if found is not None:
             first, last = config.reconstruction_weight, config.final_reconstruction_weight
             weight = first + (last - first) * progress
@@ -221,6 +225,11 @@ class MusicLearner:
         (gradient,) = torch.autograd.grad(judged, between, create_graph=True)
         penalty: Tensor = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
         return penalty
+
+    def _move_to_c(self, real: Tensor, given: Tensor) -> Tensor:
+        """Moves each phrase from the key that it is heard in: by its given tracks, by all if none is given."""
+        heard = torch.where(given.any(dim=1, keepdim=True), given, torch.ones_like(given))
+        return self._keys.to_c(real, self._keys.find(real, heard))
 
     def _choose_given(self, real: Tensor) -> Tensor:
         """Draws which tracks are given, [batch, track]: of some rows none, of the others one or more that sound."""
@@ -327,6 +336,11 @@ def make_shape(config: MusicConfig, data: MusicData) -> Shape:
         lowest_pitch=config.lowest_pitch,
         pitches=config.pitches,
     )
+
+
+def make_keys(config: MusicConfig, shape: Shape) -> Keys:
+    """Builds what finds and moves keys: one for all tracks, but the tracks of jamming hear nothing of each other."""
+    return Keys(shape, drums=DRUMS, together=config.architecture != "jamming")
 
 
 def _divergence(parameters: Tensor) -> Tensor:
