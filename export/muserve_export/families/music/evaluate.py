@@ -1,6 +1,6 @@
 """Measures a music bundle: files made by the code that serves them, read back, beside real music not learned from.
 
-A model writes 128 pieces of its own length a style, at tempi of the training data (`evaluate_served`). Figures, all of
+A model writes 256 pieces of its own length a style, at tempi of the training data (`evaluate_served`). Figures, all of
 which weigh every style the same, with 95 % intervals by bootstrap over pieces:
 - distance of MuseGAN's figures to held-out music, over all cells of style and track (`metrics`, `distances`), in the
   corrected and in the paper-compatible convention; EB in points a track.

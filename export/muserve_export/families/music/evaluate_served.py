@@ -20,7 +20,7 @@ from muserve_server.tasks.music.song import MidiError, Song
 __all__ = ["Desk", "Generated", "SomeData", "SomeTracks", "gather", "generate"]
 
 SEED = 30_000
-TEMPI, PER_TEMPO = 16, 8
+TEMPI, PER_TEMPO = 16, 16
 _AT_ONCE = 8
 _US_PER_MINUTE = 60e6
 _TEMPO_RANGE_BPM = (40.0, 240.0)
@@ -134,13 +134,13 @@ class Generated:
 
 
 async def generate(model: LocalModel, desk: Desk, data: SomeData, *, seed: int = SEED) -> Generated:
-    """Lets a model write 128 pieces a style: 8 at each of 16 tempi.
+    """Lets a model write 256 pieces a style: 16 at each of 16 tempi.
 
     The tempi are quantiles of the training segments' in that style, the middles of 16 equal parts, to a hundredth. A
     model without styles writes 512 pieces, at tempi of all styles. Where no tempo is known, none is asked for.
     """
     styled = bool(model.bundle.manifest.music.styles)
-    each = PER_TEMPO if styled else 4 * PER_TEMPO
+    each = PER_TEMPO if styled else 2 * PER_TEMPO
     requests = []
     for index, style in enumerate(data.styles):
         own = data.training.tempo_bpm[data.training.style == index]
