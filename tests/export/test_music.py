@@ -276,7 +276,7 @@ def test_gradients_pass_what_is_rounded() -> None:
     logits = torch.tensor([-4.0, -0.1, 0.1, 4.0], requires_grad=True)
     rounded = binarise(logits)
     assert rounded.tolist() == [0, 0, 1, 1]
-    rounded.sum().backward()  # type: ignore[no-untyped-call]
+    rounded.sum().backward()
     assert logits.grad is not None
     assert (logits.grad > 0.02).all()
 

@@ -34,6 +34,7 @@ from muserve_export.families.music.metrics import (
 )
 
 __all__ = [
+    "DRAWS",
     "Comparison",
     "Interval",
     "PieceSums",

@@ -17,7 +17,7 @@ from muserve_server.tasks.music.reading import read_song
 from muserve_server.tasks.music.rolls import Grid, to_rolls
 from muserve_server.tasks.music.song import MidiError, Song
 
-__all__ = ["Desk", "Generated", "SomeData", "SomeTracks", "gather", "generate"]
+__all__ = ["SEED", "Desk", "Generated", "SomeData", "SomeTracks", "gather", "generate"]
 
 SEED = 30_000
 TEMPI, PER_TEMPO = 16, 16

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy, pad
 from muserve_export.families.music.distances import shuffle_tracks
 from muserve_export.families.music.metrics import STANDARD, Integers, Layout, Segments, sounding
 
-__all__ = ["Heard", "Judge", "hear", "load_joint_judge", "load_style_judge", "merge_chords", "shared_tracks"]
+__all__ = ["VERSION", "Heard", "Judge", "hear", "load_joint_judge", "load_style_judge", "merge_chords", "shared_tracks"]
 
 _OCTAVE = 12
 _CHUNK = 256

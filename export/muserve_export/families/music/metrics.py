@@ -32,7 +32,21 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CONVENTIONS", "STANDARD", "Cell", "Layout", "MusicPart", "Segments", "Tally", "centroids", "measure"]
+__all__ = [
+    "CONVENTIONS",
+    "STANDARD",
+    "Cell",
+    "Flags",
+    "Floats",
+    "Integers",
+    "Layout",
+    "MusicPart",
+    "Segments",
+    "Tally",
+    "centroids",
+    "measure",
+    "sounding",
+]
 
 CONVENTIONS = ("corrected", "paper")
 TONAL_RADII = (1.0, 1.0, 0.5)

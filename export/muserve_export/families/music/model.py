@@ -51,7 +51,7 @@ _SLOPE = 0.2
 _OCTAVE = 12
 _OWN_FEATURES = 40
 _PITCH_SETS = 16
-_FLATTER = 2.0
+_SURE = 8.0
 _TYPICAL_TEMPO_BPM = 120.0
 
 
@@ -318,12 +318,9 @@ class Generator(nn.Module):
         classes = self.class_sets(hidden).unflatten(1, (1, _PITCH_SETS, _OCTAVE))
         sets = sets + (classes.transpose(3, 4) @ self.fold.T).transpose(3, 4)  # the same in every octave
         choices = self.choices(features).unflatten(2, (shape.beats, shape.steps_per_beat))
-        choices = choices.unflatten(
-            1, (shape.tracks * CHANNELS, _PITCH_SETS)
-        )  # [batch, track × channel, set, beat, step]
-        chosen = choices.permute(0, 1, 3, 4, 2) @ sets.permute(
-            0, 1, 4, 2, 3
-        )  # [batch, track × channel, beat, step, pitch]
+        choices = choices.unflatten(1, (shape.tracks * CHANNELS, _PITCH_SETS))
+        # [batch, track × channel, beat, step, set] @ [batch, 1, beat, set, pitch]
+        chosen = choices.permute(0, 1, 3, 4, 2) @ sets.permute(0, 1, 4, 2, 3)
         by_track: Tensor = chosen.flatten(2, 3).unflatten(1, (shape.tracks, CHANNELS))
         return by_track
 
@@ -526,9 +523,10 @@ def latent_sizes(config: MusicConfig, shape: Shape) -> tuple[int, int]:
 def binarise(logits: Tensor) -> Tensor:
     """Rounds probabilities to 0 or 1, and passes gradients as if it had not (Bengio et al., 2013: straight-through).
 
-    Gradients are those of a flatter sigmoid: nearly all cells are surely silent, and would learn nothing more.
+    Gradients are the same wherever a cell is not quite sure. A sigmoid's own would let notes go ten times as easily as
+    come, since silent cells are surer than sounding ones, and a generator would fall silent.
     """
-    passed = torch.sigmoid(logits / _FLATTER)
+    passed = logits.clamp(-_SURE, _SURE) / 4
     return (logits > 0).float() + passed - passed.detach()
 
 

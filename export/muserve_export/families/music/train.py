@@ -63,7 +63,7 @@ class MusicLearner:
         self._discriminator, self._discriminator_optimizer = fabric.setup(
             discriminator, self._adam(discriminator, config.discriminator_learning_rate)
         )
-        self._keys = fabric.to_device(make_keys(config, shape))
+        self._keys = make_keys(config, shape).to(fabric.device)
         self._posterior = None
         if config.reconstruction_weight:
             posterior = make_posterior(config, shape)
