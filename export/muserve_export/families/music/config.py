@@ -59,6 +59,9 @@ class MusicConfig(TrainingConfig):
     )
     discriminator_steps: int = option(1, "steps of the discriminator for one of the generator", minimum=1)
     gradient_penalty: float = option(10.0, "weight of the Wasserstein loss's gradient penalty", minimum=0)
+    latent_weight: float = option(
+        1.0, "weight of the discriminator's judgement of the latents that are imagined", minimum=0
+    )
     adversarial_weight: float = option(1.0, "weight of the discriminator's judgement of what is written", minimum=0)
     reconstruction_weight: float = option(
         1.0, "weight of finding real segments again from what an encoder saw of them; 0 trains no encoder", minimum=0

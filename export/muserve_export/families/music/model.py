@@ -34,13 +34,17 @@ __all__ = [
     "Generator",
     "Jamming",
     "JammingDiscriminator",
+    "JammingLatentDiscriminator",
     "JammingPosterior",
+    "LatentDiscriminator",
     "Posterior",
     "Shape",
+    "TemporalGenerator",
     "binarise",
     "latent_sizes",
     "make_discriminator",
     "make_generator",
+    "make_latent_discriminator",
     "make_posterior",
 ]
 
@@ -214,6 +218,35 @@ class Posterior(nn.Module):
         return constant, moved.reshape(len(rolls), 2, -1, moved.shape[2]).transpose(2, 3)
 
 
+class TemporalGenerator(nn.Module):
+    """Noise to the latents of a phrase: what its bars keep and what moves from one to the next.
+
+    It is what the latents of real phrases are learnt by, adversarially: `LatentDiscriminator` tells them from these.
+    """
+
+    def __init__(self, config: MusicConfig, shape: Shape, *, heard: int) -> None:
+        """Takes `heard` features a bar of the given tracks."""
+        super().__init__()
+        kinds = 1 + shape.tracks
+        constant, moved = kinds * config.constant_latent_size, kinds * config.bar_latent_size
+        self.condition = _ConditionEmbedding(shape.styles)
+        self.place = nn.Parameter(0.1 * torch.randn(config.bar_width, shape.bars))
+        self.embed = nn.Conv1d(constant + moved + _CONDITION_WIDTH + heard, config.bar_width, 1)
+        self.bars = nn.ModuleList([_BarMixer(config.bar_width, shape.bars) for _ in range(3)])
+        self.constant = nn.Linear(config.bar_width, constant)
+        self.moved = nn.Conv1d(config.bar_width, moved, 1)
+
+    def forward(self, constant: Tensor, moved: Tensor, conditions: Conditions, heard: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns latents of the same shapes as the noise; `heard` is [batch, feature, bar]."""
+        bars = self.place.shape[1]
+        asked = torch.cat([constant, self.condition(conditions)], dim=1)[:, :, None].expand(-1, -1, bars)
+        features = self.embed(torch.cat([asked, moved.transpose(1, 2), heard], dim=1)) + self.place
+        for mixer in self.bars:
+            features = mixer(features)
+        features = _norm(features)
+        return self.constant(features.mean(2)), self.moved(features).transpose(1, 2)
+
+
 class Generator(nn.Module):
     """Noise and conditions to the tracks of a phrase, with or without given ones to listen to."""
 
@@ -228,6 +261,8 @@ class Generator(nn.Module):
         self.track_width = config.track_width
         self.condition = _ConditionEmbedding(shape.styles)
         self.encoder = Encoder(config, shape, extra=tracks) if config.given_share else None
+        self.heard_width = config.bar_width if self.encoder is not None else 0
+        self.temporal = TemporalGenerator(config, shape, heard=self.heard_width)
         self.bar_place = nn.Parameter(0.1 * torch.randn(config.bar_width, shape.bars))
         self.to_bars = nn.Conv1d(latent, config.bar_width, 1)
         self.bars = nn.ModuleList([_BarMixer(config.bar_width, shape.bars) for _ in range(2)])
@@ -261,24 +296,47 @@ class Generator(nn.Module):
         conditions: Conditions,
         given: Tensor | None = None,
         given_tracks: Tensor | None = None,
+        *,
+        from_noise: bool = True,
     ) -> Tensor:
         """Writes a phrase.
 
         Args:
-            constant: Standard normal, [batch, (1 + tracks) × constant_latent_size]: the shared part first.
-            moved: Standard normal, [batch, bar, (1 + tracks) × bar_latent_size]: the shared part first.
+            constant: Standard normal, [batch, (1 + tracks) × constant_latent_size].
+            moved: Standard normal, [batch, bar, (1 + tracks) × bar_latent_size].
             conditions: What is asked for.
             given: Rolls of the tracks to accompany; of the others anything.
             given_tracks: 1 for the tracks to accompany, [batch, track].
+            from_noise: False if `constant` and `moved` are latents already: the part that tracks share first.
 
         Returns:
             Logits, [batch, track, channel, step, pitch].
         """
+        heard = self._listen(given, given_tracks)
+        if from_noise:
+            constant, moved = self.temporal(constant, moved, conditions, self._heard_bars(heard, constant))
+        return self._write(constant, moved, conditions, heard)
+
+    def imagine(
+        self, constant: Tensor, moved: Tensor, conditions: Conditions, given: Tensor, given_tracks: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns latents made of noise, and what they were made to fit, [batch, feature, bar]: see `forward`."""
+        with torch.no_grad():  # what to listen for is learnt by writing
+            heard = self._heard_bars(self._listen(given, given_tracks), constant)
+        return *self.temporal(constant, moved, conditions, heard), heard
+
+    def _heard_bars(self, heard: tuple[Tensor, Tensor, Tensor] | None, like: Tensor) -> Tensor:
+        if heard is None:
+            return like.new_zeros(like.shape[0], self.heard_width, self.shape.bars)
+        return heard[2]
+
+    def _write(
+        self, constant: Tensor, moved: Tensor, conditions: Conditions, heard: tuple[Tensor, Tensor, Tensor] | None
+    ) -> Tensor:
         shape = self.shape
         condition = self.condition(conditions)  # [batch, condition]
         shared, own = self._latents(constant, moved, condition)
         bars = self.to_bars(shared) + self.bar_place
-        heard = self._listen(given, given_tracks)
         if heard is not None:
             bars = bars + heard[2]
         for mixer in self.bars:
@@ -340,6 +398,40 @@ class Generator(nn.Module):
         hears = (given_tracks.sum(1) > 0).float()[:, None, None]
         steps, beats, bars = self.encoder(given * given_tracks[:, :, None, None, None], given_tracks)
         return steps * hears, beats * hears, bars * hears
+
+
+class LatentDiscriminator(nn.Module):
+    """Tells latents of real phrases from those of the temporal generator: above zero for real."""
+
+    def __init__(self, config: MusicConfig, shape: Shape, *, heard: int) -> None:
+        super().__init__()
+        kinds = 1 + shape.tracks
+        latent = kinds * (config.constant_latent_size + config.bar_latent_size)
+        width = 2 * config.discriminator_width
+
+        def conv(inputs: int, outputs: int, kernel: int = 1) -> nn.Module:
+            return spectral_norm(nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2))
+
+        self.condition = _ConditionEmbedding(shape.styles)
+        self.embed = conv(latent + _CONDITION_WIDTH + heard, width)
+        self.layers = nn.ModuleList([conv(width, width), conv(width, width, 3), conv(width, width, 3)])
+        self.bar_logit = conv(width, 1)
+        self.projection = spectral_norm(nn.Linear(_CONDITION_WIDTH, width, bias=False))
+        self.last = spectral_norm(nn.Linear(width * shape.bars + 1, width))
+        self.head = spectral_norm(nn.Linear(width, 1))
+
+    def forward(self, constant: Tensor, moved: Tensor, conditions: Conditions, heard: Tensor) -> Tensor:
+        """Returns logits, [batch, judgement]: of the phrase and of each bar. Takes what `TemporalGenerator` does."""
+        condition = self.condition(conditions)
+        asked = torch.cat([constant, condition], dim=1)[:, :, None].expand(-1, -1, moved.shape[1])
+        features = _leaky(self.embed(torch.cat([asked, moved.transpose(1, 2), heard], dim=1)))
+        for layer in self.layers:
+            features = features + _leaky(layer(features))
+        flat = features.flatten(1)
+        spread = flat.std(0, unbiased=False).mean().expand(len(flat), 1)
+        phrase = _leaky(self.last(torch.cat([flat, spread], dim=1)))
+        whole = self.head(phrase) + (phrase * self.projection(condition)).sum(1, keepdim=True)
+        return torch.cat([whole, self.bar_logit(features)[:, 0]], dim=1)
 
 
 class Discriminator(nn.Module):
@@ -434,12 +526,21 @@ class Jamming(nn.Module):
         conditions: Conditions,
         given: Tensor | None = None,
         given_tracks: Tensor | None = None,
+        *,
+        from_noise: bool = True,
     ) -> Tensor:
         """Writes a phrase; see `Generator.forward`. Each track has its own part of the latents and hears nothing."""
-        constants = constant.chunk(len(self.tracks), dim=1)
-        bars = moved.chunk(len(self.tracks), dim=2)
-        written = [track(*own, conditions) for track, *own in zip(self.tracks, constants, bars, strict=True)]
-        return torch.cat(written, dim=1)
+        parts = zip(self.tracks, *_of_tracks(constant, moved, len(self.tracks)), strict=True)
+        return torch.cat([track(*own, conditions, from_noise=from_noise) for track, *own in parts], dim=1)
+
+    def imagine(
+        self, constant: Tensor, moved: Tensor, conditions: Conditions, given: Tensor, given_tracks: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns latents made of noise; see `Generator.imagine`."""
+        parts = zip(self.tracks, *_of_tracks(constant, moved, len(self.tracks)), strict=True)
+        made = [track.imagine(*own, conditions, given, given_tracks) for track, *own in parts]
+        constants, bars, heard = zip(*made, strict=True)
+        return torch.cat(constants, dim=1), torch.cat(bars, dim=2), heard[0]
 
 
 class JammingDiscriminator(nn.Module):
@@ -453,6 +554,20 @@ class JammingDiscriminator(nn.Module):
         """Judges each track by itself; see `Discriminator.forward`."""
         judged = [track(rolls[:, index : index + 1], conditions) for index, track in enumerate(self.tracks)]
         return torch.cat(judged, dim=1)
+
+
+class JammingLatentDiscriminator(nn.Module):
+    """A discriminator of latents a track."""
+
+    def __init__(self, config: MusicConfig, shape: Shape) -> None:
+        super().__init__()
+        self.tracks = nn.ModuleList([LatentDiscriminator(config, shape.alone, heard=0) for _ in range(shape.tracks)])
+
+    def forward(self, constant: Tensor, moved: Tensor, conditions: Conditions, heard: Tensor) -> Tensor:
+        """Judges each track's latents by themselves; see `LatentDiscriminator.forward`."""
+        parts = zip(self.tracks, *_of_tracks(constant, moved, len(self.tracks)), strict=True)
+        judged = [track(*own, conditions, heard) for track, *own in parts]
+        return torch.stack(judged, dim=2).mean(2)
 
 
 class JammingPosterior(nn.Module):
@@ -509,6 +624,13 @@ def make_discriminator(config: MusicConfig, shape: Shape) -> nn.Module:
     return Discriminator(config, shape, normed=normed)
 
 
+def make_latent_discriminator(config: MusicConfig, shape: Shape) -> nn.Module:
+    """Builds the discriminator of latents of a configuration, with fresh weights."""
+    if config.architecture == "jamming":
+        return JammingLatentDiscriminator(config, shape)
+    return LatentDiscriminator(config, shape, heard=config.bar_width if config.given_share else 0)
+
+
 def make_posterior(config: MusicConfig, shape: Shape) -> nn.Module:
     """Builds the posterior of a configuration, with fresh weights."""
     return JammingPosterior(config, shape) if config.architecture == "jamming" else Posterior(config, shape)
@@ -533,6 +655,11 @@ def binarise(logits: Tensor) -> Tensor:
 def _fold(shape: Shape) -> Tensor:
     """Returns which pitch belongs to which class, [pitch, pitch class]."""
     return torch.eye(_OCTAVE)[(torch.arange(shape.pitches) + shape.lowest_pitch) % _OCTAVE]
+
+
+def _of_tracks(constant: Tensor, moved: Tensor, tracks: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Returns each track's own part of the latents of jamming."""
+    return constant.chunk(tracks, dim=1), moved.chunk(tracks, dim=2)
 
 
 def _norm(features: Tensor, groups: int = 1) -> Tensor:

@@ -19,6 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from muserve_export.families.music.chords import ChordData, ChordLearner, load_chords
@@ -32,6 +33,7 @@ from muserve_export.families.music.model import (
     latent_sizes,
     make_discriminator,
     make_generator,
+    make_latent_discriminator,
     make_posterior,
 )
 from muserve_export.families.music.plots import draw_phrases
@@ -70,12 +72,17 @@ class MusicLearner:
             self._posterior, self._posterior_optimizer = fabric.setup(
                 posterior, self._adam(posterior, config.learning_rate)
             )
+            self._generator.mark_forward_method("imagine")
+            latent_discriminator = make_latent_discriminator(config, shape)
+            self._latent_discriminator, self._latent_discriminator_optimizer = fabric.setup(
+                latent_discriminator, self._adam(latent_discriminator, config.discriminator_learning_rate)
+            )
 
     def modules(self) -> Mapping[str, Any]:
         """Networks by name."""
         modules = {"generator": self._generator, "discriminator": self._discriminator}
         if self._posterior is not None:
-            modules["posterior"] = self._posterior
+            modules |= {"posterior": self._posterior, "latent_discriminator": self._latent_discriminator}
         return modules | ({"generator_average": self._average.module} if self._average else {})
 
     def optimizers(self) -> Mapping[str, Any]:
@@ -84,7 +91,10 @@ class MusicLearner:
             "generator_optimizer": self._generator_optimizer,
             "discriminator_optimizer": self._discriminator_optimizer,
         }
-        return optimizers | ({"posterior_optimizer": self._posterior_optimizer} if self._posterior is not None else {})
+        if self._posterior is not None:
+            optimizers["posterior_optimizer"] = self._posterior_optimizer
+            optimizers["latent_discriminator_optimizer"] = self._latent_discriminator_optimizer
+        return optimizers
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
         """Teaches the discriminator one or more batches of samples, then the generator."""
@@ -95,19 +105,61 @@ class MusicLearner:
         given = self._choose_given(real)
         phrases = _Phrases(self._move_to_c(real, given), Conditions(style, tempo, density), given)
         judged = progress > config.warm_up_share
-        losses: dict[str, Tensor] = {}
-        for _ in range(config.discriminator_steps - 1 if judged else 0):
-            with torch.no_grad():
-                others = self._write(phrases)[0]
-            self._learn_to_discriminate(phrases, others)
-        # One pass writes what the discriminator judges and what the posterior's latents must give back.
-        written, found, divergence = self._write(phrases, from_noise=judged)
-        if judged:
-            losses["discriminator_loss"] = self._learn_to_discriminate(phrases, written.detach())
-        losses |= self._learn_to_generate(phrases, written if judged else None, found, divergence, progress)
+        if self._posterior is not None:
+            losses = self._learn_with_posterior(phrases, progress, judged=judged)
+        else:
+            losses = self._learn_alone(phrases)
         if self._average:
             self._average.update(self._generator.module, step)
         return losses
+
+    def _learn_alone(self, phrases: _Phrases) -> dict[str, Tensor]:
+        """The plain game of two: the generator learns from the discriminator of rolls alone."""
+        for number in range(self._config.discriminator_steps):
+            last = number == self._config.discriminator_steps - 1
+            with torch.set_grad_enabled(last):
+                written = phrases.keep_given(binarise(self._generator(*self._noise(phrases), *phrases.asked)))
+            discriminator_loss = self._learn_to_discriminate(phrases, written.detach())
+        generator_loss = self._persuade(self._frozen(self._discriminator)(written, phrases.conditions))
+        self._apply(generator_loss, self._generator_optimizer)
+        self._discriminator.requires_grad_(requires_grad=True)
+        return {"discriminator_loss": discriminator_loss, "generator_loss": generator_loss}
+
+    def _learn_with_posterior(self, phrases: _Phrases, progress: float, *, judged: bool) -> dict[str, Tensor]:
+        """The generator finds real phrases again, and its temporal part imagines latents like theirs."""
+        config, posterior = self._config, self._posterior
+        kept, moved = posterior(phrases.real)  # type: ignore[misc] # there is one: see `step`
+        latents = _draw_near(kept), _draw_near(moved)
+        first, last = config.reconstruction_weight, config.final_reconstruction_weight
+        weight = first + (last - first) * progress
+        found = self._generator(*latents, *phrases.asked, from_noise=False)
+        nats = (_divergence(kept) + _divergence(moved)) / (len(kept) * self._shape.tracks * self._shape.steps)
+        losses = {
+            "reconstruction_loss": weight * phrases.reconstruction_loss(found),
+            "divergence": weight * config.divergence_weight * nats,
+        }
+        *imagined, heard = self._generator.imagine(*self._noise(phrases), *phrases.asked)
+        real_latents = (latents[0].detach(), latents[1].detach(), phrases.conditions, heard)
+        on_real = self._judge(self._latent_discriminator(*real_latents), real=True)
+        made = (imagined[0].detach(), imagined[1].detach(), phrases.conditions, heard)
+        latent_discriminator_loss = on_real + self._judge(self._latent_discriminator(*made), real=False)
+        self._apply(latent_discriminator_loss, self._latent_discriminator_optimizer)
+        on_latents = self._frozen(self._latent_discriminator)(*imagined, phrases.conditions, heard)
+        losses["latent_generator_loss"] = config.latent_weight * self._persuade(on_latents)
+        reported = {"latent_discriminator_loss": latent_discriminator_loss}
+        if judged:
+            # What rolls are like teaches only what to imagine: were how to write it taught too, the easiest way to
+            # please would be to write less.
+            fixed = {name: value.detach() for name, value in self._generator.module.named_parameters()}
+            logits = functional_call(self._generator.module, fixed, (*imagined, *phrases.asked), {"from_noise": False})
+            written = phrases.keep_given(binarise(logits))
+            reported["discriminator_loss"] = self._learn_to_discriminate(phrases, written.detach())
+            persuaded = self._persuade(self._frozen(self._discriminator)(written, phrases.conditions))
+            losses["generator_loss"] = config.adversarial_weight * persuaded
+        self._apply(torch.stack(list(losses.values())).sum(), self._generator_optimizer, self._posterior_optimizer)
+        self._latent_discriminator.requires_grad_(requires_grad=True)
+        self._discriminator.requires_grad_(requires_grad=True)
+        return losses | reported
 
     def sheet(self) -> NDArray[np.uint8] | None:
         """Draws phrases of seed 0, a row of four for each of the first styles, at 120 quarter notes a minute."""
@@ -129,35 +181,11 @@ class MusicLearner:
         self._generator.train()
         return draw_phrases((logits > 0).cpu().numpy())
 
-    def _write(self, phrases: _Phrases, *, from_noise: bool = True) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Writes phrases from noise and, if there is a posterior, from what it keeps of the real ones.
-
-        Returns:
-            Rolls written from noise, with the given tracks in their place; logits written from the posterior's latents;
-            and how far these are from noise, in nats a track and step.
-        """
+    def _noise(self, phrases: _Phrases) -> tuple[Tensor, Tensor]:
         count, device = len(phrases.real), self._fabric.device
         constant_size, bar_size = latent_sizes(self._config, self._shape)
         constant = torch.randn(count, constant_size, device=device)
-        bars = torch.randn(count, self._shape.bars, bar_size, device=device)
-        given, conditions, real = phrases.given, phrases.conditions, phrases.real
-        if self._posterior is None:
-            logits = self._generator(constant, bars, conditions, real, given)
-            return phrases.keep_given(binarise(logits)), None, constant.new_zeros(())
-        kept, moved = self._posterior(real)
-        latents = [kept[:, 0] + torch.randn_like(constant) * torch.exp(0.5 * kept[:, 1])]
-        latents += [moved[:, 0] + torch.randn_like(bars) * torch.exp(0.5 * moved[:, 1])]
-        divergence = (_divergence(kept) + _divergence(moved)) / (count * self._shape.tracks * self._shape.steps)
-        if not from_noise:
-            return real, self._generator(*latents, conditions, real, given), divergence
-        logits = self._generator(
-            torch.cat([constant, latents[0]]),
-            torch.cat([bars, latents[1]]),
-            conditions.twice(),
-            torch.cat([real, real]),
-            torch.cat([given, given]),
-        )
-        return phrases.keep_given(binarise(logits[:count])), logits[count:], divergence
+        return constant, torch.randn(count, self._shape.bars, bar_size, device=device)
 
     def _learn_to_discriminate(self, phrases: _Phrases, written: Tensor) -> Tensor:
         config, conditions = self._config, phrases.conditions
@@ -170,35 +198,19 @@ class MusicLearner:
             loss = loss + config.mismatch_weight * on_mixed
         if config.loss == "wasserstein":
             loss = loss + config.gradient_penalty * self._penalise_gradient(phrases, written)
-        self._discriminator_optimizer.zero_grad()
-        self._fabric.backward(loss)
-        self._discriminator_optimizer.step()
+        self._apply(loss, self._discriminator_optimizer)
         return loss
 
-    def _learn_to_generate(
-        self, phrases: _Phrases, written: Tensor | None, found: Tensor | None, divergence: Tensor, progress: float
-    ) -> dict[str, Tensor]:
-        config = self._config
-        losses: dict[str, Tensor] = {}
-        if written is not None:
-            # The discriminator only passes gradients on: its own are neither kept nor exchanged between processes.
-            self._discriminator.requires_grad_(requires_grad=False)
-            persuaded = self._persuade(self._discriminator(written, phrases.conditions))
-            losses["generator_loss"] = config.adversarial_weight * persuaded
-        if found is not None:
-            first, last = config.reconstruction_weight, config.final_reconstruction_weight
-            weight = first + (last - first) * progress
-            losses["reconstruction_loss"] = weight * phrases.reconstruction_loss(found)
-            losses["divergence"] = weight * config.divergence_weight * divergence
-        self._generator_optimizer.zero_grad()
-        if self._posterior is not None:
-            self._posterior_optimizer.zero_grad()
-        self._fabric.backward(torch.stack(list(losses.values())).sum())
-        self._generator_optimizer.step()
-        if self._posterior is not None:
-            self._posterior_optimizer.step()
-        self._discriminator.requires_grad_(requires_grad=True)
-        return losses
+    def _frozen(self, discriminator: nn.Module) -> nn.Module:
+        """A discriminator that only passes gradients on: its own are neither kept nor exchanged between processes."""
+        return discriminator.requires_grad_(requires_grad=False)
+
+    def _apply(self, loss: Tensor, *optimizers: Any) -> None:
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        self._fabric.backward(loss)
+        for optimizer in optimizers:
+            optimizer.step()
 
     def _judge(self, logits: Tensor, *, real: bool, weights: Tensor | None = None) -> Tensor:
         """The discriminator's loss on rows that are all real or all not, averaged with a weight a row."""
@@ -246,7 +258,7 @@ class MusicLearner:
 
     def _set_learning_rates(self, share: float) -> None:
         for name, optimizer in self.optimizers().items():
-            discriminates = name.startswith("discriminator")
+            discriminates = "discriminator" in name
             rate = self._config.discriminator_learning_rate if discriminates else self._config.learning_rate
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
@@ -265,6 +277,11 @@ class _Phrases:
     """What the real phrases are, and what is asked for."""
     given: Tensor
     """1 for tracks to accompany, [batch, track]."""
+
+    @property
+    def asked(self) -> tuple[Conditions, Tensor, Tensor]:
+        """What a generator is asked for: conditions, and what is given."""
+        return self.conditions, self.real, self.given
 
     def keep_given(self, written: Tensor) -> Tensor:
         """Puts the given tracks in the place of those written."""
@@ -341,6 +358,12 @@ def make_shape(config: MusicConfig, data: MusicData) -> Shape:
 def make_keys(config: MusicConfig, shape: Shape) -> Keys:
     """Builds what finds and moves keys: one for all tracks, but the tracks of jamming hear nothing of each other."""
     return Keys(shape, drums=DRUMS, together=config.architecture != "jamming")
+
+
+def _draw_near(parameters: Tensor) -> Tensor:
+    """Draws from normal distributions, [batch, 2, ...] mean and logarithm of the variance."""
+    mean, log_variance = parameters[:, 0], parameters[:, 1]
+    return mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
 
 
 def _divergence(parameters: Tensor) -> Tensor:
