@@ -538,7 +538,7 @@ class Jamming(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns latents made of noise; see `Generator.imagine`."""
         parts = zip(self.tracks, *_of_tracks(constant, moved, len(self.tracks)), strict=True)
-        made = [track.imagine(*own, conditions, given, given_tracks) for track, *own in parts]
+        made = [track.imagine(*own, conditions, given, given_tracks) for track, *own in parts]  # type: ignore[operator]
         constants, bars, heard = zip(*made, strict=True)
         return torch.cat(constants, dim=1), torch.cat(bars, dim=2), heard[0]
 
