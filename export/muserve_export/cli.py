@@ -72,7 +72,8 @@ def _add_data(commands: Any) -> None:
             default=[],
             metavar="PATH",
             help="a file or folder to make them of, in place of a download; may be given several times "
-            "(music: WADs, Debian packages of freedoom and mma, or folders that hold these)",
+            "(music: WADs, Debian packages of freedoom and mma, or folders that hold these; the word music21 for the "
+            "scores in that package)",
         )
         parser.add_argument("--out", type=Path, default=Path("data") / name, help=f"folder (default: data/{name})")
         parser.set_defaults(run=_data, collect=collect)
@@ -140,7 +141,8 @@ def _add_verify(commands: Any) -> None:
 
 def _data(namespace: argparse.Namespace) -> None:
     print(namespace.collect(namespace.out, namespace.source))
-    print(f"made: {namespace.out}; train on it: muserve-export train {namespace.family} --recipe bundled")
+    data = "" if namespace.out == Path("data") / namespace.family else f" --data {namespace.out}"
+    print(f"made: {namespace.out}; train on it: muserve-export train {namespace.family} --recipe bundled{data}")
 
 
 def _train(namespace: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The data of the bundled music model: real songs out of Freedoom's WADs, and chord charts that MMA plays."""
+"""What music is learnt from: songs out of Freedoom's WADs, chord charts that MMA plays, scores of music21's corpus."""
 
 from muserve_export.families.music.sources.collection import INDEX, Collected, Source, StyleCount, collect_music
 

@@ -7,12 +7,9 @@ form spreads them over its tracks. A part that doubles another is left out, and 
 from __future__ import annotations
 
 import importlib.util
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
-from multiprocessing import get_context
 from pathlib import Path
 
 from muserve_export.errors import DataError
@@ -32,8 +29,6 @@ _NO_CHORALE, _DOUBLE = "bach/bwv846.mxl", "schumann_robert/dichterliebe_no2.xml"
 _STRINGS, _BASS, _KEYS, _GUITAR = 48, 32, 0, 24
 _SAME_SHARE = 0.9
 _CHANNELS = tuple(channel for channel in range(16) if channel != DRUM_CHANNEL)
-_PROCESSES = 4
-_WORKS_PER_PROCESS = 10  # a process takes as long to start as some chorales to read
 
 
 @dataclass(frozen=True)
@@ -91,8 +86,8 @@ def write_scores(works: Sequence[Work], destination: Path) -> list[Path]:
     """
     seen: set[bytes] = set()
     written = []
-    for work, score in zip(works, _read(works), strict=True):
-        song = arrange(score)
+    for work in works:
+        song = arrange(read_score(work.path))
         notes = b"".join(track.notes.tobytes() for track in song.tracks)
         if not notes or notes in seen or [4, 4] not in song.time_signatures[:, 1:].tolist():
             continue
@@ -132,13 +127,3 @@ def _is_double(part: SongTrack, other: SongTrack) -> bool:
     """Whether nearly all notes of a part are those of another, too."""
     own, others = ({(start, pitch) for start, _, pitch, _ in track.notes.tolist()} for track in (part, other))
     return len(own & others) >= _SAME_SHARE * len(own)
-
-
-def _read(works: Sequence[Work]) -> Iterator[Song]:
-    paths = [work.path for work in works]
-    processes = min(_PROCESSES, os.cpu_count() or 1, len(works) // _WORKS_PER_PROCESS)
-    if processes <= 1:
-        yield from map(read_score, paths)
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(read_score, paths)

@@ -1,9 +1,9 @@
 """From sources to one folder of MIDI files a style.
 
-The sources are the Debian packages `freedoom` (real songs) and `mma` (a program that plays our chord charts). What is
-written is a plain tree, `<destination>/<style>/<piece>.mid`, and `sources.json` beside the styles, which says where
-they come from. Files of one stem are one piece: a chart keeps its name in all styles, so that a split by stem keeps
-it on one side.
+The sources are the Debian packages `freedoom` (real songs) and `mma` (a program that plays our chord charts), or the
+scores in the Python package `music21`. What is written is a plain tree, `<destination>/<style>/<piece>.mid`, and
+`sources.json` beside the styles, which says where they come from. Files of one stem are one piece: a chart keeps its
+name in all styles, so that a split by stem keeps it on one side.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from tempfile import TemporaryDirectory, mkdtemp
 import mido
 
 from muserve_export.errors import DataError
-from muserve_export.families.music.sources import freedoom, mma
+from muserve_export.families.music.config import COLLECTED
+from muserve_export.families.music.sources import classical, freedoom, mma
 from muserve_export.families.music.sources.arrangement import read_arrangements
 from muserve_export.families.music.sources.debian import fetch_package, unpack_package
 from muserve_export.families.music.sources.programs import notes_by_program
@@ -29,6 +30,8 @@ INDEX = "sources.json"
 """What says where the styles come from."""
 
 _PACKAGES = ("freedoom", "mma")
+_SCORES = Path("music21")
+"""A source that is no path: the scores in the package of this name."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Source:
     licence: str
     """Its terms."""
     kind: str
-    """`real` if people wrote and played it, `rendered` if a program played it from chords."""
+    """`real` if people wrote the notes, `rendered` if a program played it from chords."""
     styles: Sequence[str]
     """The styles, which are folders."""
 
@@ -81,20 +84,27 @@ class Collected:
 
 
 def collect_music(destination: Path, sources: Sequence[Path] = ()) -> Collected:
-    """Makes the data of the bundled music model.
+    """Makes the data of the bundled music model, or that of the recipe classical.
 
     Args:
         destination: The folder to write. What an earlier call wrote there is replaced; other folders in it, such as
             styles of the user's own, stay.
-        sources: WADs, Debian packages of Freedoom or MMA, or folders that hold any of these or an unpacked MMA. If
-            there are none, both packages are downloaded with apt.
+        sources: WADs, Debian packages of Freedoom or MMA, or folders that hold any of these or an unpacked MMA; the
+            word music21 stands for the scores in that package. If there are none, both Debian packages are downloaded
+            with apt.
 
     Returns:
         What was written.
 
     Raises:
-        DataError: A source is missing, damaged or of another kind, or a folder of the user's own is in the way.
+        DataError: A source is missing, damaged or of another kind, a folder of the user's own is in the way, or scores
+            of unclear terms would come among the data of the bundled model.
     """
+    if _SCORES in sources and destination.absolute() == Path(COLLECTED).absolute():
+        raise DataError(
+            f"--source {_SCORES}: its terms are unclear, and what is in {COLLECTED} counts as the bundled model's; "
+            f"choose another folder: --out data/classical"
+        )
     old = _styles_of(destination)
     with TemporaryDirectory() as scratch:
         found = _Found()
@@ -105,7 +115,7 @@ def collect_music(destination: Path, sources: Sequence[Path] = ()) -> Collected:
         if not written:
             raise DataError(
                 f"{', '.join(map(str, sources))}: holds neither a WAD nor MMA; pass a WAD, a Debian package of "
-                f"freedoom or mma, or a folder with any of these or with an unpacked mma"
+                f"freedoom or mma, a folder with any of these or with an unpacked mma, or the word {_SCORES}"
             )
         counts = [_count(fresh / style, source.kind) for source in written for style in source.styles]
         _replace(destination, fresh, old)
@@ -120,12 +130,15 @@ class _Found:
     def __init__(self) -> None:
         self.wads: list[Path] = []
         self.mma_root: Path | None = None
+        self.works: list[classical.Work] = []
 
     def look_at(self, source: Path, scratch: Path) -> None:
         """Takes a source apart until there are WADs and MMA's root."""
-        if not source.exists():
+        if source == _SCORES:
+            self.works = classical.find_works()
+        elif not source.exists():
             raise DataError(f"--source {source}: does not exist; pass a WAD, a .deb, or a folder that holds them")
-        if source.is_dir():
+        elif source.is_dir():
             self.mma_root = mma.find_mma(source) or self.mma_root
             self.wads += sorted(source.rglob("*.wad"))
             for package in sorted(source.rglob("*.deb")):
@@ -154,6 +167,10 @@ def _write(found: _Found, folder: Path) -> list[Source]:
         mma.render_charts(found.mma_root, folder)
         styles = [arrangement.style for arrangement in read_arrangements()]
         written.append(Source("mma", mma.ORIGIN, mma.LICENCE, "rendered", styles))
+    if found.works:
+        paths = classical.write_scores(found.works, folder)
+        styles = sorted({path.parent.name for path in paths})
+        written.append(Source("music21", classical.ORIGIN, classical.LICENCE, "real", styles))
     return written
 
 

@@ -20,6 +20,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree.ElementTree import ParseError
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +56,7 @@ class _Measure:
 
 
 def read_score(path: Path) -> Song:
-    """Reads a score: a track a part, highest in the score first, all of them of program 0 on channel 0.
+    """Reads a score: a track a part, in its order, all of them of program 0 on channel 0.
 
     Args:
         path: A file that music21 reads: MusicXML and others.
@@ -68,7 +70,7 @@ def read_score(path: Path) -> Song:
         warnings.simplefilter("ignore")  # on notation that is no matter here
         try:
             score = converter.parse(path, forceSource=True, storePickle=False)
-        except (exceptions21.Music21Exception, OSError, ValueError) as error:
+        except (exceptions21.Music21Exception, ParseError, BadZipFile, OSError, ValueError) as error:
             raise DataError(f"{path}: music21 cannot read it ({error}); install music21 again") from error
     if not isinstance(score, stream.Score):
         raise DataError(f"{path}: is no single score")
