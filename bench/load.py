@@ -13,11 +13,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from muserve.v1 import image_pb2
+from muserve.v1 import image_pb2, music_pb2
 
-__all__ = ["Load", "find_h2load", "h2load"]
+__all__ = ["Load", "Request", "find_h2load", "h2load"]
 
-_METHOD = "muserve.v1.ImageService/GenerateImages"
+Request = image_pb2.GenerateImagesRequest | music_pb2.GenerateMusicRequest
+_METHODS = {
+    image_pb2.GenerateImagesRequest: "muserve.v1.ImageService/GenerateImages",
+    music_pb2.GenerateMusicRequest: "muserve.v1.MusicService/GenerateMusic",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def find_h2load() -> str:
     return found
 
 
-def h2load(port: int, request: image_pb2.GenerateImagesRequest, *, calls: int, connections: int, streams: int) -> Load:
+def h2load(port: int, request: Request, *, calls: int, connections: int, streams: int) -> Load:
     """Sends the same call again and again, with connections * streams in flight.
 
     Raises:
@@ -63,7 +67,7 @@ def h2load(port: int, request: image_pb2.GenerateImagesRequest, *, calls: int, c
         command = [
             find_h2load(), "-n", str(calls), "-c", str(connections), "-m", str(streams), "-d", str(body),
             "--log-file", str(log), "-H", "content-type: application/grpc", "-H", "te: trailers",
-            f"http://127.0.0.1:{port}/{_METHOD}",
+            f"http://127.0.0.1:{port}/{_METHODS[type(request)]}",
         ]  # fmt: skip
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout

@@ -1,27 +1,32 @@
-"""Images without a server: onnxruntime, the task's noise, PNG encoding and facts in a plain loop."""
+"""Work without a server, in a plain loop: the processes and threads that do it, whatever it is."""
 
 from __future__ import annotations
 
 import multiprocessing
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import numpy as np
 import onnxruntime as ort
 
-from muserve import __version__
-from muserve.bundle import Bundle, read_bundle
+from muserve.bundle import Bundle
 from muserve_server.tasks import noise
-from muserve_server.tasks.image.png import encode_png, to_pixels
 
-__all__ = ["TUTORIAL", "RawWorkers", "SetUp", "raw_png", "tutorial_bundle"]
+__all__ = ["MakeRaw", "Raw", "RawWorkers", "SetUp", "open_session"]
 
-TUTORIAL = 1
-"""The version of digits that is measured."""
+
+class Raw(Protocol):
+    """A bundle's generator with all that belongs to an answer, and no server."""
+
+    def draw(self, seeds: Sequence[int]) -> list[bytes]:
+        """Returns sample 0 of each seed, encoded, all from one run of the graph."""
+
+
+MakeRaw = Callable[[int], Raw]
+"""Makes one that runs the graph with so many threads, in whatever process: it must pickle."""
 
 
 @dataclass(frozen=True)
@@ -29,91 +34,38 @@ class SetUp:
     """One way to run onnxruntime without a server."""
 
     rows: int
-    """Images a run of the graph."""
+    """Samples a run of the graph."""
     processes: int = 1
     """Processes, each with a session of its own."""
     threads: int = 1
     """Python threads of a process, on one session. Each draws, runs and encodes."""
+    run_threads: int = 1
+    """Threads of one run of the graph."""
 
     def __str__(self) -> str:
-        return (
-            f"{self.rows} image{'s' * (self.rows > 1)} a run, {self.processes} process{'es' * (self.processes > 1)}, "
-            f"{self.threads} thread{'s' * (self.threads > 1)}"
-        )
-
-
-class _Generator:
-    """A bundle's generator, run as the engine runs it: one thread a run, none of them spinning."""
-
-    def __init__(self, models: Path) -> None:
-        self._bundle = tutorial_bundle(models)
-        self._settings = self._bundle.manifest.image
-        graph = next(graph for graph in self._bundle.manifest.graphs if graph.role == self._settings.graph)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        path = self._bundle.folder / graph.onnx_file
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    def draw(self, seeds: list[int]) -> list[bytes]:
-        """Returns sample 0 of each seed, all from one run."""
-        settings = self._settings
-        latents = [noise.standard_normal(seed, 0, 1, settings.latent_size) for seed in seeds]
-        latent = latents[0] if len(latents) == 1 else np.concatenate(latents)
-        (images,) = self._session.run([settings.image_output], {settings.latent_input: latent})
-        if not np.isfinite(images).all():
-            raise ValueError("the graph gave values that are no numbers")
-        pixels = to_pixels(images, settings.black, settings.white)
-        return [encode_png(image, self._facts(seed)) for image, seed in zip(pixels, seeds, strict=True)]
-
-    def _facts(self, seed: int) -> dict[str, Any]:
-        manifest = self._bundle.manifest
-        return {
-            "model": manifest.name,
-            "version": manifest.version,
-            "digest": self._bundle.digest,
-            "seed": seed,
-            "sample": 0,
-            "truncation": 1.0,
-            "software": f"Muserve {__version__}",
-        }
-
-    def images_in(self, rows: int, threads: int, seconds: float) -> int:
-        """Draws for some seconds and returns how many images came."""
-        counts = [0] * threads
-        until = time.monotonic() + seconds
-
-        def loop(index: int) -> None:
-            while time.monotonic() < until:
-                counts[index] += len(self.draw([noise.draw_seed() for _ in range(rows)]))
-
-        workers = [threading.Thread(target=loop, args=(index,)) for index in range(threads)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        return sum(counts)
+        text = f"{self.rows} a run, {self.processes} process{'es' * (self.processes > 1)}, "
+        text += f"{self.threads} thread{'s' * (self.threads > 1)}"
+        return text + f", {self.run_threads} threads a run" * (self.run_threads > 1)
 
 
 class RawWorkers:
-    """Processes that draw images on command."""
+    """Processes that draw samples on command."""
 
-    def __init__(self, models: Path, processes: int) -> None:
+    def __init__(self, make: MakeRaw, processes: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipes: list[Connection] = []
         for _ in range(processes):
             here, there = context.Pipe()
-            context.Process(target=_serve, args=(models, there), daemon=True).start()
+            context.Process(target=_serve, args=(make, there), daemon=True).start()
             self._pipes.append(here)
         for pipe in self._pipes:
             pipe.recv()
 
-    def images_per_s(self, set_up: SetUp, seconds: float) -> float:
+    def samples_per_s(self, set_up: SetUp, seconds: float) -> float:
         """Measures a set-up for some seconds."""
         pipes = self._pipes[: set_up.processes]
         for pipe in pipes:
-            pipe.send((set_up.rows, set_up.threads, seconds))
+            pipe.send((set_up, seconds))
         return float(sum(pipe.recv() for pipe in pipes))
 
     def close(self) -> None:
@@ -122,22 +74,41 @@ class RawWorkers:
             pipe.send(None)
 
 
-def raw_png(models: Path, seed: int) -> bytes:
-    """Returns sample 0 of a seed: the served one has the same bytes."""
-    return _Generator(models).draw([seed])[0]
+def open_session(bundle: Bundle, role: str, run_threads: int) -> ort.InferenceSession:
+    """Opens a graph to run as the engine runs it: its threads do not spin."""
+    graph = next(graph for graph in bundle.manifest.graphs if graph.role == role)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = run_threads
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(bundle.folder / graph.onnx_file, options, providers=["CPUExecutionProvider"])
 
 
-def tutorial_bundle(models: Path) -> Bundle:
-    """Returns the tutorial GAN: small enough that serving it costs more than running it."""
-    return read_bundle(models / "digits" / str(TUTORIAL))
-
-
-def _serve(models: Path, pipe: Connection) -> None:
-    generator = _Generator(models)
-    generator.images_in(rows=32, threads=1, seconds=0.2)
+def _serve(make: MakeRaw, pipe: Connection) -> None:
+    made: dict[int, Raw] = {}
     pipe.send("ready")
     while (order := pipe.recv()) is not None:
-        rows, threads, seconds = order
+        set_up, seconds = order
+        if set_up.run_threads not in made:
+            made[set_up.run_threads] = make(set_up.run_threads)
+            _samples_in(made[set_up.run_threads], set_up, seconds=0.2)
         started = time.monotonic()
-        count = generator.images_in(rows, threads, seconds)
+        count = _samples_in(made[set_up.run_threads], set_up, seconds)
         pipe.send(count / (time.monotonic() - started))
+
+
+def _samples_in(raw: Raw, set_up: SetUp, seconds: float) -> int:
+    """Draws for some seconds and returns how many samples came."""
+    counts = [0] * set_up.threads
+    until = time.monotonic() + seconds
+
+    def loop(index: int) -> None:
+        while time.monotonic() < until:
+            counts[index] += len(raw.draw([noise.draw_seed() for _ in range(set_up.rows)]))
+
+    workers = [threading.Thread(target=loop, args=(index,)) for index in range(set_up.threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(counts)

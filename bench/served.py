@@ -8,11 +8,10 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.load import Load, h2load
-from muserve.v1 import image_pb2
+from bench.load import Load, Request, h2load
 from tests.servers import ServerProcess
 
-__all__ = ["Served", "ServedLoad"]
+__all__ = ["Request", "Served", "ServedLoad"]
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,7 @@ class Served:
         """Whether /readyz says so."""
         return self._get("readyz") == "ready\n"
 
-    def load(
-        self, request: image_pb2.GenerateImagesRequest, *, calls: int, connections: int = 4, streams: int = 8
-    ) -> ServedLoad:
+    def load(self, request: Request, *, calls: int, connections: int = 4, streams: int = 8) -> ServedLoad:
         """Loads the server and proves that every call was answered well.
 
         Raises:

@@ -1,0 +1,84 @@
+"""Music without a server: the task's own code from request to MIDI, around onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from types import coroutine
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+
+from bench.raw import open_session
+from muserve.bundle import Bundle, read_bundle
+from muserve.v1 import music_pb2
+from muserve_server.local import LocalOptions
+from muserve_server.tasks.base import Rows
+from muserve_server.tasks.music import MusicTask
+
+__all__ = ["BARS", "RawMusic", "newest_bundle"]
+
+BARS = 4
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class _Call:
+    """Hands the rows to whoever drives the task, and does all else at once."""
+
+    @staticmethod
+    @coroutine
+    def infer(graph: str, rows: Rows) -> Generator[Rows, Rows, Rows]:
+        """Runs rows; see `Call.infer`."""
+        del graph
+        return (yield rows)
+
+    @staticmethod
+    async def offload(
+        function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Runs a function; see `Call.offload`."""
+        return function(*args, **kwargs)
+
+    run_soon = offload
+
+
+class RawMusic:
+    """The generator of the newest bundle; its MIDI files have the bytes of the served ones."""
+
+    def __init__(self, models: Path, run_threads: int = 1) -> None:
+        bundle = newest_bundle(models)
+        self._settings = bundle.manifest.music
+        self._task = MusicTask(bundle, LocalOptions())
+        self._session = open_session(bundle, self._settings.generator, run_threads)
+
+    def draw(self, seeds: Sequence[int]) -> list[bytes]:
+        """Writes pieces; see `Raw.draw`."""
+        runs = [
+            self._task.run(music_pb2.GenerateMusicRequest(count=1, bars=BARS, seed=seed), _Call()) for seed in seeds
+        ]
+        asked: list[Rows] = [run.send(None) for run in runs]
+        names = [name for name in (self._settings.onset_output, self._settings.hold_output) if name]
+        values = self._session.run(names, {name: np.concatenate([rows[name] for rows in asked]) for name in asked[0]})
+        each = zip(*(np.split(value, len(runs)) for value in values), strict=True)
+        pieces = []
+        for run, outputs in zip(runs, each, strict=True):
+            try:
+                run.send(dict(zip(names, outputs, strict=True)))
+            except StopIteration as done:
+                pieces.append(done.value.pieces[0].midi)
+        return pieces
+
+
+def newest_bundle(models: Path) -> Bundle:
+    """Returns the newest version of the model "music" that can accompany: neither the tutorial's nor jamming.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    folders = sorted((path for path in (models / "music").glob("*") if path.name.isdigit()), key=lambda p: int(p.name))
+    for folder in reversed(folders):
+        if (bundle := read_bundle(folder)).manifest.music.accompanist:
+            return bundle
+    raise FileNotFoundError(f"{models / 'music'} has no version with an accompanist")
