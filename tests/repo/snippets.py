@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import mido
 import numpy as np
 from PIL import Image
 
@@ -31,9 +32,12 @@ __all__ = [
     "Reader",
     "SnippetError",
     "blocks",
+    "commands",
     "make_verbs",
     "tracked",
     "write_own_images",
+    "write_own_melody",
+    "write_own_music",
     "write_own_sales",
 ]
 
@@ -42,9 +46,14 @@ PLACEHOLDER_SERVER = "localhost:8001"
 QUICK = {  # instead of an hour
     "digits": ("--epochs", "1", "--image-size", "16", "--batch-size", "8"),
     "forecast": ("--epochs", "1", "--windows-per-epoch", "32", "--batch-size", "32", "--hidden-size", "4"),
-}
+    "music": (
+        "--epochs", "1", "--batch-size", "8", "--bar-width", "8", "--beat-width", "8", "--step-width", "8",
+        "--track-width", "8", "--discriminator-width", "8",
+    ),
+}  # fmt: skip
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
 _EXTRAS = re.compile(r"'\.\[([\w-]+)\]'")
+_SAVED = re.compile(r"""save\("([^"]+\.(?:png|csv|mid))"\)""")
 _SHELL_SYNTAX = re.compile(r"[|&;<>$`*~]")
 
 
@@ -107,7 +116,7 @@ def make_verbs() -> set[str]:
 
 
 class Reader:
-    """Someone with a folder `my-images`, a table `sales.csv`, and a server that serves."""
+    """Someone with folders `my-images` and `my-music`, `sales.csv` and `melody.mid`, and a server that serves."""
 
     def __init__(self, folder: Path, models: Path, address: str, servers: ExitStack) -> None:
         self._folder = folder
@@ -132,7 +141,7 @@ class Reader:
         if block.language == "python":
             self._python(block.text)
         elif block.language == "sh":
-            for line in _commands(block.text):
+            for line in commands(block.text):
                 self._type(line, block)
         else:
             raise SnippetError(f"{block}: no rule knows the language {block.language!r}; known: sh, python")
@@ -145,7 +154,7 @@ class Reader:
 
     def _python(self, code: str) -> None:
         self._run([sys.executable, "-W", "error", "-c", code.replace(PLACEHOLDER_SERVER, self._address)])
-        for name in re.findall(r'"([^"]+\.(?:png|csv))"', code):
+        for name in _SAVED.findall(code):
             self._expect(name)
 
     def _make(self, words: list[str], line: str) -> None:
@@ -161,7 +170,7 @@ class Reader:
 
     def _muserve(self, words: list[str], line: str) -> None:
         self._run([_installed("muserve"), *words])
-        for flag in {"--out", "--plot"} & set(words):
+        for flag in {"--out", "--plot", "--piano-roll"} & set(words):
             self._expect(words[words.index(flag) + 1])
 
     def _muserve_server(self, words: list[str], line: str) -> None:
@@ -198,6 +207,10 @@ class Reader:
             if len((self._folder / name).read_text().splitlines()) < 2:
                 raise SnippetError(f"{name} has no rows")
             return
+        if name.endswith(".mid"):
+            if len(mido.MidiFile(self._folder / name).tracks) < 2:
+                raise SnippetError(f"{name} has no instruments")
+            return
         with Image.open(self._folder / name) as image:
             if image.format != "PNG":
                 raise SnippetError(f"{name} is a {image.format}")
@@ -223,7 +236,48 @@ def write_own_sales(path: Path) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def _commands(text: str) -> Iterator[str]:
+def write_own_melody(path: Path) -> None:
+    """Writes eight bars of a melody: what users bring to be accompanied."""
+    pitches = [60 + (0, 2, 4, 5, 7, 5, 4, 2)[beat % 8] for beat in range(32)]
+    _write_midi(path, {(0, 0): [(beat, 1, pitch) for beat, pitch in enumerate(pitches)]})
+
+
+def write_own_music(folder: Path) -> None:
+    """Writes four pieces of two styles, for drums, piano and bass: what users bring to train on."""
+    random = np.random.default_rng(0)
+    for style, hits in (("ballads", 1), ("marches", 2)):
+        (folder / style).mkdir(parents=True)
+        for index in range(4):
+            roots = [36 + int(root) for root in random.integers(0, 12, 8)]  # one a bar
+            beats = [(beat / hits, 1 / hits) for beat in range(32 * hits)]
+            _write_midi(
+                folder / style / f"{index}.mid",
+                {
+                    (9, 0): [(beat, length, 36 + int(random.integers(0, 8))) for beat, length in beats],
+                    (0, 0): [(4 * bar, 4, root + 24 + up) for bar, root in enumerate(roots) for up in (0, 4, 7)],
+                    (1, 33): [(beat, length, roots[int(beat) // 4]) for beat, length in beats],
+                },
+            )
+
+
+def _write_midi(path: Path, tracks: dict[tuple[int, int], list[tuple[float, float, int]]]) -> None:
+    """Writes notes, (start, length, pitch) in quarters, of tracks by channel and program."""
+    file = mido.MidiFile()
+    for (channel, program), notes in tracks.items():
+        track = mido.MidiTrack([mido.Message("program_change", channel=channel, program=program)])
+        events = [(start + length, "note_off", pitch) for start, length, pitch in notes]
+        events += [(start, "note_on", pitch) for start, _, pitch in notes]
+        now = 0
+        for beat, kind, pitch in sorted(events):
+            tick = round(beat * file.ticks_per_beat)
+            track.append(mido.Message(kind, channel=channel, note=pitch, time=tick - now))
+            now = tick
+        file.tracks.append(track)
+    file.save(path)
+
+
+def commands(text: str) -> Iterator[str]:
+    """Yields the commands of a block, each on one line."""
     for line in text.replace("\\\n", " ").splitlines():
         if line.strip() and not line.lstrip().startswith("#"):
             yield line

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from muserve import __version__
+from muserve_export.families import FAMILIES
 from tests.bundles import forecast_bundle, image_bundle
+from tests.music_bundles import music_bundle
 from tests.repo.snippets import (
     REPOSITORY,
     Block,
     Reader,
     SnippetError,
     blocks,
+    commands,
     tracked,
     write_own_images,
+    write_own_melody,
+    write_own_music,
     write_own_sales,
 )
 from tests.servers import server_process
@@ -29,9 +35,39 @@ TESTED_ELSEWHERE = {
 }
 HISTORY = "docs/"  # what was run then, not what to run now
 
-SNIPPETS = [block for document in DOCUMENTS for block in blocks(document)]
+MOST_COMMANDS = 5
 
-pytestmark = pytest.mark.timeout(300)  # one of them trains
+pytestmark = pytest.mark.timeout(300)  # some of them train
+
+
+def own_data_paths(found: Sequence[Block]) -> dict[str, tuple[Block, Block]]:
+    """Returns by family the block that trains, exports and serves, and the one after it, which asks."""
+    return {
+        family: (first, second)
+        for first, second in pairwise(found)
+        for family in FAMILIES
+        if f"muserve-export train {family}" in first.text
+    }
+
+
+PATHS = own_data_paths(blocks("README.md"))
+# What README will say; it comes first once it does.
+PATHS.setdefault(
+    "music",
+    (
+        Block(
+            "README.md",
+            0,
+            "sh",
+            "muserve-export train music --data my-music --recipe bundled --out runs/band\n"
+            "muserve-export export runs/band --name band --out my-models\n"
+            "muserve-server --models my-models\n",
+        ),
+        Block("README.md", 0, "sh", "muserve music --bars 8 --out band.mid --piano-roll band.png\n"),
+    ),
+)
+IN_PATHS = {block for path in PATHS.values() for block in path}
+SNIPPETS = [block for document in DOCUMENTS for block in blocks(document) if block not in IN_PATHS]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +76,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     image_bundle(folder, "digits", labels=tuple("0123456789"))
     forecast_bundle(folder, "forecast")
+    music_bundle(folder, "music")
     return folder
 
 
@@ -53,6 +90,8 @@ def address(models: Path) -> Iterator[str]:
 def reader(tmp_path: Path, models: Path, address: str) -> Iterator[Reader]:
     write_own_images(tmp_path / "my-images")
     write_own_sales(tmp_path / "sales.csv")
+    write_own_music(tmp_path / "my-music")
+    write_own_melody(tmp_path / "melody.mid")
     with ExitStack() as servers:
         yield Reader(tmp_path, models, address, servers)
 
@@ -60,6 +99,14 @@ def reader(tmp_path: Path, models: Path, address: str) -> Iterator[Reader]:
 @pytest.mark.parametrize("block", SNIPPETS, ids=str)
 def test_a_snippet_does_what_it_shows(block: Block, reader: Reader) -> None:
     reader.follow(block)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_own_data_come_out_of_a_server_after_few_commands(family: str, reader: Reader) -> None:
+    path = PATHS[family]
+    assert sum(len(list(commands(block.text))) for block in path) <= MOST_COMMANDS
+    for block in path:
+        reader.follow(block)
 
 
 def test_every_document_with_snippets_is_tested() -> None:
@@ -90,6 +137,7 @@ def test_a_block_that_is_never_closed_is_an_error() -> None:
         ("sh", "pip uninstall '.[server]'", "pyproject.toml has the extras"),
         ("sh", "muserve nonesuch", "ended with 2"),
         ("sh", "muserve images --label eleven", "ended with 1"),
+        ("sh", "muserve music --style polka --out a.mid", "ended with 1"),
         ("sh", "docker build -t muserve:0.0.0 .", f"this is version {__version__}"),
         ("sh", f"docker build -t muserve:{__version__} deploy", "there is no Dockerfile"),
         ("sh", f"docker run -p 9001:9001 muserve:{__version__}", "the server listens on"),
