@@ -429,6 +429,7 @@ def test_the_command_makes_the_data_and_says_what_they_are(game: Path, tmp_path:
         ["ambient", "1", "12", "3.0", "real"],
         ["rock", "1", "12", "3.0", "real"],
     ]
+    assert lines[-1].endswith(f"muserve-export train music --recipe bundled --data {tmp_path / 'out'}")
     assert (tmp_path / "out/rock/freedoom-loud.mid").is_file()
     refused = export_command("data", "music", "--source", tmp_path / "none", "--out", tmp_path / "out", check=False)
     assert refused.returncode == 1
