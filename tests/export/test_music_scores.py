@@ -113,6 +113,15 @@ def test_a_tempo_is_one_that_the_score_says_in_numbers(tmp_path: Path, head: str
     assert read_score(path).tempos.tolist() == tempo_us
 
 
+def test_a_tempo_that_comes_later_says_nothing_of_the_beginning(tmp_path: Path) -> None:
+    path = score_file(tmp_path / "a.xml", [["C5:4", "D5:4"]])
+    text = path.read_text()
+    path.write_text(text.replace('<measure number="1">', '<measure number="1"><sound tempo="80"/>'))
+    assert not len(read_score(path).tempos)
+    path.write_text(path.read_text().replace("</attributes>", '</attributes><sound tempo="60"/>'))
+    assert read_score(path).tempos.tolist() == [[0, 1_000_000], [4 * BEAT, 750_000]]
+
+
 def test_what_is_no_score_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_text("<score-partwise>")

@@ -205,8 +205,7 @@ def _tempos(parts: Sequence[Sequence[stream.Measure]], starts: Sequence[int]) ->
     for part in parts:
         for measure, begin in zip(part, starts, strict=False):
             for mark in measure.recurse().getElementsByClass(tempo.MetronomeMark):
-                # A number that music21 guessed from a word is none.
-                if (mark.numberSounding or not mark.numberImplicit) and (tempo_bpm := mark.getQuarterBPM()):
+                if tempo_bpm := mark.getQuarterBPM():
                     tick = begin + round(mark.getOffsetInHierarchy(measure) * _TICKS_PER_BEAT)
                     found.setdefault(0 if tick == starts[0] else tick, round(_US_PER_MINUTE / tempo_bpm))
     rows = sorted(found.items()) if 0 in found else []
