@@ -51,21 +51,6 @@ def own_data_paths(found: Sequence[Block]) -> dict[str, tuple[Block, Block]]:
 
 
 PATHS = own_data_paths(blocks("README.md"))
-# What README will say; it comes first once it does.
-PATHS.setdefault(
-    "music",
-    (
-        Block(
-            "README.md",
-            0,
-            "sh",
-            "muserve-export train music --data my-music --recipe bundled --out runs/band\n"
-            "muserve-export export runs/band --name band --out my-models\n"
-            "muserve-server --models my-models\n",
-        ),
-        Block("README.md", 0, "sh", "muserve music --bars 8 --out band.mid --piano-roll band.png\n"),
-    ),
-)
 IN_PATHS = {block for path in PATHS.values() for block in path}
 SNIPPETS = [block for document in DOCUMENTS for block in blocks(document) if block not in IN_PATHS]
 

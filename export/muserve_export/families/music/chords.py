@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from muserve.v1 import manifest_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.data import data_folder, describe_sources, find_files, split_names
-from muserve_export.families.music.model import DenseDiscriminator, DenseGenerator
+from muserve_export.families.music.folder import data_folder, describe_sources, find_files, split_names
 
-__all__ = ["ChordData", "ChordLearner", "load_chords"]
+__all__ = ["ChordData", "ChordLearner", "DenseDiscriminator", "DenseGenerator", "load_chords"]
 
 _DRUM_CHANNEL = 9
 
@@ -109,6 +109,34 @@ class ChordLearner:
         optimizer.step()
 
 
+class DenseGenerator(nn.Module):
+    """The tutorial's: 100 → 256 → 512 → 1024 → 88, ReLU, tanh. Noise to one chord."""
+
+    def __init__(self, config: MusicConfig) -> None:
+        super().__init__()
+        sizes = (config.constant_latent_size, *config.generator_widths)
+        self.layers = nn.Sequential(*_dense(sizes), nn.Linear(sizes[-1], config.pitches), nn.Tanh())
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Returns chords, [batch, pitch] in [-1, 1], from standard normal noise [batch, latent_size]."""
+        chords: Tensor = self.layers(latent)
+        return chords
+
+
+class DenseDiscriminator(nn.Module):
+    """The tutorial's: 88 → 1024 → 512 → 256 → 1. Its sigmoid is inside the loss."""
+
+    def __init__(self, config: MusicConfig) -> None:
+        super().__init__()
+        sizes = (config.pitches, *config.discriminator_widths)
+        self.layers = nn.Sequential(*_dense(sizes), nn.Linear(sizes[-1], 1))
+
+    def forward(self, chords: Tensor) -> Tensor:
+        """Returns logits, [batch, 1], of chords [batch, pitch] in [-1, 1]."""
+        logits: Tensor = self.layers(chords)
+        return logits
+
+
 def load_chords(config: MusicConfig) -> ChordData:
     """Reads the chords of the training part: `config.chords` of them, drawn by the split's seed.
 
@@ -159,3 +187,10 @@ def _read(path: Path, config: MusicConfig) -> list[list[int]]:
 
 def _cross_entropy(logits: Tensor, *, real: bool) -> Tensor:
     return binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
+
+
+def _dense(sizes: tuple[int, ...]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return layers

@@ -14,18 +14,12 @@ from torch import Tensor, nn
 from muserve.configuration import build
 from muserve.v1 import common_pb2, manifest_pb2, music_pb2
 from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
-from muserve_export.families.music.chords import load_chords
+from muserve_export.families.music.chords import DenseGenerator, load_chords
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, MusicData, load_data
 from muserve_export.families.music.keys import Keys
-from muserve_export.families.music.model import (
-    BEATS_PER_BAR,
-    Conditions,
-    DenseGenerator,
-    Shape,
-    latent_sizes,
-    make_generator,
-)
+from muserve_export.families.music.layers import BEATS_PER_BAR, Conditions, Shape
+from muserve_export.families.music.model import latent_sizes, make_generator
 from muserve_export.families.music.train import make_keys, make_shape
 from muserve_export.training.run import RunFolder
 from muserve_server.local import LocalModel

@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from muserve_export.families.music.model import Shape
+from muserve_export.families.music.layers import OCTAVE, Shape, pitch_classes
 
 __all__ = ["KEYS", "Keys"]
 
-KEYS = 12
+KEYS = OCTAVE
 """Keys by their number of semitones above C, each with its relative minor."""
 _MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
 _MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
@@ -52,8 +52,7 @@ class Keys(nn.Module):
         self.register_buffer("profiles", torch.stack([row for pair in rows for row in pair]), persistent=False)
         moves = torch.stack([_move(shape.pitches, semitones) for semitones in _shifts()])
         self.register_buffer("moves", moves, persistent=False)  # [key, pitch before, pitch after]
-        classes = (torch.arange(shape.pitches) + shape.lowest_pitch) % KEYS
-        self.register_buffer("fold", torch.eye(KEYS)[classes], persistent=False)  # [pitch, pitch class]
+        self.register_buffer("fold", pitch_classes(shape), persistent=False)
         pitched = (torch.arange(shape.tracks) != drums).long()
         self.register_buffer("pitched", pitched, persistent=False)  # [track]
 

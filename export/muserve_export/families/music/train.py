@@ -26,9 +26,8 @@ from muserve_export.families.music.chords import ChordData, ChordLearner, load_c
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import DRUMS, TRACKS, MusicData, MusicSet, load_data
 from muserve_export.families.music.keys import Keys
+from muserve_export.families.music.layers import Conditions, Shape
 from muserve_export.families.music.model import (
-    Conditions,
-    Shape,
     binarise,
     latent_sizes,
     make_discriminator,
@@ -66,7 +65,7 @@ class MusicLearner:
             discriminator, self._adam(discriminator, config.discriminator_learning_rate)
         )
         self._keys = make_keys(config, shape).to(fabric.device)
-        self._posterior = None
+        self._posterior: Any = None
         if config.reconstruction_weight:
             posterior = make_posterior(config, shape)
             self._posterior, self._posterior_optimizer = fabric.setup(
@@ -127,8 +126,8 @@ class MusicLearner:
 
     def _learn_with_posterior(self, phrases: _Phrases, progress: float, *, judged: bool) -> dict[str, Tensor]:
         """The generator finds real phrases again, and its temporal part imagines latents like theirs."""
-        config, posterior = self._config, self._posterior
-        kept, moved = posterior(phrases.real)  # type: ignore[misc] # there is one: see `step`
+        config = self._config
+        kept, moved = self._posterior(phrases.real)
         latents = _draw_near(kept), _draw_near(moved)
         first, last = config.reconstruction_weight, config.final_reconstruction_weight
         weight = first + (last - first) * progress
