@@ -68,6 +68,8 @@ class RawMusic:
                 run.send(dict(zip(names, outputs, strict=True)))
             except StopIteration as done:
                 pieces.append(done.value.pieces[0].midi)
+            else:
+                raise RuntimeError(f"{BARS} bars need more than one run of this model; the raw loop makes one")
         return pieces
 
 

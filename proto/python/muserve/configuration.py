@@ -31,6 +31,8 @@ __all__ = [
     "read_toml",
 ]
 
+_LONGEST_NAME = 200
+
 Config = TypeVar("Config")
 
 
@@ -64,7 +66,8 @@ def option(
 def nearest(name: str, valid: Sequence[str]) -> str:
     """Says which valid name was probably meant: "did you mean 'epochs'?", or else lists them all."""
     bare = {text.lstrip("-"): text for text in valid}  # the dashes of flags would make all of them alike
-    close = difflib.get_close_matches(name.lstrip("-"), bare, n=1)
+    # Names come from anyone, and likeness takes time: what is so long is like none.
+    close = difflib.get_close_matches(name.lstrip("-"), bare, n=1) if len(name) <= _LONGEST_NAME else []
     return f"did you mean {bare[close[0]]!r}?" if close else f"valid: {', '.join(sorted(valid))}"
 
 

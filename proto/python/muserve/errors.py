@@ -30,6 +30,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 __all__ = [
     "ERRORS",
+    "MAX_FIELD_VIOLATIONS",
     "STATUS_DETAILS_KEY",
     "CancelledCallError",
     "DeadlineExceededError",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,17 @@ async def test_the_piano_roll_shows_the_given_tracks_in_grey(band: LocalModel) -
     colours = [colour for colour in dict.fromkeys(lanes) if colour != (255, 255, 255)]
     assert len(colours) == 3
     assert colours[0] == (120, 120, 130)
+
+
+async def test_most_real_files_are_accompanied(band: LocalModel) -> None:
+    accompanied_files = 0
+    for path in real_files():
+        midi = path.read_bytes()
+        roles = [role_of(read_song(midi).tracks[0].index, "keys")]
+        with suppress(InvalidRequestError):
+            await accompanied(band, midi, roles=roles, tracks=["bass", "drums"])
+            accompanied_files += 1
+    assert accompanied_files > len(real_files()) / 2
 
 
 @pytest.mark.parametrize("path", real_files(), ids=lambda path: path.stem)

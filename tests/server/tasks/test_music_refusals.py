@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import mido
 import numpy as np
 import onnx
 import pytest
 
 from muserve.bundle import ManifestError, read_bundle, write_manifest
+from muserve.configuration import nearest
 from muserve.errors import InvalidRequestError
 from muserve.v1 import manifest_pb2, music_pb2
 from muserve_server.local import LocalModel, LocalOptions
@@ -123,6 +126,38 @@ async def test_answers_larger_than_a_message_are_refused(tmp_path: Path) -> None
         await model.answer(Accompany(midi=midi_file([text], note_track(*MELODY))))
 
 
+async def test_thousands_of_wrong_names_are_not_compared_with_right_ones(band: LocalModel) -> None:
+    """That would hold up all other callers: a hundred thousand names took a third of a second."""
+    with patch("muserve_server.tasks.music.planning.nearest", wraps=nearest) as compared:
+        assert len(await violations(band, Request(tracks=["x"] * 100_000))) == 20
+    assert compared.call_count == 20
+    with patch("muserve_server.tasks.music.listening.nearest", wraps=nearest) as compared:
+        roles = [role_of(0, "x")] * 1000
+        assert len(await violations(band, Accompany(midi=LINE, roles=roles))) == 20
+    assert compared.call_count == 20
+
+
+async def test_a_picture_or_file_of_which_none_fits_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    options = LocalOptions(max_pixels_per_call=1000, max_bars_per_call=21)
+    async with await LocalModel.open(music_bundle(tmp_path), options) as model:
+        found = await violations(model, Request(piano_roll=True))
+        assert found == {
+            "piano_roll": "would be 1 pictures of 477 × 280 pixels; allowed: 1000 pixels a call, so leave it out"
+        }
+        midi = midi_file(note_track((0, 240, 60), (20 * BAR, 20 * BAR + 240, 60)))
+        found = await violations(model, Accompany(midi=midi))
+        assert found == {"midi": "has 21 bars, in whole phrases 22; allowed: up to 21 a call"}
+
+
+async def test_a_file_of_type_0_whose_channels_rest_longer_than_a_track_can_count_is_refused(band: LocalModel) -> None:
+    """Its own numbers fit, since other channels play between; split into tracks they would not."""
+    rest = 2**28 - 1
+    controls = [(rest * index, mido.Message("control_change", channel=1, control=7)) for index in (1, 2, 3)]
+    midi = midi_file([*note_track((0, 240, 60)), *controls], kind=0)
+    found = await violations(band, Accompany(midi=midi, roles=[role_of(0, "keys")]))
+    assert found == {"midi": f"lasts {3 * rest} ticks; allowed: up to {rest}"}
+
+
 @pytest.mark.parametrize(
     ("midi", "text"),
     [
@@ -219,7 +254,7 @@ async def test_a_graph_that_gives_no_numbers_is_an_error(tmp_path: Path) -> None
         assert (await opened.answer(Accompany(midi=LINE))).pieces
 
 
-def add_drums(manifest: manifest_pb2.ModelManifest) -> None:
+def add_pitched_tracks(manifest: manifest_pb2.ModelManifest) -> None:
     for index in range(15):
         manifest.music.tracks.add(role=f"more {index}", velocity=1, off_beat_velocity=1)
 
@@ -244,7 +279,7 @@ def add_drums(manifest: manifest_pb2.ModelManifest) -> None:
         (lambda m: setattr(m.music.tracks[1], "role", "bass"), "music.tracks are .* names of their own"),
         (lambda m: setattr(m.music.tracks[1], "role", ""), "music.tracks are .* names of their own"),
         (lambda m: m.music.ClearField("tracks"), "music has 0 tracks, 0 of them pitched"),
-        (add_drums, "music has 18 tracks, 17 of them pitched; allowed: 1 and more, up to 15 of them pitched"),
+        (add_pitched_tracks, "music has 18 tracks, 17 of them pitched; allowed: 1 and more, up to 15 of them pitched"),
         (lambda m: setattr(m.music.tracks[1], "program", 128), "track 'keys' has the program 128; MIDI has up to 127"),
         (lambda m: setattr(m.music.tracks[1], "velocity", 0), "track 'keys' must have velocities of 1 up to 127"),
         (lambda m: setattr(m.music.tracks[2], "off_beat_velocity", 128), "track 'bass' must have velocities"),

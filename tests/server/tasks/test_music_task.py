@@ -233,7 +233,7 @@ async def test_a_track_that_plays_nothing_is_there(tmp_path: Path) -> None:
     assert piece.piano_roll_png
 
 
-async def test_a_name_or_program_that_is_missing_is_made_up(tmp_path: Path) -> None:
+async def test_a_track_without_a_name_is_named_by_its_role(tmp_path: Path) -> None:
     def edit(manifest: Any) -> None:
         manifest.music.tracks[1].name = ""
 

@@ -3,7 +3,7 @@
 Ours, because mido, which otherwise reads MIDI here, cannot bound its work: a length of a million bytes is a number of
 seven million bits to it, and events can only be counted once all are objects in memory. It also loses the time before
 meta events that it does not know, and does not say where an event's bytes are, so that a caller's tracks could not be
-kept as they came. This walk takes a fifth of its time. A test holds it against mido on mutated files.
+kept as they came. A test holds it against mido on mutated files.
 
 Standard MIDI Files 1.0, RP-001, MIDI Manufacturers Association 1996.
 """
@@ -16,8 +16,22 @@ from dataclasses import dataclass
 
 from muserve_server.tasks.music.song import MidiError
 
-__all__ = ["END_OF_TRACK", "META", "SET_TEMPO", "TIME_SIGNATURE", "TRACK_NAME", "MidiFile", "Track", "split_chunks"]
+__all__ = [
+    "END_OF_TRACK",
+    "META",
+    "NOTE_OFF",
+    "NOTE_ON",
+    "PROGRAM",
+    "SET_TEMPO",
+    "TIME_SIGNATURE",
+    "TRACK_NAME",
+    "MidiFile",
+    "Track",
+    "split_chunks",
+]
 
+NOTE_OFF, NOTE_ON, PROGRAM = 0x80, 0x90, 0xC0
+"""The upper half of the status byte; the lower is the channel."""
 META = 0xFF
 TRACK_NAME, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE = 0x03, 0x2F, 0x51, 0x58
 
@@ -38,7 +52,7 @@ class Track:
     data: bytes
 
     def events(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """Walks over the events, up to the end of the track.
+        """Walks over the events, up to the end of the track. Plain tuples, for there are a hundred thousand of them.
 
         Yields:
             Tick, status byte, also where running status left it out, and three offsets: of the event's first byte after

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from muserve.configuration import nearest
-from muserve.errors import FieldViolation
+from muserve.errors import MAX_FIELD_VIOLATIONS, FieldViolation
 from muserve.v1 import manifest_pb2, music_pb2
 from muserve_server.tasks.base import TaskLimits
 from muserve_server.tasks.music.events import MidiFile, split_chunks
@@ -80,7 +80,7 @@ def listen(
     except MidiError as error:
         wrong.append(FieldViolation("midi", str(error)))
         return None
-    _check_heard(song, heard, rolls, grid, wrong)
+    _check_heard(file, song, heard, rolls, wrong, grid=grid)
     channels = _channels(file, [settings.tracks[index] for index in added], wrong)
     if wrong:
         return None
@@ -98,6 +98,8 @@ def _roles(
     known = sorted({track.index for track in song.tracks})
     named: dict[int, int | None] = {}
     for position, entry in enumerate(asked):
+        if len(wrong) >= MAX_FIELD_VIOLATIONS:  # no more are told
+            break
         if entry.track not in known:
             has = ", ".join(str(index) for index in known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
             wrong.append(FieldViolation(f"roles[{position}].track", f"is {entry.track}; tracks with notes are {has}"))
@@ -112,7 +114,7 @@ def _roles(
 
 
 def _check_heard(
-    song: Song, heard: Sequence[int | None], rolls: Rolls, grid: Grid, wrong: list[FieldViolation]
+    file: MidiFile, song: Song, heard: Sequence[int | None], rolls: Rolls, wrong: list[FieldViolation], *, grid: Grid
 ) -> None:
     """Checks that the accompanist has something to listen to, in its own metre and in time that can be counted."""
     if missed := np.flatnonzero(rolls.missed).tolist():
@@ -131,8 +133,9 @@ def _check_heard(
             f"has {song.ticks_per_beat} ticks per quarter note; the model's steps need {1 / step_ticks:g} times as many"
         )
         wrong.append(FieldViolation("midi", text))
-    if rolls.bars.starts[-1] > MAX_TICK:
-        wrong.append(FieldViolation("midi", f"lasts {rolls.bars.starts[-1]:.0f} ticks; allowed: up to {MAX_TICK}"))
+    end_tick = rolls.bars.starts[-1] if file.type else max(rolls.bars.starts[-1], song.end_tick)
+    if end_tick > MAX_TICK:  # of type 0, each channel becomes a track, whose events may lie that far apart
+        wrong.append(FieldViolation("midi", f"lasts {end_tick:.0f} ticks; allowed: up to {MAX_TICK}"))
 
 
 def _channels(

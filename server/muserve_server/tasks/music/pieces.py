@@ -15,13 +15,12 @@ from muserve.v1 import manifest_pb2, music_pb2
 from muserve_server.tasks.music.picture import draw_piano_roll
 from muserve_server.tasks.music.planning import OPEN_DENSITY, Plan
 from muserve_server.tasks.music.rolls import flags_to_notes
-from muserve_server.tasks.music.song import Song, SongTrack
+from muserve_server.tasks.music.song import US_PER_MINUTE, Song, SongTrack
 from muserve_server.tasks.music.writing import write_song
 
 __all__ = ["TEXT_PREFIX", "write_piece"]
 
 TEXT_PREFIX = "muserve "
-_US_PER_MINUTE = 60e6
 
 Flags = NDArray[np.bool_]
 
@@ -93,7 +92,7 @@ def _song(
     return Song(
         ticks_per_beat=plan.ticks_per_beat,
         tracks=tuple(tracks),
-        tempos=np.array([[0, round(_US_PER_MINUTE / plan.tempo_bpm[index])]]),
+        tempos=np.array([[0, round(US_PER_MINUTE / plan.tempo_bpm[index])]]),
         time_signatures=np.array([[0, settings.beats_per_bar, settings.beat_unit]]),
         end_tick=end_tick,
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from muserve.bundle import Bundle
 from muserve.configuration import nearest
-from muserve.errors import FieldViolation, InvalidRequestError
+from muserve.errors import MAX_FIELD_VIOLATIONS, FieldViolation, InvalidRequestError
 from muserve.v1 import music_pb2
 from muserve_server.tasks import noise
 from muserve_server.tasks.base import TaskLimits
@@ -38,8 +38,11 @@ class Plan:
     graph: str
     """Role of the graph that writes."""
     count: int
+    """Pieces."""
     seed: int
+    """0 up to 2^64 - 1."""
     first_sample: int
+    """Index of the first piece in the seed's series."""
     bars: int
     """Bars of each piece."""
     phrases: int
@@ -51,6 +54,7 @@ class Plan:
     heard_tempo_bpm: NDArray[np.float32]
     """[sample, phrase]: as the graph is told; 0 for unknown."""
     density: float
+    """0 up to 1, or `OPEN_DENSITY`."""
     tracks: tuple[int, ...]
     """Indices of the model's tracks that are written."""
     channels: tuple[int, ...]
@@ -62,6 +66,7 @@ class Plan:
     bar_starts: NDArray[np.float64]
     """[bar + 1], in ticks; the last is the end."""
     piano_roll: bool
+    """Whether each piece is drawn too."""
     given: Given | None
     """The caller's own music; None for a piece from nothing."""
 
@@ -206,6 +211,8 @@ class Planner:
         """Returns the model's tracks of these roles, in the model's order."""
         found: list[int] = []
         for position, role in enumerate(roles):
+            if len(wrong) >= MAX_FIELD_VIOLATIONS:  # no more are told
+                break
             if role not in self._roles:
                 wrong.append(FieldViolation(f"tracks[{position}]", f"is {role!r}; {nearest(role, self._roles)}"))
             elif self._roles.index(role) in found:
@@ -233,14 +240,18 @@ class Planner:
     ) -> None:
         """Refuses what would take too much memory, before any of it is taken."""
         written, most = self._phrases(bars) * self._settings.bars, self._limits.max_bars_per_call
-        if count * written > most:
+        if written > most:
+            text = f"has {bars} bars, in whole phrases {written}; allowed: up to {most} a call"
+            wrong.append(FieldViolation("midi" if isinstance(request, music_pb2.AccompanyRequest) else "bars", text))
+        elif count * written > most:
             text = f"is {count}; allowed: up to {most // written} pieces of {bars} bars a call"
             wrong.append(FieldViolation("count", text))
         width, height = picture_size(bars, drums)
         most = self._limits.max_pixels_per_call
         if request.piano_roll and count * width * height > most:
             fit = most // (width * height)
-            text = f"would be {count} pictures of {width} × {height} pixels; allowed: up to {fit} a call"
+            allowed = f"up to {fit} a call" if fit else f"{most} pixels a call, so leave it out"
+            text = f"would be {count} pictures of {width} × {height} pixels; allowed: {allowed}"
             wrong.append(FieldViolation("piano_roll", text))
 
     def _draw_styles(self, style: int | None, seed: int, first_sample: int, count: int) -> NDArray[np.int64] | None:

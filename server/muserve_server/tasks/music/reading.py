@@ -18,7 +18,7 @@ __all__ = ["MAX_TRACKS", "read_song", "to_song"]
 MAX_TRACKS = 256
 """Most tracks of a file. Sixteen channels play at once; notation programs write a track a staff."""
 
-_NOTE_OFF, _NOTE_ON, _PROGRAM = 0x80, 0x90, 0xC0
+_MOST_NAME_LETTERS = 128  # an answer repeats the name for each channel of the track
 _MAX_UNIT_POWER = 6  # sixty-fourths
 _FOUR_FOUR = (0, 4, 4)
 
@@ -74,15 +74,15 @@ class _Reader:
             if self.events > self.max_events:
                 raise MidiError(f"has more than {self.max_events:,} events; cut it, or leave out controllers")
             kind = status & 0xF0
-            if kind == _NOTE_ON and data[at + 1]:
+            if kind == events.NOTE_ON and data[at + 1]:
                 part = parts.get(status & 0x0F)
                 if part is None:
                     part = parts[status & 0x0F] = _Part()
                 part.begin(tick, data[at], data[at + 1])
-            elif kind in (_NOTE_OFF, _NOTE_ON):
+            elif kind in (events.NOTE_OFF, events.NOTE_ON):
                 if part := parts.get(status & 0x0F):
                     part.end(tick, data[at])
-            elif kind == _PROGRAM:
+            elif kind == events.PROGRAM:
                 part = parts.setdefault(status & 0x0F, _Part())
                 part.program = data[at] if part.program is None else part.program
                 self.programs.setdefault(status & 0x0F, data[at])
@@ -95,7 +95,7 @@ class _Reader:
     def _meta(self, track: Track, kind: int, tick: int, at: int) -> str:
         """Keeps what a meta event says; returns the track's name if it is one."""
         if kind == events.TRACK_NAME:
-            return _decode(track.payload(at))
+            return _decode(track.payload(at))[:_MOST_NAME_LETTERS]
         if kind == events.SET_TEMPO:
             payload = track.payload(at)
             tempo_us = int.from_bytes(payload, "big")

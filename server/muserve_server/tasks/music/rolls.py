@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from muserve.v1 import manifest_pb2
 from muserve_server.tasks.music.grid import MAX_BARS, Bars, Grid, lay_bars
-from muserve_server.tasks.music.song import DEFAULT_TEMPO_BPM, Song
+from muserve_server.tasks.music.song import DEFAULT_TEMPO_BPM, US_PER_MINUTE, Song
 
 __all__ = ["Fit", "Grid", "Rolls", "flags_to_notes", "to_flags", "to_notes", "to_rolls"]
 
 _OCTAVE = 12
 _ON_GRID_STEPS = 0.1
-_US_PER_MINUTE = 60e6
 
 Flags = NDArray[np.bool_]
 Integers = NDArray[np.int64]
@@ -246,7 +245,7 @@ def _tempos(song: Song, bars: Bars) -> NDArray[np.float32]:
     if not len(song.tempos):
         return np.zeros(len(middle), dtype=np.float32)
     change = np.searchsorted(song.tempos[:, 0], middle, side="right") - 1
-    tempo_bpm = _US_PER_MINUTE / song.tempos[np.maximum(change, 0), 1]
+    tempo_bpm = US_PER_MINUTE / song.tempos[np.maximum(change, 0), 1]
     return np.where(change < 0, DEFAULT_TEMPO_BPM, tempo_bpm).astype(np.float32)
 
 

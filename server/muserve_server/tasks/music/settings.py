@@ -24,7 +24,7 @@ _MAX_ROLL_CELLS = 2**20
 _MAX_LATENTS = 2**16
 _MAX_PITCHED_TRACKS = 15  # channels without that of drums
 _BEAT_UNITS = (1, 2, 4, 8, 16, 32, 64)
-_MIDI = 127
+_MAX_MIDI_VALUE = 127
 _FLOAT32, _INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 
 _Specs = dict[str, tuple[manifest_pb2.DataType, list[int]]]
@@ -51,12 +51,12 @@ def _check_grid(bundle: Bundle, limits: TaskLimits) -> None:
     settings = bundle.manifest.music
     if not (settings.bars and settings.beats_per_bar and settings.steps_per_bar and settings.pitches):
         raise ManifestError(f"{bundle}: music.bars, beats_per_bar, steps_per_bar and pitches must be at least 1")
-    if settings.beats_per_bar > _MIDI or settings.beat_unit not in _BEAT_UNITS:
+    if settings.beats_per_bar > _MAX_MIDI_VALUE or settings.beat_unit not in _BEAT_UNITS:
         metre = f"{settings.beats_per_bar}/{settings.beat_unit}"
         raise ManifestError(f"{bundle}: the metre {metre} is none; the note value is one of {_BEAT_UNITS}")
-    if settings.lowest_pitch + settings.pitches > _MIDI + 1:
+    if settings.lowest_pitch + settings.pitches > _MAX_MIDI_VALUE + 1:
         highest = settings.lowest_pitch + settings.pitches - 1
-        raise ManifestError(f"{bundle}: the highest pitch is {highest}; MIDI has 0 up to {_MIDI}")
+        raise ManifestError(f"{bundle}: the highest pitch is {highest}; MIDI has 0 up to {_MAX_MIDI_VALUE}")
     if math.prod(_roll_shape(settings)[1:]) > _MAX_ROLL_CELLS:
         raise ManifestError(f"{bundle}: a roll is {_roll_shape(settings)[1:]}; allowed: {_MAX_ROLL_CELLS} numbers")
     phrases = -(-settings.max_bars // settings.bars)
@@ -77,12 +77,12 @@ def _check_tracks(bundle: Bundle) -> None:
         allowed = f"allowed: 1 and more, up to {_MAX_PITCHED_TRACKS} of them pitched"
         raise ManifestError(f"{bundle}: music has {len(tracks)} tracks, {pitched} of them pitched; {allowed}")
     for track in tracks:
-        if track.program > _MIDI:
+        if track.program > _MAX_MIDI_VALUE:
             raise ManifestError(
-                f"{bundle}: track {track.role!r} has the program {track.program}; MIDI has up to {_MIDI}"
+                f"{bundle}: track {track.role!r} has the program {track.program}; MIDI has up to {_MAX_MIDI_VALUE}"
             )
-        if not (1 <= track.velocity <= _MIDI and 1 <= track.off_beat_velocity <= _MIDI):
-            raise ManifestError(f"{bundle}: track {track.role!r} must have velocities of 1 up to {_MIDI}")
+        if not (1 <= track.velocity <= _MAX_MIDI_VALUE and 1 <= track.off_beat_velocity <= _MAX_MIDI_VALUE):
+            raise ManifestError(f"{bundle}: track {track.role!r} must have velocities of 1 up to {_MAX_MIDI_VALUE}")
 
 
 def _check_styles(bundle: Bundle) -> None:
@@ -95,8 +95,10 @@ def _check_styles(bundle: Bundle) -> None:
         if not lowest <= style.tempo_bpm <= highest:
             allowed = f"allowed: {lowest:g} up to {highest:g}"
             raise ManifestError(f"{bundle}: style {style.name!r} has the tempo {style.tempo_bpm:g}; {allowed}")
-        if len(style.programs) != len(settings.tracks) or any(program > _MIDI for program in style.programs):
-            raise ManifestError(f"{bundle}: style {style.name!r} must have a program, up to {_MIDI}, for each track")
+        if len(style.programs) != len(settings.tracks) or any(program > _MAX_MIDI_VALUE for program in style.programs):
+            raise ManifestError(
+                f"{bundle}: style {style.name!r} must have a program, up to {_MAX_MIDI_VALUE}, for each track"
+            )
 
 
 def _check_unique(bundle: Bundle, field: str, names: Sequence[str]) -> None:

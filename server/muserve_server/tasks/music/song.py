@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_TEMPO_BPM", "DRUM_CHANNEL", "MidiError", "Song", "SongTrack"]
+__all__ = ["DEFAULT_TEMPO_BPM", "DRUM_CHANNEL", "US_PER_MINUTE", "MidiError", "Song", "SongTrack"]
 
 DRUM_CHANNEL = 9
 """Counted from 0; people call it channel 10."""
 DEFAULT_TEMPO_BPM = 120.0
 """What the standard says of a piece before its first tempo."""
 
-_US_PER_MINUTE = 60e6
+US_PER_MINUTE = 60e6
+"""Microseconds."""
 
 
 class MidiError(ValueError):
@@ -64,5 +65,5 @@ class Song:
     def tempo_bpm(self) -> float:
         """The tempo at the beginning, in quarter notes a minute; 120 if none is named, as the standard says."""
         if len(self.tempos) and not self.tempos[0, 0]:
-            return _US_PER_MINUTE / float(self.tempos[0, 1])
+            return US_PER_MINUTE / float(self.tempos[0, 1])
         return DEFAULT_TEMPO_BPM

@@ -74,6 +74,8 @@ class MusicTask:
                 raise ValueError(f"graph {plan.graph!r} of {self._bundle} gave values in {name!r} that are no numbers")
         hold = outputs[settings.hold_output] if settings.hold_output else None
         waiting = [*waiting, to_flags(outputs[settings.onset_output], hold, settings)]
+        if sum(len(begins) for begins, _ in waiting) < plan.phrases:
+            return waiting
         begins, sounding = (np.concatenate(rows) for rows in zip(*waiting, strict=True))  # [row, bar, track, …]
         complete = len(begins) // plan.phrases
         for position in range(complete):
@@ -113,14 +115,13 @@ class MusicTask:
         """Draws the noise of the bars, [row, bar, size]: each phrase of a piece has its own stream."""
         bars, size, phrases = self._settings.bars, self._settings.bar_latent_size, plan.phrases
         latents = np.empty((last - first, bars * size), dtype=np.float32)
-        for phrase in range(phrases):
+        for phrase in sorted({row % phrases for row in range(first, last)}):
             begin, end = -((phrase - first) // phrases), -((phrase - last) // phrases)  # samples with this phrase
-            if begin < end:
-                stream = noise.FIRST_FREE_STREAM + phrase
-                rows = slice(begin * phrases + phrase - first, None, phrases)
-                latents[rows] = noise.standard_normal(
-                    plan.seed, plan.first_sample + begin, end - begin, bars * size, stream=stream
-                )
+            stream = noise.FIRST_FREE_STREAM + phrase
+            rows = slice(begin * phrases + phrase - first, None, phrases)
+            latents[rows] = noise.standard_normal(
+                plan.seed, plan.first_sample + begin, end - begin, bars * size, stream=stream
+            )
         return latents.reshape(-1, bars, size)
 
     def _heard(self, plan: Plan) -> music_pb2.AccompanyResponse:
