@@ -118,6 +118,17 @@ async def test_too_many_pixels_are_refused_before_they_are_drawn(tmp_path: Path)
         assert len((await model.answer(Request(count=200))).pieces) == 200
 
 
+async def test_names_that_an_answer_repeats_count_too(tmp_path: Path) -> None:
+    async with await LocalModel.open(music_bundle(tmp_path), LocalOptions(max_answer_values=1000)) as model:
+        many = [event for channel in range(8) for event in note_track(*MELODY, channel=channel)]
+        midi = midi_file([meta("track_name", name="n" * 1000), *many])
+        assert len(midi) < 4000
+        found = await violations(model, Accompany(midi=midi, count=2, tracks=["drums"]))
+        assert found == {
+            "count": f"is 2; the file of {len(midi) + 8 * 1000} bytes fits 0 times into an answer of 8000 bytes"
+        }
+
+
 async def test_answers_larger_than_a_message_are_refused(tmp_path: Path) -> None:
     async with await LocalModel.open(music_bundle(tmp_path), LocalOptions(max_answer_values=1000)) as model:
         text = meta("text", text="x" * 3900)

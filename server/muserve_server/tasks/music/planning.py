@@ -140,12 +140,13 @@ class Planner:
         style = self._style(request.style, wrong)
         tracks = self._tracks(request.tracks, wrong)
         density = self._density(request, wrong)
-        room = self._limits.max_answer_values * _BYTES_PER_VALUE
-        if not wrong and count * len(request.midi) > room:
-            fit = f"{room // len(request.midi)} times into an answer of {room} bytes"
-            wrong.append(FieldViolation("count", f"is {count}; the file of {len(request.midi)} bytes fits {fit}"))
+        if not wrong:
+            self._check_room(count, len(request.midi), wrong)
         given = None if wrong else listen(request, tracks, self._settings, self._limits, wrong)
         if given and not wrong:
+            # An answer repeats a track's name for each of its channels.
+            names = sum(len(track.name.encode()) for track in given.song.tracks)
+            self._check_room(count, len(request.midi) + names, wrong)
             bars = len(given.rolls.whole)
             drums = [track.drums for track in given.song.tracks]
             drums += [self._settings.tracks[index].drums for index in given.tracks]
@@ -234,6 +235,13 @@ class Planner:
         elif not 0.0 <= request.density <= 1.0:
             wrong.append(FieldViolation("density", f"is {request.density:g}; allowed: 0 up to 1"))
         return request.density
+
+    def _check_room(self, count: int, size: int, wrong: list[FieldViolation]) -> None:
+        """Refuses an answer that no message has room for: so many times a caller's file, with its names, in bytes."""
+        room = self._limits.max_answer_values * _BYTES_PER_VALUE
+        if count * size > room:
+            fit = f"{room // size} times into an answer of {room} bytes"
+            wrong.append(FieldViolation("count", f"is {count}; the file of {size} bytes fits {fit}"))
 
     def _check_size(
         self, request: Request, count: int, bars: int, drums: Sequence[bool], wrong: list[FieldViolation]

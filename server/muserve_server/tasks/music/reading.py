@@ -18,7 +18,6 @@ __all__ = ["MAX_TRACKS", "read_song", "to_song"]
 MAX_TRACKS = 256
 """Most tracks of a file. Sixteen channels play at once; notation programs write a track a staff."""
 
-_MOST_NAME_LETTERS = 128  # an answer repeats the name for each channel of the track
 _MAX_UNIT_POWER = 6  # sixty-fourths
 _FOUR_FOUR = (0, 4, 4)
 
@@ -95,7 +94,7 @@ class _Reader:
     def _meta(self, track: Track, kind: int, tick: int, at: int) -> str:
         """Keeps what a meta event says; returns the track's name if it is one."""
         if kind == events.TRACK_NAME:
-            return _decode(track.payload(at))[:_MOST_NAME_LETTERS]
+            return _decode(track.payload(at))
         if kind == events.SET_TEMPO:
             payload = track.payload(at)
             tempo_us = int.from_bytes(payload, "big")
