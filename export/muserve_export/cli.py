@@ -128,6 +128,9 @@ def _add_evaluate(commands: Any) -> None:
         "--part", choices=("validation", "test"), default="test", help="validation to choose, test to report (default)"
     )
     parser.add_argument("--out", type=Path, help="write the table as Markdown too")
+    parser.add_argument(
+        "--details", type=Path, help="write the figures behind one bundle's table as CSV: of music each style and track"
+    )
     parser.set_defaults(run=_evaluate)
 
 
@@ -183,6 +186,8 @@ def _export(namespace: argparse.Namespace) -> None:
 
 
 def _evaluate(namespace: argparse.Namespace) -> None:
+    if namespace.details and len(namespace.bundles) > 1:
+        raise ExportError(f"--details is for one bundle, {len(namespace.bundles)} were named")
     figures = {}
     for path in namespace.bundles:
         name = read_bundle(path).manifest.training.get("family", "")
@@ -190,7 +195,11 @@ def _evaluate(namespace: argparse.Namespace) -> None:
             raise ExportError(
                 f"{path}: its manifest names no family of this build under training; it cannot be measured"
             )
-        figures[str(path)] = load_family(name).evaluate(path, data=namespace.data, part=namespace.part)
+        family = load_family(name)
+        details: dict[str, Any] = {"details": namespace.details} if namespace.details else {}
+        if details and not family.has_details:
+            raise ExportError(f"{path}: family {name!r} has no figures behind its table; leave out --details")
+        figures[str(path)] = family.evaluate(path, data=namespace.data, part=namespace.part, **details)
     table = metrics_table(figures)
     print(table)
     if namespace.out:

@@ -15,11 +15,10 @@ from muserve.v1 import manifest_pb2, music_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.music import evaluate_served, judges
 from muserve_export.families.music.data import TRACK_SETTINGS
-from muserve_export.families.music.evaluate import evaluate_music, measure_music
+from muserve_export.families.music.evaluate import evaluate_music
 from muserve_export.families.music.evaluate_accompaniment import Accompaniments, accompany
 from muserve_export.families.music.evaluate_reference import Reference, load_reference
 from muserve_export.families.music.evaluate_served import Desk, Generated, SomeData, generate
-from muserve_export.families.music.evaluate_table import cells_table
 from muserve_export.families.music.metrics import Segments
 from muserve_server.local import LocalModel
 from muserve_server.tasks.music.grid import Grid
@@ -232,8 +231,7 @@ def names_of(metrics: list[manifest_pb2.Metric]) -> set[str]:
 
 
 def test_a_bundle_is_measured_with_all_that_it_has(tmp_path: Path, collection: Path) -> None:
-    figures = measure_music(music_bundle(tmp_path), data=str(collection))
-    metrics = {metric.name: metric for metric in figures.metrics}
+    metrics = {metric.name: metric for metric in evaluate_music(music_bundle(tmp_path), data=str(collection))}
     assert {
         "median_distance_corrected", "median_distance_paper", "worst_distance_ratio_corrected",
         "cells_over_3_corrected", "empty_bars_worst_track", "tonal_distance_corrected", "tonal_distance_gap_corrected",
@@ -247,16 +245,15 @@ def test_a_bundle_is_measured_with_all_that_it_has(tmp_path: Path, collection: P
     assert metrics["copied_bars"].value == 0  # its weights are random
     beside = {other.name for other in metrics["joint_rate"].others}
     assert beside == {"shuffled held-out", "95 % from", "95 % to"}
-    assert all(metric.unit for metric in figures.metrics)
+    assert all(metric.unit for metric in metrics.values())
 
 
-def test_every_cell_is_written_as_markdown_and_csv(tmp_path: Path, collection: Path) -> None:
-    figures = measure_music(music_bundle(tmp_path, accompanist=False), data=str(collection))
-    assert not any("accompaniment" in name for name in names_of(figures.metrics))
-    rows = list(csv.DictReader(cells_table(figures, csv=True).splitlines()))
-    lines = cells_table(figures).splitlines()
-    assert len(lines) == len(rows) + 2
-    assert {line.count("|") for line in lines} == {11}
+def test_every_cell_is_written_as_csv(tmp_path: Path, collection: Path) -> None:
+    bundle, details = music_bundle(tmp_path, accompanist=False), tmp_path / "cells.csv"
+    assert not any(
+        "accompaniment" in metric.name for metric in evaluate_music(bundle, data=str(collection), details=details)
+    )
+    rows = list(csv.DictReader(details.read_text(encoding="utf-8").splitlines()))
     assert {row["style"] for row in rows} == set(STYLES)
     assert {row["convention"] for row in rows} == {"corrected", "paper"}
     silent = next(row for row in rows if row["figure"] == "EB" and row["tracks"] == "keys")

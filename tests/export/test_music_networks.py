@@ -8,9 +8,11 @@ import torch
 from muserve.configuration import build
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import DRUMS
+from muserve_export.families.music.generator import Found, TemporalGenerator
 from muserve_export.families.music.keys import Keys
 from muserve_export.families.music.layers import Conditions, Shape
-from muserve_export.families.music.model import binarise, latent_sizes, make_generator
+from muserve_export.families.music.model import latent_sizes, make_generator
+from muserve_export.families.music.notes import ONSET_THRESHOLD, binarise, weigh
 from muserve_export.families.music.train import mismatched
 
 SMALL = {
@@ -130,7 +132,9 @@ def test_what_a_piece_keeps_does_not_depend_on_what_its_bars_move() -> None:
     constant_size, bar_size = latent_sizes(config, TINY)
     constant, bars = torch.randn(1, constant_size).expand(2, -1), torch.randn(2, 4, bar_size)
     conditions = Conditions(torch.zeros(2, dtype=torch.int64), torch.full((2,), 120.0), torch.full((2,), -1.0))
-    kept, moved, _ = generator.imagine(constant, bars, conditions, torch.zeros(2, 5, 2, 64, 84), torch.zeros(2, 5))
+    found = torch.zeros(2, 2, constant_size), torch.zeros(2, 2, 4, bar_size)
+    given = torch.zeros(2, 5, 2, 64, 84), torch.zeros(2, 5)
+    kept, moved, _ = generator.imagine((constant, bars), *found, conditions, *given)
     torch.testing.assert_close(kept[0], kept[1])
     assert not torch.equal(moved[0], moved[1])
 
@@ -162,10 +166,73 @@ def test_every_condition_and_given_track_changes_what_is_written() -> None:
     assert torch.equal(plain, write(0, 120.0, -1.0, bass, torch.zeros(1, 5))), "nothing given is as the generator alone"
 
 
+def test_what_is_imagined_is_as_likely_as_the_noise_that_it_is_made_of() -> None:
+    torch.manual_seed(0)
+    config = build(MusicConfig, SMALL)
+    temporal = TemporalGenerator(config, TINY, heard=7)
+    constant, moved = torch.randn(2, 18), torch.randn(2, 4, 12)
+    conditions = Conditions(torch.zeros(2, dtype=torch.int64), torch.full((2,), 120.0), torch.full((2,), -1.0))
+    heard = torch.randn(2, 7, 4)
+    begun = temporal(constant, moved, conditions, heard)
+    assert torch.equal(begun[0], constant), "untrained it gives the noise back"
+    assert torch.equal(begun[1], moved)
+    for part in (*temporal.kept_parts, *temporal.moved_parts):
+        means, _ = part[-1].weight.chunk(2)  # deviations stay 1
+        torch.nn.init.normal_(means, std=0.5)
+    imagined = temporal(constant, moved, conditions, heard)
+    assert (imagined[0] - constant).abs().mean() > 0.05
+    assert (imagined[1] - moved).abs().mean() > 0.05
+    kept, bars = (Found(latents, torch.full_like(latents, -20.0), latents) for latents in imagined)
+    squares = constant.square().sum(1) + moved.square().sum((1, 2))
+    wanted = 0.5 * (squares + (20 - 1) * (18 + 48))
+    assert torch.allclose(temporal.divergence(kept, bars, conditions, heard), wanted, rtol=1e-4)
+    other = temporal(constant, moved + 1, conditions, heard)
+    assert torch.equal(other[0], imagined[0]), "what is kept does not depend on what moves"
+
+
+def _logits(probabilities: torch.Tensor) -> torch.Tensor:
+    return torch.logit(probabilities.clamp(1e-6, 1 - 1e-6))
+
+
+def test_sure_networks_are_played_as_they_are_written() -> None:
+    torch.manual_seed(0)
+    onset = torch.rand(2, 3, 16, 40) < 0.1
+    hold = torch.zeros_like(onset)
+    for step in range(1, 16):  # each note sounds on or ends
+        sounds = onset[:, :, step - 1] | hold[:, :, step - 1]
+        hold[:, :, step] = sounds & ~onset[:, :, step] & (torch.rand(2, 3, 40) < 0.6)
+    rolls = torch.stack([onset, hold], dim=2).float()
+    assert torch.equal(binarise(_logits(rolls * 0.96 + 0.001)), rolls)
+
+
+def test_a_note_of_unsure_pitch_is_the_likeliest_and_lasts_as_long_as_such_notes_do() -> None:
+    probabilities = torch.zeros(1, 1, 2, 8, 10)
+    pitches = torch.tensor([0.0, 0.2, 0.3, 0.2, 0.15, 0.1, 0, 0, 0, 0])  # 0.95 notes, none above one half
+    probabilities[0, 0, 0, 2] = pitches
+    probabilities[0, 0, 1, 3:5] = 0.9 * pitches  # three steps are likely, more are not
+    probabilities[0, 0, 1, 5] = 0.1 * pitches
+    rolls = binarise(_logits(probabilities))
+    assert rolls[0, 0, 0].nonzero().tolist() == [[2, 2]]
+    assert rolls[0, 0, 1].nonzero().tolist() == [[3, 2], [4, 2]]
+    graded = weigh(_logits(probabilities))
+    assert bool(((graded[:, :, 0] > ONSET_THRESHOLD) == (rolls[:, :, 0] > 0)).all()), "servers read the same notes"
+    silent = torch.full((1, 1, 2, 8, 10), 0.04)
+    assert not binarise(_logits(silent)).any(), "0.4 notes are none"
+
+
+def test_what_holds_begins_first() -> None:
+    probabilities = torch.zeros(1, 1, 2, 4, 3)
+    probabilities[0, 0, 1, :, 0] = 0.9  # sounds on from nothing
+    assert not binarise(_logits(probabilities)).any()
+    assert float(weigh(_logits(probabilities))[0, 0, 1, 0, 0]) == pytest.approx(0.9), (
+        "a longer piece may begin it before"
+    )
+
+
 def test_gradients_pass_what_is_rounded() -> None:
-    logits = torch.tensor([-4.0, -0.1, 0.1, 4.0], requires_grad=True)
+    logits = torch.tensor([-4.0, -0.1, 0.1, 4.0]).reshape(1, 1, 1, 1, 4).expand(1, 1, 2, 3, 4).clone().requires_grad_()
     rounded = binarise(logits)
-    assert rounded.tolist() == [0, 0, 1, 1]
+    assert set(rounded.unique().tolist()) == {0.0, 1.0}
     rounded.sum().backward()
     assert logits.grad is not None
     assert (logits.grad > 0.02).all()

@@ -39,12 +39,17 @@ class Family:
     export: Callable[..., Path]
     """export(run, destination, name=, version=, measure=, notes=): writes a bundle and returns its folder."""
     evaluate: Callable[..., Sequence[manifest_pb2.Metric]]
-    """evaluate(folder, data=, part=): measures a bundle through the code that serves it."""
+    """evaluate(folder, data=, part=): measures a bundle through the code that serves it.
+
+    With `has_details` it takes details= too, a path to write the figures behind the table to, as CSV.
+    """
     collect: Callable[[Path, Sequence[Path]], object] | None = None
     """collect(destination, sources): makes the data of the bundled model and returns what it says of them, as text.
 
     None if the family's data come with its packages.
     """
+    has_details: bool = False
+    """See `evaluate`."""
 
 
 def load_family(name: str) -> Family:

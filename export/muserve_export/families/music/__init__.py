@@ -16,4 +16,5 @@ FAMILY = Family(
     export=export_music,
     evaluate=evaluate_music,
     collect=collect_music,
+    has_details=True,
 )

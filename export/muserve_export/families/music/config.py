@@ -59,16 +59,21 @@ class MusicConfig(TrainingConfig):
     )
     discriminator_steps: int = option(1, "steps of the discriminator for one of the generator", minimum=1)
     gradient_penalty: float = option(10.0, "weight of the Wasserstein loss's gradient penalty", minimum=0)
-    latent_weight: float = option(
-        1.0, "weight of the discriminator's judgement of the latents that are imagined", minimum=0
+    adversarial_weight: float = option(
+        1.0, "weight of the discriminator, beside how likely what is imagined is", minimum=0
     )
-    adversarial_weight: float = option(1.0, "weight of the discriminator's judgement of what is written", minimum=0)
-    reconstruction_weight: float = option(
-        1.0, "weight of finding real segments again from what an encoder saw of them; 0 trains no encoder", minimum=0
+    divergence_weight: float = option(
+        0.2, "weight of how much more the posterior tells than what is imagined, at the beginning", minimum=0
     )
-    final_reconstruction_weight: float = option(1.0, "that weight at the end of the run", minimum=0)
-    divergence_weight: float = option(0.1, "weight of the encoder's distance from the noise", minimum=0)
-    warm_up_share: float = option(0.0, "share of the run that trains by reconstruction alone", minimum=0, maximum=1)
+    final_divergence_weight: float = option(1.0, "that weight at the end of the reconstruction epochs", minimum=0)
+    reconstruction_epochs: int = option(
+        0,
+        "first epochs, which find real segments again; then only what is imagined is learnt, adversarially",
+        minimum=0,
+    )
+    reconstruction_batch_size: int = option(
+        16, "rows of a batch that one step of reconstruction takes: smaller steps, but more", minimum=1
+    )
     mismatch_weight: float = option(
         0.0, "weight of real tracks of different pieces, put together, among the discriminator's false ones", minimum=0
     )
@@ -76,12 +81,18 @@ class MusicConfig(TrainingConfig):
         0.5, "share of a batch that accompanies given tracks; 0 trains no accompanist", minimum=0, maximum=1
     )
     unknown_share: float = option(0.5, "share of a batch whose density is left open", minimum=0, maximum=1)
-    learning_rate: float = option(2e-4, "Adam's, of the generator", minimum=0)
-    discriminator_learning_rate: float = option(2e-4, "Adam's, of the discriminator", minimum=0)
-    final_learning_rate_share: float = option(
-        1.0, "both learning rates fall to this share, linearly over the run", minimum=0, maximum=1
+    learning_rate: float = option(2e-4, "Adam's, of what reconstructs", minimum=0)
+    temporal_learning_rate: float = option(
+        2e-4, "Adam's, of the temporal generator after the reconstruction epochs", minimum=0
     )
-    beta1: float = option(0.5, "Adam's", minimum=0, maximum=0.9999)
+    discriminator_learning_rate: float = option(2e-4, "Adam's, of the discriminators", minimum=0)
+    final_learning_rate_share: float = option(
+        1.0, "learning rates fall to this share, linearly in each part of the run", minimum=0, maximum=1
+    )
+    beta1: float = option(0.5, "Adam's, of what reconstructs", minimum=0, maximum=0.9999)
+    adversarial_beta1: float = option(
+        0.5, "Adam's, of the temporal generator and the discriminators", minimum=0, maximum=0.9999
+    )
     beta2: float = option(0.999, "Adam's", minimum=0, maximum=0.999999)
     ema_decay: float = option(
         0.0, "decay of the averaged weights that are exported; 0 exports the last step's", minimum=0, maximum=1
@@ -97,6 +108,11 @@ class MusicConfig(TrainingConfig):
             raise ConfigurationError(
                 f"lowest_pitch {self.lowest_pitch} and {self.pitches} pitches end above 127, MIDI's highest pitch"
             )
+        if self.reconstruction_epochs >= self.epochs:
+            raise ConfigurationError(
+                f"reconstruction_epochs is {self.reconstruction_epochs} of {self.epochs} epochs, so none is left to "
+                "imagine: give more epochs"
+            )
         if self.architecture != "hybrid" and self.given_share:
             raise ConfigurationError(
                 f"given_share is {self.given_share:g}; architecture {self.architecture!r} cannot accompany: set it to 0"
@@ -105,8 +121,4 @@ class MusicConfig(TrainingConfig):
     @property
     def epochs_may_change(self) -> bool:
         """Rates and weights move over the whole run."""
-        return (
-            self.final_learning_rate_share == 1.0
-            and self.warm_up_share == 0.0
-            and self.final_reconstruction_weight == self.reconstruction_weight
-        )
+        return self.final_learning_rate_share == 1.0

@@ -1,4 +1,4 @@
-"""The discriminators: of rolls, all tracks together, and of latents.
+"""The discriminator: of rolls, all tracks together.
 
 Dong and Yang, "Convolutional Generative Adversarial Networks with Binary Neurons for Polyphonic Music Generation",
 ISMIR 2018: streams of onsets and chroma beside the rolls.
@@ -25,41 +25,7 @@ from muserve_export.families.music.layers import (
     pitch_classes,
 )
 
-__all__ = ["Discriminator", "LatentDiscriminator"]
-
-
-class LatentDiscriminator(nn.Module):
-    """Tells latents of real phrases from those of the temporal generator: above zero for real."""
-
-    def __init__(self, config: MusicConfig, shape: Shape, *, heard: int) -> None:
-        super().__init__()
-        kinds = 1 + shape.tracks
-        latent = kinds * (config.constant_latent_size + config.bar_latent_size)
-        width = 2 * config.discriminator_width
-
-        def conv(inputs: int, outputs: int, kernel: int = 1) -> nn.Module:
-            return spectral_norm(nn.Conv1d(inputs, outputs, kernel, padding=kernel // 2))
-
-        self.condition = ConditionEmbedding(shape.styles)
-        self.embed = conv(latent + CONDITION_WIDTH + heard, width)
-        self.layers = nn.ModuleList([conv(width, width), conv(width, width, 3), conv(width, width, 3)])
-        self.bar_logit = conv(width, 1)
-        self.projection = spectral_norm(nn.Linear(CONDITION_WIDTH, width, bias=False))
-        self.last = spectral_norm(nn.Linear(width * shape.bars + 1, width))
-        self.head = spectral_norm(nn.Linear(width, 1))
-
-    def forward(self, constant: Tensor, moved: Tensor, conditions: Conditions, heard: Tensor) -> Tensor:
-        """Returns logits, [batch, judgement]: of the phrase and of each bar. Takes what `TemporalGenerator` does."""
-        condition = self.condition(conditions)
-        asked = torch.cat([constant, condition], dim=1)[:, :, None].expand(-1, -1, moved.shape[1])
-        features = leaky(self.embed(torch.cat([asked, moved.transpose(1, 2), heard], dim=1)))
-        for layer in self.layers:
-            features = features + leaky(layer(features))
-        flat = features.flatten(1)
-        spread = flat.std(0, unbiased=False).mean().expand(len(flat), 1)
-        phrase = leaky(self.last(torch.cat([flat, spread], dim=1)))
-        whole = self.head(phrase) + (phrase * self.projection(condition)).sum(1, keepdim=True)
-        return torch.cat([whole, self.bar_logit(features)[:, 0]], dim=1)
+__all__ = ["Discriminator"]
 
 
 class Discriminator(nn.Module):

@@ -28,29 +28,34 @@ from muserve_export.families.music.data import TRACK_SETTINGS, MusicData, load_d
 from muserve_export.families.music.evaluate_accompaniment import Accompaniments, accompany
 from muserve_export.families.music.evaluate_reference import Reference, load_reference
 from muserve_export.families.music.evaluate_served import Desk, Generated, SomeData, generate
-from muserve_export.families.music.evaluate_table import MusicFigures, make_figures
+from muserve_export.families.music.evaluate_table import MusicFigures, cells_table, make_figures
 from muserve_server.local import LocalModel
 
-__all__ = ["evaluate_music", "measure_music"]
+__all__ = ["evaluate_music"]
 
 
-def evaluate_music(folder: Path, *, data: str | None = None, part: str = "test") -> list[manifest_pb2.Metric]:
+def evaluate_music(
+    folder: Path, *, data: str | None = None, part: str = "test", details: Path | None = None
+) -> list[manifest_pb2.Metric]:
     """Measures a bundle on what it writes.
 
     Args:
         folder: The bundle.
         data: Data to measure against, as `MusicConfig.data`; None takes what the bundle was trained on.
         part: "validation" while choosing, "test" to report.
+        details: Where to write the figures of each style and track, as CSV; None writes none.
 
     Raises:
         DataError: Nothing can be measured.
         BundleError: The bundle cannot be opened.
     """
-    return measure_music(folder, data=data, part=part).metrics
+    figures = _measure(folder, data=data, part=part)
+    if details:
+        details.write_text(cells_table(figures), encoding="utf-8")
+    return figures.metrics
 
 
-def measure_music(folder: Path, *, data: str | None = None, part: str = "test") -> MusicFigures:
-    """Measures a bundle, as `evaluate_music`, and keeps the figures of every cell; see `evaluate_table.cells_table`."""
+def _measure(folder: Path, *, data: str | None, part: str) -> MusicFigures:
     music, config = _load_data(folder, data)
     settings = read_bundle(folder).manifest.music
     roles = [track.role for track in settings.tracks]

@@ -84,24 +84,19 @@ def make_figures(
     return MusicFigures([metric for metric in metrics if not np.isnan(metric.value)], data.styles, comparisons)
 
 
-def cells_table(figures: MusicFigures, *, csv: bool = False) -> str:
-    """Writes the figures of every style, track and convention, with their 95 % intervals, as Markdown or CSV."""
-    parts = ("model", "training", "held-out")
+def cells_table(figures: MusicFigures) -> str:
+    """Writes the figures of every style, track and convention, with their 95 % intervals, as CSV."""
     header = ["convention", "style", "figure", "tracks"]
-    header += [name + end for name in parts for end in (("", " low", " high") if csv else ("",))]
+    header += [name + end for name in ("model", "training", "held-out") for end in ("", " low", " high")]
     rows = [[*header, "distance", "training's distance", "ratio"]]
     for convention, comparison in figures.comparisons.items():
         for index, (style, cell) in enumerate(comparison.cells):
             row = [convention, figures.styles[style], cell.metric, cell.tracks]
             for value, bounds in zip(comparison.figures[index], comparison.bounds[index], strict=True):
-                shown = [f"{number:.4g}" for number in (value, *bounds)]
-                row += shown if csv else [f"{shown[0]} ({shown[1]} … {shown[2]})"]
+                row += [f"{number:.4g}" for number in (value, *bounds)]
             row += [f"{each[index]:.3g}" for each in (comparison.generated, comparison.training, comparison.ratios)]
             rows.append(row)
-    if csv:
-        return "\n".join(",".join(row) for row in rows) + "\n"
-    rows.insert(1, ["---"] * len(rows[0]))
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+    return "\n".join(",".join(row) for row in rows) + "\n"
 
 
 def _compare(generated: PieceSums, reference: Reference, convention: str) -> Comparison:

@@ -20,6 +20,7 @@ from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, MusicData
 from muserve_export.families.music.keys import Keys
 from muserve_export.families.music.layers import BEATS_PER_BAR, Conditions, Shape
 from muserve_export.families.music.model import latent_sizes, make_generator
+from muserve_export.families.music.notes import HOLD_THRESHOLD, ONSET_THRESHOLD, weigh
 from muserve_export.families.music.train import make_keys, make_shape
 from muserve_export.training.run import RunFolder
 from muserve_server.local import LocalModel
@@ -148,7 +149,7 @@ def _plan_chords(
 
 
 class _GeneratorGraph(nn.Module):
-    """Noise and conditions to probabilities of onsets and holds, each [batch, bar, track, step, pitch]."""
+    """Noise and conditions to onsets and holds as `notes.weigh` weighs them, each [batch, bar, track, step, pitch]."""
 
     def __init__(self, generator: nn.Module, keys: Keys, shape: Shape) -> None:
         super().__init__()
@@ -168,8 +169,9 @@ class _GeneratorGraph(nn.Module):
 
     def finish(self, logits: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
         """Turns logits in C, [batch, track, channel, step of the phrase, pitch], into the outputs in their key."""
-        probabilities = self.keys.from_c(torch.sigmoid(logits), key)
-        by_bar = probabilities.unflatten(3, (self.bars, -1))  # [batch, track, channel, bar, step, pitch]
+        by_bar = self.keys.from_c(weigh(logits), key).unflatten(
+            3, (self.bars, -1)
+        )  # [batch, track, channel, bar, step, pitch]
         onset, hold = by_bar.permute(2, 0, 3, 1, 4, 5).unbind(0)
         return onset, hold
 
@@ -237,7 +239,7 @@ class _Tensors:
             role=role,
             module=module.eval(),
             inputs=tuple(inputs),
-            outputs=(_tensor("onset", self.roll, "probability"), _tensor("hold", self.roll, "probability")),
+            outputs=(_tensor("onset", self.roll, "0 to 1"), _tensor("hold", self.roll, "0 to 1")),
             draw=lambda rows, random: tuple(self._draw(spec, rows, random) for spec in inputs),
             max_batch_rows=_MAX_BATCH_ROWS,
             tolerance=_PARITY_TOLERANCE,
@@ -294,8 +296,8 @@ def _manifest(config: MusicConfig, shape: Shape, data: MusicData) -> manifest_pb
         density_input="density",
         onset_output="onset",
         hold_output="hold",
-        onset_threshold=0.5,
-        hold_threshold=0.5,
+        onset_threshold=ONSET_THRESHOLD,
+        hold_threshold=HOLD_THRESHOLD,
     )
     how = "tracks that hear each other" if config.architecture == "hybrid" else "tracks that do not hear each other"
     return manifest_pb2.ModelManifest(

@@ -7,6 +7,8 @@ by a temporal generator; and a bar generator whose heads, one a track, branch fr
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
@@ -31,6 +33,9 @@ from muserve_export.families.music.layers import (
 __all__ = ["Encoder", "Generator", "Posterior", "TemporalGenerator"]
 
 _PITCH_SETS = 16
+_PART = 8
+"""Latents that are imagined at once."""
+_LOG_VARIANCES = (-5.0, 2.0)
 
 
 class Encoder(nn.Module):
@@ -87,27 +92,31 @@ class Posterior(nn.Module):
 
 
 class TemporalGenerator(nn.Module):
-    """Noise to the latents of a phrase: what its bars keep and what moves from one to the next.
+    """Noise to the latents of a phrase: what its bars keep, then what moves from one to the next.
 
-    It is what the latents of real phrases are learnt by, adversarially: `LatentDiscriminator` tells them from these.
+    It writes them part by part, each given those before it: the shared ones before each track's own, and bar after bar.
+    A part is normal, with a mean and a deviation of its own, so how likely latents are can be told: this is the prior
+    of the posterior's latents (as in Chung et al., "A Recurrent Latent Variable Model for Sequential Data", 2015), and
+    it turns noise into latents in a way that a discriminator can teach.
     """
 
     def __init__(self, config: MusicConfig, shape: Shape, *, heard: int) -> None:
         """Takes `heard` features a bar of the given tracks."""
         super().__init__()
-        kinds = 1 + shape.tracks
-        constant, moved = kinds * config.constant_latent_size, kinds * config.bar_latent_size
+        kinds, width = 1 + shape.tracks, config.bar_width
+        self.bars = shape.bars
+        self.sizes = (kinds * config.constant_latent_size, kinds * config.bar_latent_size)
+        constant, moved = self.sizes
         self.condition = ConditionEmbedding(shape.styles)
-        self.place = nn.Parameter(0.1 * torch.randn(config.bar_width, shape.bars))
-        width = config.bar_width
-        self.constant = nn.Sequential(
-            nn.Linear(constant + CONDITION_WIDTH + heard, 2 * width), nn.SiLU(),
-            nn.Linear(2 * width, 2 * width), nn.SiLU(),
-            nn.Linear(2 * width, constant),
-        )  # fmt: skip
-        self.embed = nn.Conv1d(constant + moved + CONDITION_WIDTH + heard, width, 1)
-        self.bars = nn.ModuleList([BarMixer(width, shape.bars) for _ in range(3)])
-        self.moved = nn.Conv1d(width, moved, 1)
+        self.hear = nn.Linear(heard, CONDITION_WIDTH) if heard else None
+        known = CONDITION_WIDTH * (2 if heard else 1)
+        self.kept_parts = nn.ModuleList([_part(known + begin, size, width) for begin, size in _parts(constant)])
+        self.keep = nn.Linear(known + constant, width)
+        self.bar = nn.GRUCell(moved + known, width)
+        self.place = nn.Parameter(0.1 * torch.randn(shape.bars, moved))
+        self.moved_parts = nn.ModuleList(
+            [_part(2 * width + known + begin, size, width) for begin, size in _parts(moved)]
+        )
 
     def forward(self, constant: Tensor, moved: Tensor, conditions: Conditions, heard: Tensor) -> tuple[Tensor, Tensor]:
         """Returns latents of the same shapes as the noise.
@@ -120,13 +129,82 @@ class TemporalGenerator(nn.Module):
             conditions: What is asked for.
             heard: What is heard of the given tracks, [batch, feature, bar].
         """
+        asked, known = self._known(conditions, heard)
+        kept = constant[:, :0]
+        for part, noise in zip(self.kept_parts, _split(constant), strict=True):
+            mean, log_variance = _normal(part(torch.cat([asked, kept], dim=1)))
+            kept = torch.cat([kept, mean + noise * torch.exp(0.5 * log_variance)], dim=1)
+        keeping = self.keep(torch.cat([asked, kept], dim=1))
+        state, before, bars = keeping, torch.zeros_like(moved[:, 0]), []
+        for index, bar in enumerate(known.unbind(1)):
+            state = self.bar(torch.cat([before + self.place[index], bar], dim=1), state)
+            before = moved[:, 0, :0]
+            for part, noise in zip(self.moved_parts, _split(moved[:, index]), strict=True):
+                mean, log_variance = _normal(part(torch.cat([state, keeping, bar, before], dim=1)))
+                before = torch.cat([before, mean + noise * torch.exp(0.5 * log_variance)], dim=1)
+            bars.append(before)
+        return kept, torch.stack(bars, dim=1)
+
+    def divergence(self, constant: Found, moved: Found, conditions: Conditions, heard: Tensor) -> Tensor:
+        """Returns Kullback and Leibler's divergence of what a posterior found from what is imagined, in nats: [batch].
+
+        Args:
+            constant: What each phrase keeps, [batch, size].
+            moved: What moves, [batch, bar, size].
+            conditions: What the phrases are.
+            heard: As in `forward`.
+        """
+        asked, known = self._known(conditions, heard)
+        nats = asked.new_zeros(len(asked))
+        for part, (begin, size) in zip(self.kept_parts, _parts(self.sizes[0]), strict=True):
+            normal = _normal(part(torch.cat([asked, constant.drawn[:, :begin]], dim=1)))
+            nats = nats + constant.part(begin, size).divergence(*normal)
+        keeping = self.keep(torch.cat([asked, constant.drawn], dim=1))
+        state, states = keeping, []
+        for index, bar in enumerate(known.unbind(1)):
+            before = moved.drawn[:, index - 1] if index else torch.zeros_like(moved.drawn[:, 0])
+            state = self.bar(torch.cat([before + self.place[index], bar], dim=1), state)
+            states.append(torch.cat([state, keeping, bar], dim=1))
+        given = torch.stack(states, dim=1)  # [batch, bar, feature]
+        for part, (begin, size) in zip(self.moved_parts, _parts(self.sizes[1]), strict=True):
+            normal = _normal(part(torch.cat([given, moved.drawn[:, :, :begin]], dim=2)))
+            nats = nats + moved.part(begin, size).divergence(*normal).sum(1)
+        return nats
+
+    def _known(self, conditions: Conditions, heard: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what is known of the phrase, [batch, feature], and of each bar, [batch, bar, feature]."""
         condition = self.condition(conditions)
-        kept: Tensor = self.constant(torch.cat([constant, condition, heard.mean(2)], dim=1))
-        asked = torch.cat([kept, condition], dim=1)[:, :, None].expand(-1, -1, self.place.shape[1])
-        features = self.embed(torch.cat([asked, moved.transpose(1, 2), heard], dim=1)) + self.place
-        for mixer in self.bars:
-            features = mixer(features)
-        return kept, self.moved(norm(features)).transpose(1, 2)
+        bars = condition[:, None].expand(-1, self.bars, -1)
+        if self.hear is None:
+            return condition, bars
+        heard_bars = self.hear(norm(heard).transpose(1, 2))
+        return torch.cat([condition, heard_bars.mean(1)], dim=1), torch.cat([bars, heard_bars], dim=2)
+
+
+class Found(NamedTuple):
+    """Latents as a posterior finds them: normal, and drawn from."""
+
+    mean: Tensor
+    """[..., latent]."""
+    log_variance: Tensor
+    """[..., latent]."""
+    drawn: Tensor
+    """[..., latent]."""
+
+    @classmethod
+    def draw(cls, parameters: Tensor) -> Found:
+        """Draws latents with the parameters that `Posterior` gives, [batch, 2, ...]."""
+        mean, log_variance = parameters[:, 0], parameters[:, 1]
+        return cls(mean, log_variance, mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance))
+
+    def part(self, begin: int, size: int) -> Found:
+        """Returns some of the latents."""
+        return Found(*(tensor[..., begin : begin + size] for tensor in self))
+
+    def divergence(self, mean: Tensor, log_variance: Tensor) -> Tensor:
+        """Returns Kullback and Leibler's divergence from another normal distribution, summed over latents: [...]."""
+        apart = (self.mean - mean).square() + self.log_variance.exp()
+        return 0.5 * (log_variance - self.log_variance + apart / log_variance.exp() - 1).sum(-1)
 
 
 class Generator(nn.Module):
@@ -144,7 +222,6 @@ class Generator(nn.Module):
         self.condition = ConditionEmbedding(shape.styles)
         self.encoder = Encoder(config, shape, extra=tracks) if config.given_share else None
         self.heard_width = config.bar_width if self.encoder is not None else 0
-        self.temporal = TemporalGenerator(config, shape, heard=self.heard_width)
         self.bar_place = nn.Parameter(0.1 * torch.randn(config.bar_width, shape.bars))
         self.to_bars = nn.Conv1d(latent, config.bar_width, 1)
         self.bars = nn.ModuleList([BarMixer(config.bar_width, shape.bars) for _ in range(2)])
@@ -170,6 +247,7 @@ class Generator(nn.Module):
         self.register_buffer("fold", pitch_classes(shape), persistent=False)
         self.choices = nn.Conv1d(tracks * config.track_width, tracks * CHANNELS * _PITCH_SETS, 1, groups=tracks)
         nn.init.constant_(self.output.bias, -3.0)  # type: ignore[arg-type] # most cells are silent
+        self.temporal = TemporalGenerator(config, shape, heard=self.heard_width)
 
     def forward(
         self,
@@ -200,12 +278,45 @@ class Generator(nn.Module):
         return self._write(constant, moved, conditions, heard)
 
     def imagine(
-        self, constant: Tensor, moved: Tensor, conditions: Conditions, given: Tensor, given_tracks: Tensor
+        self,
+        noise: tuple[Tensor, Tensor],
+        constant: Tensor,
+        moved: Tensor,
+        conditions: Conditions,
+        given: Tensor,
+        given_tracks: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns latents made of noise, and what they were made to fit, [batch, feature, bar]: see `forward`."""
-        with torch.no_grad():  # what to listen for is learnt by writing
-            heard = self._heard_bars(self._listen(given, given_tracks), constant)
-        return *self.temporal(constant, moved, conditions, heard), heard
+        """Makes latents of noise, and says how unlike the posterior's what is imagined is.
+
+        Only the temporal generator learns by it: what to listen for is learnt by `find`.
+
+        Returns:
+            Latents as `forward` takes them, and nats as of `find`.
+        """
+        with torch.no_grad():
+            heard = self._heard_bars(self._listen(given, given_tracks), noise[0])
+        found = (Found.draw(constant), Found.draw(moved))
+        return *self.temporal(*noise, conditions, heard), self.temporal.divergence(*found, conditions, heard)
+
+    def find(
+        self, constant: Tensor, moved: Tensor, conditions: Conditions, given: Tensor, given_tracks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Writes phrases from what a posterior found of them.
+
+        Args:
+            constant: Mean and logarithm of the variance, [batch, 2, size].
+            moved: The same of each bar, [batch, 2, bar, size].
+            conditions: What the phrases are.
+            given: As in `forward`.
+            given_tracks: As in `forward`.
+
+        Returns:
+            Logits as in `forward`, and the nats that the posterior tells beyond what is imagined, [batch].
+        """
+        heard = self._listen(given, given_tracks)
+        kept, bars = Found.draw(constant), Found.draw(moved)
+        nats = self.temporal.divergence(kept, bars, conditions, self._heard_bars(heard, constant))
+        return self._write(kept.drawn, bars.drawn, conditions, heard), nats
 
     def _heard_bars(self, heard: tuple[Tensor, Tensor, Tensor] | None, like: Tensor) -> Tensor:
         if heard is None:
@@ -280,3 +391,26 @@ class Generator(nn.Module):
         hears = (given_tracks.sum(1) > 0).float()[:, None, None]
         steps, beats, bars = self.encoder(given * given_tracks[:, :, None, None, None], given_tracks)
         return steps * hears, beats * hears, bars * hears
+
+
+def _part(inputs: int, outputs: int, width: int) -> nn.Sequential:
+    """A network for one part of the latents, which begins as standard normal noise."""
+    last = nn.Linear(width, 2 * outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), last)
+
+
+def _parts(size: int) -> list[tuple[int, int]]:
+    """Returns where the parts of latents begin, and how many each has."""
+    return [(begin, min(_PART, size - begin)) for begin in range(0, size, _PART)]
+
+
+def _split(latents: Tensor) -> list[Tensor]:
+    return list(latents.split(_PART, dim=1))
+
+
+def _normal(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns mean and logarithm of the variance."""
+    mean, log_variance = parameters.chunk(2, dim=-1)
+    return mean, log_variance.clamp(*_LOG_VARIANCES)

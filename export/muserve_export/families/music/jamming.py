@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.discriminators import Discriminator, LatentDiscriminator
+from muserve_export.families.music.discriminators import Discriminator
 from muserve_export.families.music.generator import Generator, Posterior
 from muserve_export.families.music.layers import Conditions, Shape
 
-__all__ = ["Jamming", "JammingDiscriminator", "JammingLatentDiscriminator", "JammingPosterior"]
+__all__ = ["Jamming", "JammingDiscriminator", "JammingPosterior"]
 
 
 class Jamming(nn.Module):
@@ -35,13 +35,33 @@ class Jamming(nn.Module):
         return torch.cat([track(*own, conditions, from_noise=from_noise) for track, *own in parts], dim=1)
 
     def imagine(
-        self, constant: Tensor, moved: Tensor, conditions: Conditions, given: Tensor, given_tracks: Tensor
+        self,
+        noise: tuple[Tensor, Tensor],
+        constant: Tensor,
+        moved: Tensor,
+        conditions: Conditions,
+        given: Tensor,
+        given_tracks: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns latents made of noise; see `Generator.imagine`."""
-        parts = zip(self.tracks, *_own_parts(constant, moved, len(self.tracks)), strict=True)
-        made = [track.imagine(*own, conditions, given, given_tracks) for track, *own in parts]  # type: ignore[operator]
-        constants, bars, heard = zip(*made, strict=True)
-        return torch.cat(constants, dim=1), torch.cat(bars, dim=2), heard[0]
+        """Makes latents of noise; see `Generator.imagine`."""
+        count = len(self.tracks)
+        noises = zip(*_own_parts(*noise, count), strict=True)
+        found = zip(constant.chunk(count, dim=2), moved.chunk(count, dim=3), strict=True)
+        made = [
+            track.imagine(own, *latents, conditions, given, given_tracks)  # type: ignore[operator]
+            for track, own, latents in zip(self.tracks, noises, found, strict=True)
+        ]
+        constants, bars, nats = zip(*made, strict=True)
+        return torch.cat(constants, dim=1), torch.cat(bars, dim=2), torch.stack(nats).sum(0)
+
+    def find(
+        self, constant: Tensor, moved: Tensor, conditions: Conditions, given: Tensor, given_tracks: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Writes phrases from what a posterior found of them; see `Generator.find`."""
+        parts = zip(self.tracks, constant.chunk(len(self.tracks), 2), moved.chunk(len(self.tracks), 3), strict=True)
+        found = [track.find(*own, conditions, given, given_tracks) for track, *own in parts]  # type: ignore[operator]
+        logits, nats = zip(*found, strict=True)
+        return torch.cat(logits, dim=1), torch.stack(nats).sum(0)
 
 
 class JammingDiscriminator(nn.Module):
@@ -55,20 +75,6 @@ class JammingDiscriminator(nn.Module):
         """Judges each track by itself; see `Discriminator.forward`."""
         judged = [track(rolls[:, index : index + 1], conditions) for index, track in enumerate(self.tracks)]
         return torch.cat(judged, dim=1)
-
-
-class JammingLatentDiscriminator(nn.Module):
-    """A discriminator of latents a track."""
-
-    def __init__(self, config: MusicConfig, shape: Shape) -> None:
-        super().__init__()
-        self.tracks = nn.ModuleList([LatentDiscriminator(config, shape.alone, heard=0) for _ in range(shape.tracks)])
-
-    def forward(self, constant: Tensor, moved: Tensor, conditions: Conditions, heard: Tensor) -> Tensor:
-        """Judges each track's latents by themselves; see `LatentDiscriminator.forward`."""
-        parts = zip(self.tracks, *_own_parts(constant, moved, len(self.tracks)), strict=True)
-        judged = [track(*own, conditions, heard) for track, *own in parts]
-        return torch.stack(judged, dim=2).mean(2)
 
 
 class JammingPosterior(nn.Module):

@@ -6,29 +6,24 @@ tutorial's; `layers` has what they are built of.
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.discriminators import Discriminator, LatentDiscriminator
+from muserve_export.families.music.discriminators import Discriminator
 from muserve_export.families.music.generator import Generator, Posterior
 from muserve_export.families.music.jamming import (
     Jamming,
     JammingDiscriminator,
-    JammingLatentDiscriminator,
     JammingPosterior,
 )
 from muserve_export.families.music.layers import Shape
 
 __all__ = [
-    "binarise",
     "latent_sizes",
     "make_discriminator",
     "make_generator",
-    "make_latent_discriminator",
     "make_posterior",
 ]
-
-_SURE = 8.0
 
 
 def make_generator(config: MusicConfig, shape: Shape) -> Generator | Jamming:
@@ -44,13 +39,6 @@ def make_discriminator(config: MusicConfig, shape: Shape) -> nn.Module:
     return Discriminator(config, shape, normed=normed)
 
 
-def make_latent_discriminator(config: MusicConfig, shape: Shape) -> nn.Module:
-    """Builds the discriminator of latents of a configuration, with fresh weights."""
-    if config.architecture == "jamming":
-        return JammingLatentDiscriminator(config, shape)
-    return LatentDiscriminator(config, shape, heard=config.bar_width if config.given_share else 0)
-
-
 def make_posterior(config: MusicConfig, shape: Shape) -> nn.Module:
     """Builds the posterior of a configuration, with fresh weights."""
     return JammingPosterior(config, shape) if config.architecture == "jamming" else Posterior(config, shape)
@@ -60,13 +48,3 @@ def latent_sizes(config: MusicConfig, shape: Shape) -> tuple[int, int]:
     """Returns how much noise a piece keeps and how much each bar has of its own."""
     kinds = 2 * shape.tracks if config.architecture == "jamming" else 1 + shape.tracks
     return kinds * config.constant_latent_size, kinds * config.bar_latent_size
-
-
-def binarise(logits: Tensor) -> Tensor:
-    """Rounds probabilities to 0 or 1, and passes gradients as if it had not (Bengio et al., 2013: straight-through).
-
-    Gradients are the same wherever a cell is not quite sure. A sigmoid's own would let notes go ten times as easily as
-    come, since silent cells are surer than sounding ones, and a generator would fall silent.
-    """
-    passed = logits.clamp(-_SURE, _SURE) / 4
-    return (logits > 0).float() + passed - passed.detach()

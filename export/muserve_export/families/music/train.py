@@ -1,15 +1,17 @@
-"""Trains a generator of phrases against a discriminator that judges all tracks together.
+"""Trains a generator of phrases, what it imagines against a discriminator that hears all tracks together.
 
-Three things teach the generator: the discriminator; real segments that it has to find again from what a posterior kept
-of them, which gives its latents a meaning from the first step on (Larsen et al., "Autoencoding beyond pixels using a
-learned similarity metric", ICML 2016); and given tracks, which stay as they are in what the discriminator sees, so that
-the others must fit them. Real tracks of different pieces, put together, are false too (as in Reed et al., "Generative
-Adversarial Text to Image Synthesis", ICML 2016): they show the discriminator what not fitting is.
+First the bar generator learns to write: it has to find real segments again from what a posterior kept of them, which
+gives its latents a meaning (Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", ICML 2016),
+and from given tracks, if there are any; and the temporal generator learns to imagine such latents, by how likely they
+are. Then the temporal generator goes on against a discriminator of what is written from what it imagines. Given tracks
+stay as they are in what the discriminator sees, so that the others must fit them. Real tracks of different pieces, put
+together, are false too (as in Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016): they show it
+what not fitting is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +30,12 @@ from muserve_export.families.music.data import DRUMS, TRACKS, MusicData, MusicSe
 from muserve_export.families.music.keys import Keys
 from muserve_export.families.music.layers import Conditions, Shape
 from muserve_export.families.music.model import (
-    binarise,
     latent_sizes,
     make_discriminator,
     make_generator,
-    make_latent_discriminator,
     make_posterior,
 )
+from muserve_export.families.music.notes import ONSET_THRESHOLD, binarise
 from muserve_export.families.music.plots import draw_phrases
 from muserve_export.training.ema import MovingAverage
 from muserve_export.training.loop import init_weights, train
@@ -54,63 +55,108 @@ class MusicLearner:
         self._fabric = fabric
         self._config = config
         self._shape = shape
-        generator, discriminator = make_generator(config, shape), make_discriminator(config, shape)
+        self._keys = make_keys(config, shape).to(fabric.device)
+        self._posterior: Any = None
+        if config.reconstruction_epochs:
+            posterior = make_posterior(config, shape)
+            self._posterior, self._posterior_optimizer = fabric.setup(
+                posterior, self._adam(posterior.parameters(), config.learning_rate, config.beta1)
+            )
+        generator = make_generator(config, shape)
         self._average = MovingAverage(generator, config.ema_decay) if config.ema_decay else None
         if self._average:
             self._average.module.to(fabric.device)
-        self._generator, self._generator_optimizer = fabric.setup(
-            generator, self._adam(generator, config.learning_rate)
+        # The temporal generator learns again when all else is learnt, and how many steps of that there were is Adam's
+        # to know.
+        imagining = [value for name, value in generator.named_parameters() if "temporal." in name]
+        self._generator, self._generator_optimizer, self._temporal_optimizer = fabric.setup(
+            generator,
+            self._adam(generator.parameters(), config.learning_rate, config.beta1),
+            self._adversarial_adam(imagining, config.temporal_learning_rate),
         )
+        discriminator = make_discriminator(config, shape)
         self._discriminator, self._discriminator_optimizer = fabric.setup(
-            discriminator, self._adam(discriminator, config.discriminator_learning_rate)
+            discriminator, self._adversarial_adam(discriminator.parameters(), config.discriminator_learning_rate)
         )
-        self._keys = make_keys(config, shape).to(fabric.device)
-        self._posterior: Any = None
-        if config.reconstruction_weight:
-            posterior = make_posterior(config, shape)
-            self._posterior, self._posterior_optimizer = fabric.setup(
-                posterior, self._adam(posterior, config.learning_rate)
-            )
-            self._generator.mark_forward_method("imagine")
-            latent_discriminator = make_latent_discriminator(config, shape)
-            self._latent_discriminator, self._latent_discriminator_optimizer = fabric.setup(
-                latent_discriminator, self._adam(latent_discriminator, config.discriminator_learning_rate)
-            )
+        self._generator.mark_forward_method("find")
+        self._generator.mark_forward_method("imagine")
 
     def modules(self) -> Mapping[str, Any]:
         """Networks by name."""
         modules = {"generator": self._generator, "discriminator": self._discriminator}
         if self._posterior is not None:
-            modules |= {"posterior": self._posterior, "latent_discriminator": self._latent_discriminator}
+            modules["posterior"] = self._posterior
         return modules | ({"generator_average": self._average.module} if self._average else {})
 
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name."""
         optimizers = {
             "generator_optimizer": self._generator_optimizer,
+            "temporal_optimizer": self._temporal_optimizer,
             "discriminator_optimizer": self._discriminator_optimizer,
         }
         if self._posterior is not None:
             optimizers["posterior_optimizer"] = self._posterior_optimizer
-            optimizers["latent_discriminator_optimizer"] = self._latent_discriminator_optimizer
         return optimizers
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
         """Teaches the discriminator one or more batches of samples, then the generator."""
-        config, progress = self._config, step / steps
-        self._set_learning_rates(1.0 - (1.0 - config.final_learning_rate_share) * progress)
+        config = self._config
         real, style, tempo, density = batch
         density = torch.where(self._draw(len(real)) < config.unknown_share, -torch.ones_like(density), density)
         given = self._choose_given(real)
         phrases = _Phrases(self._move_to_c(real, given), Conditions(style, tempo, density), given)
-        judged = progress > config.warm_up_share
-        if self._posterior is not None:
-            losses = self._learn_with_posterior(phrases, progress, judged=judged)
+        epochs, first = step / steps * config.epochs, config.reconstruction_epochs
+        if epochs <= first:
+            self._set_learning_rates(epochs / first)
+            losses = self._learn_to_find(phrases, step, epochs / first)
         else:
-            losses = self._learn_alone(phrases)
-        if self._average:
-            self._average.update(self._generator.module, step)
+            self._set_learning_rates((epochs - first) / (config.epochs - first))
+            if self._average and (step - 1) / steps * config.epochs <= first:  # what is imagined is written by these
+                self._generator.module.load_state_dict(self._average.module.state_dict())
+            losses = self._learn_to_imagine(phrases) if first else self._learn_alone(phrases)
+            if self._average:
+                self._average.update(self._generator.module, step)
         return losses
+
+    def _learn_to_find(self, phrases: _Phrases, step: int, progress: float) -> dict[str, Tensor]:
+        """The generator finds real phrases again, and what is found is what it imagines, as far as it can be."""
+        config = self._config
+        weight = config.divergence_weight + progress * (config.final_divergence_weight - config.divergence_weight)
+        parts = []
+        for part in phrases.split(config.reconstruction_batch_size):
+            found, nats = self._generator.find(*self._posterior(part.real), *part.asked)
+            divergence = nats.mean() / (self._shape.tracks * self._shape.steps)
+            losses = {"reconstruction_loss": part.reconstruction_loss(found), "divergence": divergence}
+            loss = losses["reconstruction_loss"] + weight * divergence
+            self._apply(loss, self._generator_optimizer, self._posterior_optimizer)
+            if self._average:
+                self._average.update(self._generator.module, step)
+            parts.append({name: loss.detach() for name, loss in losses.items()})
+        return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+
+    def _learn_to_imagine(self, phrases: _Phrases) -> dict[str, Tensor]:
+        """The temporal generator goes on, against a discriminator of what is written; all else stays as it is.
+
+        Only what is imagined may learn from that: were how to write learnt too, the easiest way to please would be to
+        write less. And it stays likely, or it would please with what nobody ever played.
+        """
+        config = self._config
+        with torch.no_grad():
+            found = self._posterior(phrases.real)
+        *imagined, nats = self._generator.imagine(self._noise(phrases), *found, *phrases.asked)
+        divergence = nats.mean() / (self._shape.tracks * self._shape.steps)
+        fixed = {name: value.detach() for name, value in self._generator.module.named_parameters()}
+        logits = functional_call(self._generator.module, fixed, (*imagined, *phrases.asked), {"from_noise": False})
+        written = phrases.keep_given(binarise(logits))
+        discriminator_loss = self._learn_to_discriminate(phrases, written.detach())
+        generator_loss = self._persuade(self._frozen(self._discriminator)(written, phrases.conditions))
+        loss = config.final_divergence_weight * divergence + config.adversarial_weight * generator_loss
+        self._apply(loss, self._temporal_optimizer)
+        self._discriminator.requires_grad_(requires_grad=True)
+        return {
+            "divergence": divergence, "discriminator_loss": discriminator_loss, "generator_loss": generator_loss,
+        }  # fmt: skip
 
     def _learn_alone(self, phrases: _Phrases) -> dict[str, Tensor]:
         """The plain game of two: the generator learns from the discriminator of rolls alone."""
@@ -123,42 +169,6 @@ class MusicLearner:
         self._apply(generator_loss, self._generator_optimizer)
         self._discriminator.requires_grad_(requires_grad=True)
         return {"discriminator_loss": discriminator_loss, "generator_loss": generator_loss}
-
-    def _learn_with_posterior(self, phrases: _Phrases, progress: float, *, judged: bool) -> dict[str, Tensor]:
-        """The generator finds real phrases again, and its temporal part imagines latents like theirs."""
-        config = self._config
-        kept, moved = self._posterior(phrases.real)
-        latents = _draw_near(kept), _draw_near(moved)
-        first, last = config.reconstruction_weight, config.final_reconstruction_weight
-        weight = first + (last - first) * progress
-        found = self._generator(*latents, *phrases.asked, from_noise=False)
-        nats = (_divergence(kept) + _divergence(moved)) / (len(kept) * self._shape.tracks * self._shape.steps)
-        losses = {
-            "reconstruction_loss": weight * phrases.reconstruction_loss(found),
-            "divergence": weight * config.divergence_weight * nats,
-        }
-        *imagined, heard = self._generator.imagine(*self._noise(phrases), *phrases.asked)
-        real_latents = (latents[0].detach(), latents[1].detach(), phrases.conditions, heard)
-        on_real = self._judge(self._latent_discriminator(*real_latents), real=True)
-        made = (imagined[0].detach(), imagined[1].detach(), phrases.conditions, heard)
-        latent_discriminator_loss = on_real + self._judge(self._latent_discriminator(*made), real=False)
-        self._apply(latent_discriminator_loss, self._latent_discriminator_optimizer)
-        on_latents = self._frozen(self._latent_discriminator)(*imagined, phrases.conditions, heard)
-        losses["latent_generator_loss"] = config.latent_weight * self._persuade(on_latents)
-        reported = {"latent_discriminator_loss": latent_discriminator_loss}
-        if judged:
-            # What rolls are like teaches only what to imagine: were how to write it taught too, the easiest way to
-            # please would be to write less.
-            fixed = {name: value.detach() for name, value in self._generator.module.named_parameters()}
-            logits = functional_call(self._generator.module, fixed, (*imagined, *phrases.asked), {"from_noise": False})
-            written = phrases.keep_given(binarise(logits))
-            reported["discriminator_loss"] = self._learn_to_discriminate(phrases, written.detach())
-            persuaded = self._persuade(self._frozen(self._discriminator)(written, phrases.conditions))
-            losses["generator_loss"] = config.adversarial_weight * persuaded
-        self._apply(torch.stack(list(losses.values())).sum(), self._generator_optimizer, self._posterior_optimizer)
-        self._latent_discriminator.requires_grad_(requires_grad=True)
-        self._discriminator.requires_grad_(requires_grad=True)
-        return losses | reported
 
     def sheet(self) -> NDArray[np.uint8] | None:
         """Draws phrases of seed 0, a row of four for each of the first styles, at 120 quarter notes a minute."""
@@ -178,7 +188,7 @@ class MusicLearner:
                 Conditions(*(self._fabric.to_device(tensor) for tensor in conditions)),
             )
         self._generator.train()
-        return draw_phrases((logits > 0).cpu().numpy())
+        return draw_phrases((binarise(logits) > ONSET_THRESHOLD).cpu().numpy())
 
     def _noise(self, phrases: _Phrases) -> tuple[Tensor, Tensor]:
         count, device = len(phrases.real), self._fabric.device
@@ -255,15 +265,23 @@ class MusicLearner:
     def _draw(self, *shape: int) -> Tensor:
         return torch.rand(*shape, device=self._fabric.device)
 
-    def _set_learning_rates(self, share: float) -> None:
+    def _set_learning_rates(self, progress: float) -> None:
+        config = self._config
+        share = 1.0 - (1.0 - config.final_learning_rate_share) * progress
         for name, optimizer in self.optimizers().items():
-            discriminates = "discriminator" in name
-            rate = self._config.discriminator_learning_rate if discriminates else self._config.learning_rate
+            rate = config.learning_rate
+            if "discriminator" in name:
+                rate = config.discriminator_learning_rate
+            elif "temporal" in name:
+                rate = config.temporal_learning_rate
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
 
-    def _adam(self, module: nn.Module, learning_rate: float) -> torch.optim.Adam:
-        return torch.optim.Adam(module.parameters(), lr=learning_rate, betas=(self._config.beta1, self._config.beta2))
+    def _adam(self, parameters: Iterable[nn.Parameter], learning_rate: float, beta1: float) -> torch.optim.Adam:
+        return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, self._config.beta2))
+
+    def _adversarial_adam(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Adam:
+        return self._adam(parameters, learning_rate, self._config.adversarial_beta1)
 
 
 @dataclass(frozen=True)
@@ -281,6 +299,12 @@ class _Phrases:
     def asked(self) -> tuple[Conditions, Tensor, Tensor]:
         """What a generator is asked for: conditions, and what is given."""
         return self.conditions, self.real, self.given
+
+    def split(self, rows: int) -> Iterator[_Phrases]:
+        """Yields parts of the batch."""
+        tensors = (self.real, *self.conditions, self.given)
+        for real, style, tempo, density, given in zip(*(tensor.split(rows) for tensor in tensors), strict=True):
+            yield _Phrases(real, Conditions(style, tempo, density), given)
 
     def keep_given(self, written: Tensor) -> Tensor:
         """Puts the given tracks in the place of those written."""
@@ -357,18 +381,6 @@ def make_shape(config: MusicConfig, data: MusicData) -> Shape:
 def make_keys(config: MusicConfig, shape: Shape) -> Keys:
     """Builds what finds and moves keys: one for all tracks, but the tracks of jamming hear nothing of each other."""
     return Keys(shape, drums=DRUMS, together=config.architecture != "jamming")
-
-
-def _draw_near(parameters: Tensor) -> Tensor:
-    """Draws from normal distributions, [batch, 2, ...] mean and logarithm of the variance."""
-    mean, log_variance = parameters[:, 0], parameters[:, 1]
-    return mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-
-
-def _divergence(parameters: Tensor) -> Tensor:
-    """Kullback and Leibler's divergence from standard normal noise, summed: [batch, 2, ...] mean and log variance."""
-    mean, log_variance = parameters[:, 0], parameters[:, 1]
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
 
 
 def _weighted(logits: Tensor) -> Tensor:
