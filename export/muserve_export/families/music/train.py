@@ -12,7 +12,7 @@ what not fitting is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,17 +139,21 @@ class MusicLearner:
         """The temporal generator goes on, against a discriminator of what is written; all else stays as it is.
 
         Only what is imagined may learn from that: were how to write learnt too, the easiest way to please would be to
-        write less. And it stays likely, or it would please with what nobody ever played.
+        write less. And it stays likely, or it would please with what nobody ever played. The discriminator hears
+        probabilities, and real phrases as they were found again: rounding would give it away which is which, and the
+        gradients that pass it (`binarise`) break what is imagined.
         """
         config = self._config
         with torch.no_grad():
             found = self._posterior(phrases.real)
+            again, _ = self._generator.find(*found, *phrases.asked)
+            phrases_again = replace(phrases, real=phrases.keep_given(torch.sigmoid(again)))
         *imagined, nats = self._generator.imagine(self._noise(phrases), *found, *phrases.asked)
         divergence = nats.mean() / (self._shape.tracks * self._shape.steps)
         fixed = {name: value.detach() for name, value in self._generator.module.named_parameters()}
         logits = functional_call(self._generator.module, fixed, (*imagined, *phrases.asked), {"from_noise": False})
-        written = phrases.keep_given(binarise(logits))
-        discriminator_loss = self._learn_to_discriminate(phrases, written.detach())
+        written = phrases.keep_given(torch.sigmoid(logits))
+        discriminator_loss = self._learn_to_discriminate(phrases_again, written.detach())
         generator_loss = self._persuade(self._frozen(self._discriminator)(written, phrases.conditions))
         loss = config.final_divergence_weight * divergence + config.adversarial_weight * generator_loss
         self._apply(loss, self._temporal_optimizer)
@@ -322,7 +326,7 @@ def mismatched(real: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
     """Exchanges some tracks of each row for those of another row of its style.
 
     Args:
-        real: [batch, track, channel, step, pitch].
+        real: 0 to 1, [batch, track, channel, step, pitch].
         style: Index of each row's style, [batch].
 
     Returns:
@@ -335,9 +339,10 @@ def mismatched(real: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
     partner[order] = torch.where(style[order] == style[following], following, order)
     swap = torch.rand(count, tracks, device=real.device) < 0.5
     mixed = torch.where(swap[:, :, None, None, None], real[partner], real)
-    changed = (mixed != real).flatten(2).any(dim=2)
+    sounds = real > 0.5
+    changed = ((mixed > 0.5) != sounds).flatten(2).any(dim=2)
     # All tracks exchanged is another real phrase: at least one must have stayed and still sound.
-    stays = (~swap & real.flatten(2).any(dim=2)).any(dim=1)
+    stays = (~swap & sounds.flatten(2).any(dim=2)).any(dim=1)
     return mixed, (changed.any(dim=1) & stays).float()
 
 
