@@ -65,11 +65,12 @@ class MusicConfig(TrainingConfig):
     divergence_weight: float = option(
         0.2, "weight of how much more the posterior tells than what is imagined, at the beginning", minimum=0
     )
-    final_divergence_weight: float = option(1.0, "that weight at the end of the reconstruction epochs", minimum=0)
-    reconstruction_epochs: int = option(
-        0,
-        "first epochs, which find real segments again; then only what is imagined is learnt, adversarially",
+    final_divergence_weight: float = option(1.0, "that weight at the end of the reconstruction part", minimum=0)
+    reconstruction_share: float = option(
+        0.0,
+        "first part of the run, which finds real segments again; then only what is imagined is learnt, adversarially",
         minimum=0,
+        maximum=1,
     )
     reconstruction_batch_size: int = option(
         16, "rows of a batch that one step of reconstruction takes: smaller steps, but more", minimum=1
@@ -83,7 +84,7 @@ class MusicConfig(TrainingConfig):
     unknown_share: float = option(0.5, "share of a batch whose density is left open", minimum=0, maximum=1)
     learning_rate: float = option(2e-4, "Adam's, of what reconstructs", minimum=0)
     temporal_learning_rate: float = option(
-        2e-4, "Adam's, of the temporal generator after the reconstruction epochs", minimum=0
+        2e-4, "Adam's, of the temporal generator after the reconstruction part", minimum=0
     )
     discriminator_learning_rate: float = option(2e-4, "Adam's, of the discriminators", minimum=0)
     final_learning_rate_share: float = option(
@@ -108,11 +109,6 @@ class MusicConfig(TrainingConfig):
             raise ConfigurationError(
                 f"lowest_pitch {self.lowest_pitch} and {self.pitches} pitches end above 127, MIDI's highest pitch"
             )
-        if self.reconstruction_epochs >= self.epochs:
-            raise ConfigurationError(
-                f"reconstruction_epochs is {self.reconstruction_epochs} of {self.epochs} epochs, so none is left to "
-                "imagine: give more epochs"
-            )
         if self.architecture != "hybrid" and self.given_share:
             raise ConfigurationError(
                 f"given_share is {self.given_share:g}; architecture {self.architecture!r} cannot accompany: set it to 0"
@@ -121,4 +117,4 @@ class MusicConfig(TrainingConfig):
     @property
     def epochs_may_change(self) -> bool:
         """Rates and weights move over the whole run."""
-        return self.final_learning_rate_share == 1.0
+        return self.final_learning_rate_share == 1.0 and self.reconstruction_share == 0.0

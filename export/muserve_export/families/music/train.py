@@ -57,7 +57,7 @@ class MusicLearner:
         self._shape = shape
         self._keys = make_keys(config, shape).to(fabric.device)
         self._posterior: Any = None
-        if config.reconstruction_epochs:
+        if config.reconstruction_share:
             posterior = make_posterior(config, shape)
             self._posterior, self._posterior_optimizer = fabric.setup(
                 posterior, self._adam(posterior.parameters(), config.learning_rate, config.beta1)
@@ -106,13 +106,13 @@ class MusicLearner:
         density = torch.where(self._draw(len(real)) < config.unknown_share, -torch.ones_like(density), density)
         given = self._choose_given(real)
         phrases = _Phrases(self._move_to_c(real, given), Conditions(style, tempo, density), given)
-        epochs, first = step / steps * config.epochs, config.reconstruction_epochs
-        if epochs <= first:
-            self._set_learning_rates(epochs / first)
-            losses = self._learn_to_find(phrases, step, epochs / first)
+        progress, first = step / steps, config.reconstruction_share
+        if progress <= first:
+            self._set_learning_rates(progress / first)
+            losses = self._learn_to_find(phrases, step, progress / first)
         else:
-            self._set_learning_rates((epochs - first) / (config.epochs - first))
-            if self._average and (step - 1) / steps * config.epochs <= first:  # what is imagined is written by these
+            self._set_learning_rates((progress - first) / (1 - first))
+            if self._average and (step - 1) / steps <= first:  # what is imagined is written by these
                 self._generator.module.load_state_dict(self._average.module.state_dict())
             losses = self._learn_to_imagine(phrases) if first else self._learn_alone(phrases)
             if self._average:
