@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import mido
@@ -183,6 +186,35 @@ def test_contradictions_are_refused() -> None:
         build(MusicConfig, {"architecture": "jamming"})
     with pytest.raises(ConfigurationError, match="127"):
         build(MusicConfig, {"lowest_pitch": "60"})
+
+
+def test_two_processes_learn_both_parts_of_a_run(midi_tree: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "muserve_export",
+        "train", "music", "--recipe", "tiny", "--data", str(midi_tree), "--device", "cpu", "--out", str(run),
+    ]  # fmt: skip
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, timeout=110)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained:") == 1
+
+
+def test_only_what_is_imagined_learns_after_reconstruction(midi_tree: Path) -> None:
+    values = read_toml(recipe_path("music", "tiny"))
+    config = build(MusicConfig, values, {"data": str(midi_tree)})
+    data = load_data(config)
+    learner = MusicLearner(Fabric(accelerator="cpu", devices=1), config, make_shape(config, data))
+    batch = data.training.batch(torch.arange(4))
+    learner.step(batch, 1, 2)
+    modules = learner.modules()
+    written = {name: value.clone() for name, value in modules["generator_average"].state_dict().items()}
+    posterior, discriminator = _weights(modules["posterior"]), _weights(modules["discriminator"])
+    learner.step(batch, 2, 2)
+    for name, value in modules["generator"].module.state_dict().items():
+        assert "temporal." in name or torch.equal(value, written[name]), f"{name} is not the average of the first part"
+    assert torch.equal(_weights(modules["posterior"]), posterior)
+    assert not torch.equal(_weights(modules["discriminator"]), discriminator)
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(

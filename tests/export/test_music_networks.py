@@ -8,11 +8,11 @@ import torch
 from muserve.configuration import build
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import DRUMS
-from muserve_export.families.music.generator import Found, TemporalGenerator
 from muserve_export.families.music.keys import Keys
 from muserve_export.families.music.layers import Conditions, Shape
 from muserve_export.families.music.model import latent_sizes, make_generator
 from muserve_export.families.music.notes import ONSET_THRESHOLD, binarise, weigh
+from muserve_export.families.music.temporal import Found, TemporalGenerator
 from muserve_export.families.music.train import mismatched
 
 SMALL = {
@@ -256,3 +256,12 @@ def test_mismatched_rows_mix_pieces_of_one_style() -> None:
             assert bool(differs[row]) == (set(tracks) == {0, 1})
             seen.add(tuple(tracks))
     assert len(seen) > 4
+
+
+def test_mismatched_rows_are_those_whose_notes_differ_not_their_probabilities() -> None:
+    torch.manual_seed(0)
+    real = torch.zeros(2, 3, 2, 2, 8)
+    real[:, 0, 0, :, 3] = 1  # the only track that sounds, alike in both
+    unsure = real * 0.9 + torch.rand_like(real) * 0.05
+    for _ in range(20):
+        assert not mismatched(unsure, torch.zeros(2, dtype=torch.int64))[1].any()

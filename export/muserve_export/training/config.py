@@ -30,3 +30,8 @@ class TrainingConfig:
     def epochs_may_change(self) -> bool:
         """Whether a resumed run may have other epochs; not where a schedule is stretched over them."""
         return True
+
+    @property
+    def teaches_parts(self) -> bool:
+        """Whether a step may teach only part of a network: several processes must then find out which."""
+        return False

@@ -73,9 +73,11 @@ def make_fabric(config: TrainingConfig) -> Fabric:
     if torch.distributed.is_torchelastic_launched():
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
+    several = devices * nodes > 1
     try:
         fabric = Fabric(
             accelerator=config.device,
+            strategy="ddp_find_unused_parameters_true" if several and config.teaches_parts else "auto",
             devices=devices,
             num_nodes=nodes,
             precision=config.precision,  # type: ignore[arg-type]

@@ -57,10 +57,12 @@ class MusicConfig(TrainingConfig):
         "hinge with spectral norm, Wasserstein with gradient penalty, or binary cross-entropy",
         choices=("hinge", "wasserstein", "cross_entropy"),
     )
-    discriminator_steps: int = option(1, "steps of the discriminator for one of the generator", minimum=1)
+    discriminator_steps: int = option(
+        1, "steps of the discriminator for one of the generator, where nothing is reconstructed", minimum=1
+    )
     gradient_penalty: float = option(10.0, "weight of the Wasserstein loss's gradient penalty", minimum=0)
     adversarial_weight: float = option(
-        1.0, "weight of the discriminator, beside how likely what is imagined is", minimum=0
+        1.0, "weight of the discriminator after reconstruction, beside how likely what is imagined is", minimum=0
     )
     divergence_weight: float = option(
         0.2, "weight of how much more the posterior tells than what is imagined, at the beginning", minimum=0
@@ -68,7 +70,7 @@ class MusicConfig(TrainingConfig):
     final_divergence_weight: float = option(1.0, "that weight at the end of the reconstruction part", minimum=0)
     reconstruction_share: float = option(
         0.0,
-        "first part of the run, which finds real segments again; then only what is imagined is learnt, adversarially",
+        "first part of the run, which reconstructs real segments; what follows teaches the temporal generator alone",
         minimum=0,
         maximum=1,
     )
@@ -82,17 +84,18 @@ class MusicConfig(TrainingConfig):
         0.5, "share of a batch that accompanies given tracks; 0 trains no accompanist", minimum=0, maximum=1
     )
     unknown_share: float = option(0.5, "share of a batch whose density is left open", minimum=0, maximum=1)
-    learning_rate: float = option(2e-4, "Adam's, of what reconstructs", minimum=0)
-    temporal_learning_rate: float = option(
-        2e-4, "Adam's, of the temporal generator after the reconstruction part", minimum=0
-    )
-    discriminator_learning_rate: float = option(2e-4, "Adam's, of the discriminators", minimum=0)
+    learning_rate: float = option(2e-4, "Adam's, of generator and posterior", minimum=0)
+    temporal_learning_rate: float = option(2e-4, "Adam's, of the temporal generator after reconstruction", minimum=0)
+    discriminator_learning_rate: float = option(2e-4, "Adam's, of the discriminator", minimum=0)
     final_learning_rate_share: float = option(
         1.0, "learning rates fall to this share, linearly in each part of the run", minimum=0, maximum=1
     )
-    beta1: float = option(0.5, "Adam's, of what reconstructs", minimum=0, maximum=0.9999)
+    beta1: float = option(0.5, "Adam's, of generator and posterior, and of dense networks", minimum=0, maximum=0.9999)
     adversarial_beta1: float = option(
-        0.5, "Adam's, of the temporal generator and the discriminators", minimum=0, maximum=0.9999
+        0.5,
+        "Adam's, of the temporal generator after reconstruction, and of the discriminator",
+        minimum=0,
+        maximum=0.9999,
     )
     beta2: float = option(0.999, "Adam's", minimum=0, maximum=0.999999)
     ema_decay: float = option(
@@ -118,3 +121,8 @@ class MusicConfig(TrainingConfig):
     def epochs_may_change(self) -> bool:
         """Rates and weights move over the whole run."""
         return self.final_learning_rate_share == 1.0 and self.reconstruction_share == 0.0
+
+    @property
+    def teaches_parts(self) -> bool:
+        """After reconstruction only the temporal generator learns."""
+        return self.reconstruction_share > 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -96,7 +98,9 @@ def cells_table(figures: MusicFigures) -> str:
                 row += [f"{number:.4g}" for number in (value, *bounds)]
             row += [f"{each[index]:.3g}" for each in (comparison.generated, comparison.training, comparison.ratios)]
             rows.append(row)
-    return "\n".join(",".join(row) for row in rows) + "\n"
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue()
 
 
 def _compare(generated: PieceSums, reference: Reference, convention: str) -> Comparison:

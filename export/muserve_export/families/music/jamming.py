@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,10 @@ class Jamming(nn.Module):
         parts = zip(self.tracks, *_own_parts(constant, moved, len(self.tracks)), strict=True)
         return torch.cat([track(*own, conditions, from_noise=from_noise) for track, *own in parts], dim=1)
 
+    @property
+    def _generators(self) -> list[Generator]:
+        return cast("list[Generator]", list(self.tracks))
+
     def imagine(
         self,
         noise: tuple[Tensor, Tensor],
@@ -48,8 +54,8 @@ class Jamming(nn.Module):
         noises = zip(*_own_parts(*noise, count), strict=True)
         found = zip(constant.chunk(count, dim=2), moved.chunk(count, dim=3), strict=True)
         made = [
-            track.imagine(own, *latents, conditions, given, given_tracks)  # type: ignore[operator]
-            for track, own, latents in zip(self.tracks, noises, found, strict=True)
+            track.imagine(own, *latents, conditions, given, given_tracks)
+            for track, own, latents in zip(self._generators, noises, found, strict=True)
         ]
         constants, bars, nats = zip(*made, strict=True)
         return torch.cat(constants, dim=1), torch.cat(bars, dim=2), torch.stack(nats).sum(0)
@@ -58,8 +64,9 @@ class Jamming(nn.Module):
         self, constant: Tensor, moved: Tensor, conditions: Conditions, given: Tensor, given_tracks: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Writes phrases from what a posterior found of them; see `Generator.find`."""
-        parts = zip(self.tracks, constant.chunk(len(self.tracks), 2), moved.chunk(len(self.tracks), 3), strict=True)
-        found = [track.find(*own, conditions, given, given_tracks) for track, *own in parts]  # type: ignore[operator]
+        count = len(self.tracks)
+        parts = zip(self._generators, constant.chunk(count, dim=2), moved.chunk(count, dim=3), strict=True)
+        found = [track.find(kept, bars, conditions, given, given_tracks) for track, kept, bars in parts]
         logits, nats = zip(*found, strict=True)
         return torch.cat(logits, dim=1), torch.stack(nats).sum(0)
 

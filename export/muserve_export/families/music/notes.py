@@ -15,7 +15,7 @@ __all__ = ["HOLD_THRESHOLD", "ONSET_THRESHOLD", "binarise", "weigh"]
 
 ONSET_THRESHOLD = 0.5
 HOLD_THRESHOLD = 0.35
-"""Below one half, by validation: most of the notes that are cut at one half go on in the data."""
+"""By validation: 0.3 and 0.5 gave nearly the same median distance, 0.28 and 0.29, but 0.7 gave 0.35."""
 _SURE = 8.0
 _TINY = 1e-3
 

@@ -37,6 +37,7 @@ from muserve_export.families.music.model import (
 )
 from muserve_export.families.music.notes import ONSET_THRESHOLD, binarise
 from muserve_export.families.music.plots import draw_phrases
+from muserve_export.families.music.temporal import Found
 from muserve_export.training.ema import MovingAverage
 from muserve_export.training.loop import init_weights, train
 from muserve_export.training.run import RunFolder
@@ -100,7 +101,7 @@ class MusicLearner:
         return optimizers
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
-        """Teaches the discriminator one or more batches of samples, then the generator."""
+        """Learns to reconstruct in the first part of the run, then adversarially; without a first part so only."""
         config = self._config
         real, style, tempo, density = batch
         density = torch.where(self._draw(len(real)) < config.unknown_share, -torch.ones_like(density), density)
@@ -109,14 +110,16 @@ class MusicLearner:
         progress, first = step / steps, config.reconstruction_share
         if progress <= first:
             self._set_learning_rates(progress / first)
-            losses = self._learn_to_find(phrases, step, progress / first)
+            return self._learn_to_find(phrases, step, progress / first)
+        self._set_learning_rates((progress - first) / (1 - first))
+        if not first:
+            losses = self._learn_alone(phrases)
         else:
-            self._set_learning_rates((progress - first) / (1 - first))
-            if self._average and (step - 1) / steps <= first:  # what is imagined is written by these
+            if self._average and (step - 1) / steps <= first:  # what is imagined is written by these from now on
                 self._generator.module.load_state_dict(self._average.module.state_dict())
-            losses = self._learn_to_imagine(phrases) if first else self._learn_alone(phrases)
-            if self._average:
-                self._average.update(self._generator.module, step)
+            losses = self._learn_to_imagine(phrases)
+        if self._average:
+            self._average.update(self._generator.module, step)
         return losses
 
     def _learn_to_find(self, phrases: _Phrases, step: int, progress: float) -> dict[str, Tensor]:
@@ -146,7 +149,8 @@ class MusicLearner:
         config = self._config
         with torch.no_grad():
             found = self._posterior(phrases.real)
-            again, _ = self._generator.find(*found, *phrases.asked)
+            latents = (Found.draw(parameters).drawn for parameters in found)
+            again = self._generator(*latents, *phrases.asked, from_noise=False)
             phrases_again = replace(phrases, real=phrases.keep_given(torch.sigmoid(again)))
         *imagined, nats = self._generator.imagine(self._noise(phrases), *found, *phrases.asked)
         divergence = nats.mean() / (self._shape.tracks * self._shape.steps)
