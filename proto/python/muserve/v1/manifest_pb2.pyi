@@ -2,6 +2,7 @@ from muserve.v1 import common_pb2 as _common_pb2
 from muserve.v1 import forecast_pb2 as _forecast_pb2
 from muserve.v1 import image_pb2 as _image_pb2
 from muserve.v1 import music_pb2 as _music_pb2
+from muserve.v1 import translation_pb2 as _translation_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -36,7 +37,7 @@ FORECAST_SCALING_NONE: ForecastScaling
 FORECAST_SCALING_RELATIVE: ForecastScaling
 
 class ModelManifest(_message.Message):
-    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "forecast", "music", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
+    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "forecast", "music", "translation", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
     class FrameworksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +61,7 @@ class ModelManifest(_message.Message):
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     FORECAST_FIELD_NUMBER: _ClassVar[int]
     MUSIC_FIELD_NUMBER: _ClassVar[int]
+    TRANSLATION_FIELD_NUMBER: _ClassVar[int]
     TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +78,7 @@ class ModelManifest(_message.Message):
     image: ImageSettings
     forecast: ForecastSettings
     music: MusicSettings
+    translation: TranslationSettings
     training_data: _containers.RepeatedCompositeFieldContainer[TrainingData]
     licence: str
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
@@ -83,7 +86,7 @@ class ModelManifest(_message.Message):
     files: _containers.RepeatedCompositeFieldContainer[BundleFile]
     frameworks: _containers.ScalarMap[str, str]
     training: _containers.ScalarMap[str, str]
-    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., music: _Optional[_Union[MusicSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., music: _Optional[_Union[MusicSettings, _Mapping]] = ..., translation: _Optional[_Union[TranslationSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Graph(_message.Message):
     __slots__ = ("role", "onnx_file", "torchscript_file", "inputs", "outputs", "opset", "max_batch_rows", "parity", "batch_invariance")
@@ -289,6 +292,34 @@ class MusicStyleSettings(_message.Message):
     programs: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, name: _Optional[str] = ..., tempo_bpm: _Optional[float] = ..., lowest_tempo_bpm: _Optional[float] = ..., highest_tempo_bpm: _Optional[float] = ..., programs: _Optional[_Iterable[int]] = ...) -> None: ...
 
+class TranslationSettings(_message.Message):
+    __slots__ = ("directions", "image_input", "image_output", "tile_size", "overlap", "black", "white")
+    DIRECTIONS_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_INPUT_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    TILE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    BLACK_FIELD_NUMBER: _ClassVar[int]
+    WHITE_FIELD_NUMBER: _ClassVar[int]
+    directions: _containers.RepeatedCompositeFieldContainer[TranslationDirection]
+    image_input: str
+    image_output: str
+    tile_size: int
+    overlap: int
+    black: float
+    white: float
+    def __init__(self, directions: _Optional[_Iterable[_Union[TranslationDirection, _Mapping]]] = ..., image_input: _Optional[str] = ..., image_output: _Optional[str] = ..., tile_size: _Optional[int] = ..., overlap: _Optional[int] = ..., black: _Optional[float] = ..., white: _Optional[float] = ...) -> None: ...
+
+class TranslationDirection(_message.Message):
+    __slots__ = ("source", "target", "graph")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    target: str
+    graph: str
+    def __init__(self, source: _Optional[str] = ..., target: _Optional[str] = ..., graph: _Optional[str] = ...) -> None: ...
+
 class TrainingData(_message.Message):
     __slots__ = ("name", "origin", "licence", "split")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -326,7 +357,7 @@ class MetricReference(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class GoldenRequest(_message.Message):
-    __slots__ = ("name", "file", "tolerance", "generate_images", "forecast", "generate_music", "accompany")
+    __slots__ = ("name", "file", "tolerance", "generate_images", "forecast", "generate_music", "accompany", "translate_image")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
@@ -334,6 +365,7 @@ class GoldenRequest(_message.Message):
     FORECAST_FIELD_NUMBER: _ClassVar[int]
     GENERATE_MUSIC_FIELD_NUMBER: _ClassVar[int]
     ACCOMPANY_FIELD_NUMBER: _ClassVar[int]
+    TRANSLATE_IMAGE_FIELD_NUMBER: _ClassVar[int]
     name: str
     file: str
     tolerance: float
@@ -341,7 +373,8 @@ class GoldenRequest(_message.Message):
     forecast: _forecast_pb2.ForecastRequest
     generate_music: _music_pb2.GenerateMusicRequest
     accompany: _music_pb2.AccompanyRequest
-    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ..., forecast: _Optional[_Union[_forecast_pb2.ForecastRequest, _Mapping]] = ..., generate_music: _Optional[_Union[_music_pb2.GenerateMusicRequest, _Mapping]] = ..., accompany: _Optional[_Union[_music_pb2.AccompanyRequest, _Mapping]] = ...) -> None: ...
+    translate_image: _translation_pb2.TranslateImageRequest
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ..., forecast: _Optional[_Union[_forecast_pb2.ForecastRequest, _Mapping]] = ..., generate_music: _Optional[_Union[_music_pb2.GenerateMusicRequest, _Mapping]] = ..., accompany: _Optional[_Union[_music_pb2.AccompanyRequest, _Mapping]] = ..., translate_image: _Optional[_Union[_translation_pb2.TranslateImageRequest, _Mapping]] = ...) -> None: ...
 
 class BundleFile(_message.Message):
     __slots__ = ("path", "sha256", "size_bytes", "optional")
