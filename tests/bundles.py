@@ -244,14 +244,14 @@ def write_graph(
     *,
     max_batch_rows: int,
 ) -> manifest_pb2.Graph:
-    """Writes graphs/<role>.onnx and returns its manifest entry. Shapes are given without the batch."""
+    """Writes graphs/<role>.onnx and returns its manifest entry. Shapes are given without the batch; -1 is free."""
     onnx_types = {FLOAT32: TensorProto.FLOAT, INT64: TensorProto.INT64}
     model = helper.make_model(
         helper.make_graph(
             nodes,
             role,
-            [helper.make_tensor_value_info(name, onnx_types[kind], ["batch", *shape]) for name, kind, shape in inputs],
-            [helper.make_tensor_value_info(name, onnx_types[kind], ["batch", *shape]) for name, kind, shape in outputs],
+            [helper.make_tensor_value_info(name, onnx_types[kind], _free(shape)) for name, kind, shape in inputs],
+            [helper.make_tensor_value_info(name, onnx_types[kind], _free(shape)) for name, kind, shape in outputs],
             [numpy_helper.from_array(value, name) for name, value in constants.items()],
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -268,6 +268,10 @@ def write_graph(
         opset=OPSET,
         max_batch_rows=max_batch_rows,
     )
+
+
+def _free(shape: list[int]) -> list[str | int | None]:
+    return ["batch", *(None if size < 0 else size for size in shape)]
 
 
 async def add_golden(folder: Path, request: Message, *, tolerance: float = 1e-5) -> Bundle:

@@ -28,6 +28,8 @@ from muserve.v1 import (
     model_pb2_grpc,
     music_pb2,
     music_pb2_grpc,
+    translation_pb2,
+    translation_pb2_grpc,
 )
 from muserve_server.engine import EngineError
 from muserve_server.interceptors import PipelineInterceptor, deadline_layer, error_layer, limit_layer, telemetry_layer
@@ -35,7 +37,14 @@ from muserve_server.local import LocalModel, LocalOptions
 from muserve_server.logs import configure_logging
 from muserve_server.offload import Offloader
 from muserve_server.repository import Repository
-from muserve_server.services import ForecastService, Health, ImageService, ModelService, MusicService
+from muserve_server.services import (
+    ForecastService,
+    Health,
+    ImageService,
+    ModelService,
+    MusicService,
+    TranslationService,
+)
 from muserve_server.settings import Settings, read_settings
 from muserve_server.telemetry import HttpEndpoint, Metrics
 
@@ -47,6 +56,7 @@ _FORECAST_SERVICE = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].
 _IMAGE_SERVICE = image_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 _MODEL_SERVICE = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
 _MUSIC_SERVICE = music_pb2.DESCRIPTOR.services_by_name["MusicService"].full_name
+_TRANSLATION_SERVICE = translation_pb2.DESCRIPTOR.services_by_name["ImageTranslationService"].full_name
 _HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _CONNECTION_GRACE_MS = 30_000
 _MIN_PING_INTERVAL_MS = 30_000
@@ -78,6 +88,7 @@ class Server:
                 _IMAGE_SERVICE: common_pb2.TASK_IMAGE,
                 _FORECAST_SERVICE: common_pb2.TASK_FORECAST,
                 _MUSIC_SERVICE: common_pb2.TASK_MUSIC,
+                _TRANSLATION_SERVICE: common_pb2.TASK_TRANSLATION,
             },
             (_MODEL_SERVICE,),
         )
@@ -192,10 +203,19 @@ class Server:
         image_pb2_grpc.add_ImageServiceServicer_to_server(ImageService(self._repository), server)
         forecast_pb2_grpc.add_ForecastServiceServicer_to_server(ForecastService(self._repository), server)
         music_pb2_grpc.add_MusicServiceServicer_to_server(MusicService(self._repository), server)
+        translation_pb2_grpc.add_ImageTranslationServiceServicer_to_server(TranslationService(self._repository), server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._repository), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        services = (_IMAGE_SERVICE, _FORECAST_SERVICE, _MUSIC_SERVICE, _MODEL_SERVICE, _HEALTH_SERVICE)
-        reflection.enable_server_reflection((*services, reflection.SERVICE_NAME), server)
+        services = (
+            _IMAGE_SERVICE,
+            _FORECAST_SERVICE,
+            _MUSIC_SERVICE,
+            _TRANSLATION_SERVICE,
+            _MODEL_SERVICE,
+            _HEALTH_SERVICE,
+            reflection.SERVICE_NAME,
+        )
+        reflection.enable_server_reflection(services, server)
         return server
 
     def _bind_grpc(self, server: aio.Server) -> int:

@@ -59,6 +59,8 @@ class LocalOptions:
     """See `TaskLimits`."""
     max_pixels_per_call: int = 2**24
     """See `TaskLimits`."""
+    max_pixels_in_work: int = 2**26
+    """See `TaskLimits`."""
     max_series_per_call: int = 1000
     """See `TaskLimits`."""
     max_points_per_series: int = 10_000

@@ -74,6 +74,10 @@ class Settings:
     max_message_mib: int = option(32, "largest message, both ways", unit="MiB", minimum=1, maximum=1024)
     max_samples_per_call: int = option(256, "most samples that one call may ask for", minimum=1)
     max_pixels_per_call: int = option(2**24, "most pixels that one call may take or make", unit="pixels", minimum=1)
+    max_pixels_in_work: int = option(
+        2**26, "most pixels of images and answers that translations by one model hold at a time; other calls wait",
+        unit="pixels", minimum=1,
+    )  # fmt: skip
     max_series_per_call: int = option(1000, "most series that one call may bring", unit="series", minimum=1)
     max_points_per_series: int = option(10_000, "most values of one series, missing ones too", unit="values", minimum=1)
     max_midi_events: int = option(100_000, "most events of one MIDI file", unit="events", minimum=1)
@@ -138,6 +142,7 @@ class Settings:
             engine_instances=self.engine_instances,
             max_samples_per_call=self.max_samples_per_call,
             max_pixels_per_call=self.max_pixels_per_call,
+            max_pixels_in_work=self.max_pixels_in_work,
             max_series_per_call=self.max_series_per_call,
             max_points_per_series=self.max_points_per_series,
             max_midi_events=self.max_midi_events,

@@ -5,5 +5,6 @@ from muserve_server.services.health import Health
 from muserve_server.services.image import ImageService
 from muserve_server.services.model import ModelService
 from muserve_server.services.music import MusicService
+from muserve_server.services.translation import TranslationService
 
-__all__ = ["ForecastService", "Health", "ImageService", "ModelService", "MusicService"]
+__all__ = ["ForecastService", "Health", "ImageService", "ModelService", "MusicService", "TranslationService"]

@@ -8,10 +8,16 @@ from muserve_server.tasks.base import Call, Rows, Task, TaskFactory, TaskLimits
 from muserve_server.tasks.forecast import ForecastTask
 from muserve_server.tasks.image import ImageTask
 from muserve_server.tasks.music import MusicTask
+from muserve_server.tasks.translation import TranslationTask
 
 __all__ = ["TASKS", "Call", "Rows", "Task", "TaskFactory", "TaskLimits"]
 
 TASKS: Mapping[int, TaskFactory] = MappingProxyType(
-    {common_pb2.TASK_IMAGE: ImageTask, common_pb2.TASK_FORECAST: ForecastTask, common_pb2.TASK_MUSIC: MusicTask}
+    {
+        common_pb2.TASK_IMAGE: ImageTask,
+        common_pb2.TASK_FORECAST: ForecastTask,
+        common_pb2.TASK_MUSIC: MusicTask,
+        common_pb2.TASK_TRANSLATION: TranslationTask,
+    }
 )
 """The tasks that this build can serve, by `muserve.v1.Task`."""

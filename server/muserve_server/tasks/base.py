@@ -84,6 +84,10 @@ class TaskLimits(Protocol):
         """Most pixels, over all images, that one call may take or make."""
 
     @property
+    def max_pixels_in_work(self) -> int:
+        """Most pixels of images and their answers that all calls of one model may hold at a time."""
+
+    @property
     def max_series_per_call(self) -> int:
         """Most series that one call may bring."""
 

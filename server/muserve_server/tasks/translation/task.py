@@ -1,0 +1,203 @@
+"""Answers TranslateImage: checks and decodes the image, runs the graph tile by tile, sews and encodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muserve import __version__
+from muserve.bundle import Bundle
+from muserve.configuration import nearest
+from muserve.errors import FieldViolation, InvalidRequestError
+from muserve.v1 import manifest_pb2, translation_pb2
+from muserve_server.tasks.base import Call, TaskLimits
+from muserve_server.tasks.image.png import encode_png
+from muserve_server.tasks.translation.containers import Header, ImageError, read_header
+from muserve_server.tasks.translation.decoding import Picture, check_size, decode
+from muserve_server.tasks.translation.gate import PixelGate
+from muserve_server.tasks.translation.pictures import (
+    mean_absolute_error,
+    side_by_side,
+    side_by_side_width,
+    with_alpha,
+)
+from muserve_server.tasks.translation.settings import check_settings
+from muserve_server.tasks.translation.tiles import Quilt, Tiling
+
+__all__ = ["TranslationTask"]
+
+_TILES_PER_RUN = 8
+"""Tiles of one call that are in floats at a time."""
+_COMPRESS_LEVEL = 3
+"""Of zlib. Level 6, Pillow's own, takes several times as long and saves a few per cent."""
+
+Pixels = NDArray[np.uint8]
+Direction = manifest_pb2.TranslationDirection
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A checked request."""
+
+    header: Header
+    """Of the image."""
+    there: Direction
+    """The direction asked for."""
+    back: Direction | None
+    """The way back, if the cycle is asked for."""
+    side_by_side: bool
+
+    @property
+    def pictures(self) -> int:
+        """Images that the call holds: its own, its translation, and the cycle."""
+        return 2 if self.back is None else 3
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all that the call holds."""
+        width, height = self.header.width, self.header.height
+        sheet = side_by_side_width(max(width, height), self.pictures) * min(width, height) if self.side_by_side else 0
+        return self.pictures * width * height + sheet
+
+
+class TranslationTask:
+    """The translation task of one bundle."""
+
+    def __init__(self, bundle: Bundle, limits: TaskLimits) -> None:
+        """Checks that the manifest's translation settings fit its graphs.
+
+        Raises:
+            ManifestError: They do not.
+        """
+        self._bundle = bundle
+        self._limits = limits
+        self._settings = bundle.manifest.translation
+        check_settings(bundle, limits)
+        self._directions = {direction.target: direction for direction in self._settings.directions}
+        self._gate = PixelGate(limits.max_pixels_in_work)
+        # Every run must fit into the queue, as calls of that many samples do.
+        self._tiles_per_run = min(_TILES_PER_RUN, limits.max_samples_per_call)
+
+    async def run(
+        self, request: translation_pb2.TranslateImageRequest, call: Call
+    ) -> translation_pb2.TranslateImageResponse:
+        """Translates an image; see `Task.run`."""
+        plan = await call.offload(self._plan, request)
+        if max(plan.header.width, plan.header.height) <= self._settings.tile_size:
+            return await self._answer(plan, call)  # so small that the queue's bound is enough
+        async with self._gate.hold(plan.pixels):
+            return await self._answer(plan, call)
+
+    async def _answer(self, plan: _Plan, call: Call) -> translation_pb2.TranslateImageResponse:
+        picture = await self._decode(plan, call)
+        images = [picture.rgb]
+        for direction in filter(None, (plan.there, plan.back)):
+            images.append(await self._translate(images[-1], direction.graph, call))
+        return await call.offload(self._encode, plan, images, picture.alpha)
+
+    async def _translate(self, pixels: Pixels, graph: str, call: Call) -> Pixels:
+        """Runs a graph over an image, some tiles at a time."""
+        settings = self._settings
+        height, width = pixels.shape[:2]
+        tiling = Tiling(height, width, settings.tile_size, settings.overlap)
+        quilt = Quilt(tiling)
+        for first in range(0, tiling.count, self._tiles_per_run):
+            last = min(first + self._tiles_per_run, tiling.count)
+            tiles = await call.offload(tiling.cut, pixels, first, last, black=settings.black, white=settings.white)
+            outputs = await call.infer(graph, {settings.image_input: tiles})
+            await call.offload(self._sew, quilt, outputs[settings.image_output], graph)
+        return quilt.pixels
+
+    def _sew(self, quilt: Quilt, tiles: NDArray[np.float32], graph: str) -> None:
+        size = self._settings.tile_size
+        if tiles.shape[1:] != (3, size, size):
+            raise ValueError(f"graph {graph!r} of {self._bundle} gave tiles of the shape {tiles.shape[1:]}")
+        if not np.isfinite(tiles).all():
+            raise ValueError(f"graph {graph!r} of {self._bundle} gave values that are no numbers")
+        quilt.add(tiles, black=self._settings.black, white=self._settings.white)
+
+    def _plan(self, request: translation_pb2.TranslateImageRequest) -> _Plan:
+        """Checks all that can be checked before a pixel is decoded."""
+        wrong: list[FieldViolation] = []
+        there = self._direction(request.target, wrong)
+        back = self._directions.get(there.source) if there and request.cycle else None
+        if request.cycle and len(self._directions) < 2:
+            wrong.append(FieldViolation("cycle", f"{self._bundle} translates in one direction only; leave it out"))
+        header = None
+        try:
+            header = read_header(request.image)
+            check_size(header, self._limits.max_pixels_per_call, self._settings.tile_size)
+        except ImageError as error:
+            wrong.append(FieldViolation("image", str(error)))
+        if wrong or header is None or there is None:
+            raise InvalidRequestError(violations=wrong)
+        plan = _Plan(header, there, back, request.side_by_side)
+        self._check_sheet(plan)
+        return plan
+
+    def _direction(self, target: str, wrong: list[FieldViolation]) -> Direction | None:
+        if not target and len(self._directions) == 1:
+            return next(iter(self._directions.values()))
+        if target not in self._directions:
+            known = sorted(self._directions)
+            text = f"is {target!r}; {nearest(target, known)}" if target else f"is not set; valid: {', '.join(known)}"
+            wrong.append(FieldViolation("target", text))
+        return self._directions.get(target)
+
+    def _check_sheet(self, plan: _Plan) -> None:
+        if not plan.side_by_side:
+            return
+        width, height = plan.header.width, plan.header.height
+        if plan.header.orientation >= 5:
+            width, height = height, width
+        size, most = side_by_side_width(width, plan.pictures) * height, self._limits.max_pixels_per_call
+        if size > most:
+            text = f"makes a picture of {size:,} pixels of an image of {width} × {height}; allowed: up to {most:,}"
+            raise InvalidRequestError(violations=[FieldViolation("side_by_side", f"{text}; leave it out")])
+
+    @staticmethod
+    async def _decode(plan: _Plan, call: Call) -> Picture:
+        try:
+            return await call.offload(decode, plan.header)
+        except ImageError as error:
+            raise InvalidRequestError(violations=[FieldViolation("image", str(error))]) from error
+
+    def _encode(
+        self, plan: _Plan, images: Sequence[Pixels], alpha: Pixels | None
+    ) -> translation_pb2.TranslateImageResponse:
+        """Encodes the images and describes them. Runs off the event loop."""
+        image, translated, *cycle = images
+        height, width = translated.shape[:2]
+        facts = self._facts(plan.there)
+        response = translation_pb2.TranslateImageResponse(
+            png=_png(with_alpha(translated, alpha), facts),
+            width=width,
+            height=height,
+            source=plan.there.source,
+            target=plan.there.target,
+        )
+        for restored in cycle:
+            response.cycle.png = _png(with_alpha(restored, alpha), facts | {"cycle": True})
+            response.cycle.mean_absolute_error = mean_absolute_error(image, restored, alpha)
+        if plan.side_by_side:
+            response.side_by_side_png = _png(side_by_side(images, alpha), facts | {"side_by_side": len(images)})
+        return response
+
+    def _facts(self, direction: Direction) -> dict[str, Any]:
+        manifest = self._bundle.manifest
+        return {
+            "model": manifest.name,
+            "version": manifest.version,
+            "digest": self._bundle.digest,
+            "source": direction.source,
+            "target": direction.target,
+            "software": f"Muserve {__version__}",
+        }
+
+
+def _png(pixels: Pixels, facts: dict[str, Any]) -> bytes:
+    return encode_png(pixels, facts, compress_level=_COMPRESS_LEVEL)
