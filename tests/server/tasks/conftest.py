@@ -1,4 +1,4 @@
-"""Tiny forecast bundles, opened."""
+"""Tiny bundles, opened."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from muserve_server.local import LocalModel
 from tests.bundles import forecast_bundle, next_value_bundle
 from tests.music_bundles import chord_bundle, music_bundle
+from tests.translation_bundles import invert_bundle, scene_bundle
 
 
 @pytest.fixture
@@ -33,4 +34,16 @@ async def band(tmp_path: Path) -> AsyncIterator[LocalModel]:
 @pytest.fixture
 async def chords(tmp_path: Path) -> AsyncIterator[LocalModel]:
     async with await LocalModel.open(chord_bundle(tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def scenes(tmp_path: Path) -> AsyncIterator[LocalModel]:
+    async with await LocalModel.open(scene_bundle(tmp_path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def negatives(tmp_path: Path) -> AsyncIterator[LocalModel]:
+    async with await LocalModel.open(invert_bundle(tmp_path)) as opened:
         yield opened
