@@ -73,7 +73,7 @@ def _add_data(commands: Any) -> None:
             metavar="PATH",
             help="a file or folder to make them of, in place of a download; may be given several times "
             "(music: WADs, Debian packages of freedoom and mma, or folders that hold these; the word music21 for the "
-            "scores in that package)",
+            "scores in that package; translation: a folder with bmng.jpg and shadedrelief.jpg)",
         )
         parser.add_argument("--out", type=Path, default=Path("data") / name, help=f"folder (default: data/{name})")
         parser.set_defaults(run=_data, collect=collect)
@@ -129,7 +129,10 @@ def _add_evaluate(commands: Any) -> None:
     )
     parser.add_argument("--out", type=Path, help="write the table as Markdown too")
     parser.add_argument(
-        "--details", type=Path, help="write the figures behind one bundle's table as CSV: of music each style and track"
+        "--details",
+        type=Path,
+        help="write the figures behind one bundle's table as CSV: of music each style and track, of "
+        "translation each place",
     )
     parser.set_defaults(run=_evaluate)
 

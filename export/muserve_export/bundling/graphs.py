@@ -20,7 +20,7 @@ from muserve.v1 import manifest_pb2
 from muserve_export.errors import ParityError
 from muserve_server.engine import OnnxEngine, OnnxOptions
 
-__all__ = ["GraphSource", "write_graph"]
+__all__ = ["GraphSource", "load_torchscript", "write_graph"]
 
 OPSET = 20
 _INVARIANCE_SIZES = (1, 2, 3, 5, 8, 16, 32, 64)
@@ -111,6 +111,12 @@ def _write_torchscript(source: GraphSource, example: tuple[Tensor, ...], path: P
     with _allow_torchscript(), torch.no_grad():
         script: torch.jit.ScriptModule = torch.jit.trace(source.module, example)
         script.save(path)
+    return load_torchscript(path)
+
+
+def load_torchscript(path: Path) -> torch.jit.ScriptModule:
+    """Opens a graph's TorchScript file, which takes sizes that the ONNX file may not."""
+    with _allow_torchscript():
         loaded: torch.jit.ScriptModule = torch.jit.load(path)
     return loaded
 

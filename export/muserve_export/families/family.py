@@ -21,6 +21,7 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
         "digits": "a GAN on small images: handwritten digits, or your own",
         "forecast": "an LSTM that continues time series, with quantiles",
         "music": "a MuseGAN that writes and accompanies music: the bundled styles, or your own MIDI files",
+        "translation": "a CycleGAN between two folders of images: satellite pictures and maps, or your own",
     }
 )
 """Family name to what it makes. Each is the package `muserve_export.families.<name>`."""
