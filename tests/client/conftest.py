@@ -15,6 +15,7 @@ from tests.bundles import image_bundle
 from tests.client.forecasters import drift_bundle
 from tests.music_bundles import chord_bundle, music_bundle
 from tests.servers import serving_in_thread
+from tests.translation_bundles import invert_bundle, scene_bundle
 
 LABELS = ("circle", "square", "star/fish")
 
@@ -57,6 +58,16 @@ def musician(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     music_bundle(models)
     chord_bundle(models)
     with serving_in_thread(models, default_models=("music=band",)) as server:
+        yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
+
+
+@pytest.fixture(scope="session")
+def translator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with the default model scenes/1, and negatives/1, which translates in one direction."""
+    models = tmp_path_factory.mktemp("translators")
+    scene_bundle(models)
+    invert_bundle(models)
+    with serving_in_thread(models, default_models=("translation=scenes",)) as server:
         yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
 
 

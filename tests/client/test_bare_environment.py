@@ -41,6 +41,14 @@ assert forecasts._repr_png_() is None
 with muserve_client.Client(sys.argv[3]) as client:
     music = client.music("march", tracks="bass")
     print(client.accompany(music.save("song.mid")[0])[0].save("band.mid"))
+with muserve_client.Client(sys.argv[4]) as client:
+    translation = client.translate("out/shapes-7-0.png", "map", cycle=True)
+    print(translation.save("map.png"), translation.cycle.save("back.png"))
+for use in (translation.to_pil, translation.to_numpy):
+    try:
+        use()
+    except ModuleNotFoundError as error:
+        print(error)
 try:
     music[0].to_mido()
 except ModuleNotFoundError as error:
@@ -50,7 +58,7 @@ except ModuleNotFoundError as error:
 
 @pytest.mark.timeout(600)
 def test_the_base_distribution_is_enough_for_a_client(
-    served: Served, forecaster: Served, musician: Served, tmp_path: Path
+    served: Served, forecaster: Served, musician: Served, translator: Served, tmp_path: Path
 ) -> None:
     environment = tmp_path / "env"
     venv.create(environment, with_pip=True)
@@ -68,7 +76,7 @@ def test_the_base_distribution_is_enough_for_a_client(
 
     listed = {line.split("==")[0].lower() for line in run("-m", "pip", "freeze", "--all").splitlines() if "==" in line}
     assert listed <= {"grpcio", "protobuf", "googleapis-common-protos", "typing_extensions", "pip", "setuptools"}
-    out = run("-c", _CODE, served.target, forecaster.target, musician.target).splitlines()
+    out = run("-c", _CODE, served.target, forecaster.target, musician.target, translator.target).splitlines()
     assert out[:2] == [str(Path("out") / f"shapes-7-{sample}.png") for sample in range(2)]
     assert (tmp_path / out[0]).read_bytes().startswith(b"\x89PNG")
     assert "pip install pillow" in out[2]
@@ -77,7 +85,9 @@ def test_the_base_distribution_is_enough_for_a_client(
     assert out[5:8] == [
         f"{use} needs {name}, which is not installed: pip install 'muserve[data]'" for use, name in what
     ]
-    assert out[8:] == ["band.mid", "to_mido needs mido, which is not installed: pip install 'muserve[midi]'"]
+    assert out[8:10] == ["band.mid", "map.png back.png"]
+    assert [line.split(":")[1] for line in out[10:12]] == [" pip install pillow", " pip install numpy pillow"]
+    assert out[12:] == ["to_mido needs mido, which is not installed: pip install 'muserve[midi]'"]
     assert (tmp_path / "band.mid").read_bytes().startswith(b"MThd")
     (tmp_path / "x.csv").write_text("1\n2\n3\n")
     command = [str(python), "-m", "muserve_client", "forecast", "x.csv", "--horizon", "1"]

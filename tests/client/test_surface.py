@@ -17,10 +17,12 @@ PUBLIC = {
     "Accompaniment", "AsyncClient", "CancelledCallError", "Client", "ConfigurationError", "DeadlineExceededError",
     "FieldViolation", "Forecast", "Forecasts", "Image", "Images", "Info", "InternalError", "InvalidRequestError",
     "MessageTooLargeError", "Model", "ModelNotFoundError", "ModelRefusedError", "Music", "MuserveError",
-    "PermissionDeniedError", "Piece", "Quantisation", "QueueFullError", "Retries", "Timings", "Track",
-    "UnavailableError", "UnimplementedError", "__version__",
+    "PermissionDeniedError", "Picture", "Piece", "Quantisation", "QueueFullError", "Reconstruction", "Retries",
+    "Timings", "Track", "Translation", "UnavailableError", "UnimplementedError", "__version__",
 }  # fmt: skip
-METHODS = {"accompany", "close", "forecast", "images", "is_ready", "model", "models", "music", "wait_until_ready"}
+METHODS = {
+    "accompany", "close", "forecast", "images", "is_ready", "model", "models", "music", "translate", "wait_until_ready",
+}  # fmt: skip
 
 
 def public_methods(kind: type) -> dict[str, Any]:

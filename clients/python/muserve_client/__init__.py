@@ -1,4 +1,4 @@
-"""The Python SDK: images, music, forecasts, models and errors of a Muserve server, in typed calls.
+"""The Python SDK: images, music, translations, forecasts, models and errors of a Muserve server, in typed calls.
 
 with Client("localhost:8001") as client:
     client.images(count=16, seed=7).save("digits/")
@@ -29,6 +29,8 @@ from muserve_client.images import Image, Images
 from muserve_client.models import Model
 from muserve_client.music import Accompaniment, Music, Piece, Quantisation, Track
 from muserve_client.options import Retries
+from muserve_client.pictures import Picture
+from muserve_client.translation import Reconstruction, Translation
 
 __all__ = [
     "Accompaniment",
@@ -52,12 +54,15 @@ __all__ = [
     "MuserveError",
     "Music",
     "PermissionDeniedError",
+    "Picture",
     "Piece",
     "Quantisation",
     "QueueFullError",
+    "Reconstruction",
     "Retries",
     "Timings",
     "Track",
+    "Translation",
     "UnavailableError",
     "UnimplementedError",
     "__version__",

@@ -21,6 +21,8 @@ from muserve_client.models import Model, get_model_rpc, list_models_rpc
 from muserve_client.music import Accompaniment, Music
 from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
 from muserve_client.series import Columns
+from muserve_client.translating import translate_request, translate_rpc
+from muserve_client.translation import Translation
 
 __all__ = ["AsyncClient"]
 
@@ -189,6 +191,22 @@ class AsyncClient:
             version=version,
         )
         return await self._call(accompany_rpc(request), timeout_s, request_id)
+
+    async def translate(
+        self,
+        image: Any,
+        target: str = "",
+        *,
+        cycle: bool = False,
+        side_by_side: bool = False,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Translation:
+        """Shows an image as another domain would; see `Client.translate`."""
+        request = translate_request(image, target, cycle=cycle, side_by_side=side_by_side, model=model, version=version)
+        return await self._call(translate_rpc(request), timeout_s, request_id)
 
     async def models(
         self, task: str | None = None, *, timeout_s: float | None = None, request_id: str | None = None

@@ -20,6 +20,8 @@ from muserve_client.models import Model, get_model_rpc, list_models_rpc
 from muserve_client.music import Accompaniment, Music
 from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
 from muserve_client.series import Columns
+from muserve_client.translating import translate_request, translate_rpc
+from muserve_client.translation import Translation
 
 __all__ = ["Client"]
 
@@ -312,6 +314,44 @@ class Client:
             version=version,
         )
         return self._call(accompany_rpc(request), timeout_s, request_id)
+
+    def translate(
+        self,
+        image: Any,
+        target: str = "",
+        *,
+        cycle: bool = False,
+        side_by_side: bool = False,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Translation:
+        """Shows an image as another domain would: a photo as a map.
+
+        Args:
+            image: A PNG, JPEG or WebP file with one frame: its path, its bytes, a binary file object, or a picture from
+                this client; it is turned upright as it says. Or a Pillow image, or a NumPy array of uint8, [height,
+                width], [height, width, 3] or [height, width, 4], which are taken as they are.
+            target: Domain to translate into, as in "map"; the model's manifest has them. "" does for a model with one
+                direction.
+            cycle: Whether to translate the answer back as well, and say how far that is from the image. Not every model
+                can.
+            side_by_side: Whether to draw image, translation and way back in a row as well.
+            model: Its name; "" takes the server's default.
+            version: Its version; None takes the newest.
+            timeout_s: Seconds for this call, retries included; None takes the client's. Large images take long.
+            request_id: The call's name in the server's log; None draws one.
+
+        Returns:
+            A PNG of the image's size, with the image's own transparency, and model and digest.
+
+        Raises:
+            OSError: The file cannot be read.
+            MuserveError: As `muserve.errors` lists them.
+        """
+        request = translate_request(image, target, cycle=cycle, side_by_side=side_by_side, model=model, version=version)
+        return self._call(translate_rpc(request), timeout_s, request_id)
 
     def models(
         self, task: str | None = None, *, timeout_s: float | None = None, request_id: str | None = None

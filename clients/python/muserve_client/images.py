@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 from muserve.v1 import image_pb2
 from muserve_client.answers import Info, read_info
 from muserve_client.core import Method, Rpc
 from muserve_client.fields import Fields
 from muserve_client.naming import name_files
-from muserve_client.saving import write_file
-
-if TYPE_CHECKING:
-    import PIL.Image
+from muserve_client.pictures import Picture
 
 __all__ = ["Image", "Images", "image_request", "images_rpc"]
 
@@ -27,60 +22,19 @@ _GENERATE_IMAGES = Method(
     image_pb2.GenerateImagesRequest.SerializeToString,
     image_pb2.GenerateImagesResponse.FromString,
 )
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_TEXT_KEY = b"muserve\0"
 _ENDINGS = (".png",)
 _DEFAULT_NAME = "{model}-{seed}-{sample}.png"
 _REMEDY = "give a folder, a pattern with {sample}, or ask for one contact sheet with sheet=True"
 
 
 @dataclass(frozen=True)
-class Image:
+class Image(Picture):
     """One PNG."""
 
-    png: bytes = field(repr=False)
-    """The file's content."""
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
     sample: int
     """Index in the seed's series; on a contact sheet, of the first sample."""
     labels: tuple[str, ...] = ()
     """The labels shown, one a sample; empty for a model without labels."""
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What the file says of its making: model, version, digest, seed, sample and more. Empty if it says nothing."""
-        return _read_facts(self.png)
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the PNG file in one step, and missing folders above it.
-
-        Returns:
-            The path.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        return write_file(path, self.png)
-
-    def to_pil(self) -> PIL.Image.Image:
-        """Decodes the image for Pillow.
-
-        Raises:
-            ModuleNotFoundError: Pillow is not installed.
-        """
-        try:
-            import PIL.Image
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError("to_pil needs Pillow, which is not installed: pip install pillow") from error
-        image = PIL.Image.open(io.BytesIO(self.png))
-        image.load()
-        return image
-
-    def _repr_png_(self) -> bytes:
-        return self.png
 
 
 @dataclass(frozen=True)
@@ -183,19 +137,3 @@ def images_rpc(request: image_pb2.GenerateImagesRequest) -> Rpc[Images]:
         return Images(files, read_info(response.info), files[0] if is_sheet and files else None)
 
     return Rpc(_GENERATE_IMAGES, request, read)
-
-
-def _read_facts(png: bytes) -> dict[str, Any]:
-    """Finds the text chunk "muserve" of a PNG (PNG specification, 11.3.3) and reads its JSON."""
-    position = len(_PNG_SIGNATURE)
-    while png.startswith(_PNG_SIGNATURE) and position + 8 <= len(png):
-        length = int.from_bytes(png[position : position + 4], "big")
-        kind, content = png[position + 4 : position + 8], png[position + 8 : position + 8 + length]
-        if kind == b"tEXt" and content.startswith(_TEXT_KEY):
-            try:
-                facts = json.loads(content.removeprefix(_TEXT_KEY).decode("latin-1"))
-            except ValueError:
-                return {}
-            return facts if isinstance(facts, dict) else {}
-        position += length + 12  # length, type and checksum take four bytes each
-    return {}

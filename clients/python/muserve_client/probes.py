@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from muserve.v1 import forecast_pb2, image_pb2, manifest_pb2, music_pb2
+from muserve.v1 import forecast_pb2, image_pb2, manifest_pb2, music_pb2, translation_pb2
 from muserve_client.composing import accompany_rpc, music_rpc
 from muserve_client.core import Rpc
 from muserve_client.forecasting import FORECAST
+from muserve_client.image_files import write_png
 from muserve_client.images import images_rpc
+from muserve_client.translating import translate_rpc
 
 __all__ = ["PROBES", "Answer", "Probe"]
 
@@ -32,6 +34,8 @@ _TICKS_PER_QUARTER = 480
 _CHORD = (0, 4, 7, 12, 7, 4)
 _LEAST_VALUES = 48
 _LEVELS = (0.1, 0.5, 0.9)
+_OTHER_SIDE = 24
+_MOST_SIDE = 512
 
 
 @dataclass(frozen=True)
@@ -216,6 +220,49 @@ def _tune(settings: manifest_pb2.MusicSettings) -> bytes:
     return header + struct.pack(">4sI", b"MTrk", len(track)) + track
 
 
+def _translations(request: translation_pb2.TranslateImageRequest) -> Rpc[Answer]:
+    def read(response: translation_pb2.TranslateImageResponse) -> Answer:
+        # All but the timings: every file, and what is said beside it.
+        content = translation_pb2.TranslateImageResponse()
+        content.CopyFrom(response)
+        content.ClearField("info")
+        items = {"the image": content.SerializeToString(deterministic=True)}
+        return Answer(response.info.digest, response.info.timings.batch_rows, items)
+
+    return Rpc(translate_rpc(request).method, request, read)
+
+
+def _default_translation(manifest: manifest_pb2.ModelManifest) -> translation_pb2.TranslateImageRequest:
+    """Makes an image that goes a pixel beyond one tile; there and back, where the model can."""
+    settings = manifest.translation
+    side = max(1, min(settings.tile_size, _MOST_SIDE))
+    target = settings.directions[0].target if settings.directions else ""
+    return translation_pb2.TranslateImageRequest(
+        image=_pattern(side + 1, side, _SEED), target=target, cycle=len(settings.directions) > 1
+    )
+
+
+def _other_translation(
+    request: translation_pb2.TranslateImageRequest, index: int
+) -> translation_pb2.TranslateImageRequest:
+    """Makes another call with an image of our own, of a size of its own."""
+    image = _pattern(_OTHER_SIDE + index % _MOST_OTHER_ITEMS, _OTHER_SIDE, _OTHER_SEEDS + index)
+    return translation_pb2.TranslateImageRequest(
+        model=request.model, version=request.version, image=image, target=request.target
+    )
+
+
+def _pattern(width: int, height: int, seed: int) -> bytes:
+    """Draws waves of colour that no other seed draws."""
+    pixels = bytes(
+        int(127.5 + 127 * math.sin((x * (3 + channel) + y * (5 - channel) + seed % 997 * (channel + 1)) / 9))
+        for y in range(height)
+        for x in range(width)
+        for channel in range(3)
+    )
+    return write_png(pixels, width=width, height=height, channels=3)
+
+
 def _reseeded(request: Request, index: int) -> Request:
     """Makes another call of the same kind, of one up to eight samples."""
     other: Any = _copy(request)
@@ -278,6 +325,16 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
             other=_reseeded,
             apart=_copy,
             alone=_one_sample,
+        ),
+        "translate_image": Probe(
+            task="translation",
+            nouns=("translations", "images", "bytes"),
+            default=_default_translation,
+            rpc=_translations,
+            settle=lambda _request: None,
+            other=_other_translation,
+            apart=_copy,
+            alone=lambda request, _index: _copy(request),
         ),
     }
 )
