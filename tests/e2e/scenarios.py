@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import grpc
 import numpy as np
 from google.protobuf.message import Message
 from grpc import aio
+from PIL import Image
 
 from muserve.bundle import Bundle
 from muserve.errors import FieldViolation, InvalidRequestError
@@ -22,6 +25,8 @@ from muserve.v1 import (
     image_pb2_grpc,
     music_pb2,
     music_pb2_grpc,
+    translation_pb2,
+    translation_pb2_grpc,
 )
 from muserve_server.tasks import TASKS, Call, Task, TaskLimits, noise
 from muserve_server.tasks.image.png import encode_png, to_pixels
@@ -39,6 +44,8 @@ from tests.bundles import (
 )
 from tests.music_bundles import BARS, MAX_BARS, music_bundle
 from tests.server.musical import midi_file, note_track
+from tests.server.pictorial import image_file, scene
+from tests.translation_bundles import OVERLAP, TILE_SIZE, scene_bundle
 
 __all__ = ["SCENARIOS", "TEST_TASKS", "LoopTask", "Scenario"]
 
@@ -281,4 +288,44 @@ MUSIC = Scenario(
     rows=_phrases,
 )
 
-SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED, FORECAST, MUSIC)
+
+def _translate(channel: aio.Channel) -> Callable[..., Any]:
+    return translation_pb2_grpc.ImageTranslationServiceStub(channel).TranslateImage  # type: ignore[no-any-return]
+
+
+def _files(response: translation_pb2.TranslateImageResponse) -> list[bytes]:
+    back = response.cycle.SerializeToString(deterministic=True)
+    return [png for png in (response.png, response.side_by_side_png, back) if png]
+
+
+def _tiles_of_a_run(request: translation_pb2.TranslateImageRequest) -> int:
+    with Image.open(io.BytesIO(request.image)) as image:
+        return min(8, math.prod(1 + -(-max(0, side - TILE_SIZE) // (TILE_SIZE - OVERLAP)) for side in image.size))
+
+
+def _picture(height: int, width: int, target: str, kind: str = "PNG", **fields: Any) -> Any:
+    image = image_file(scene(height, width, seed=height), kind)
+    return translation_pb2.TranslateImageRequest(model="scenes", image=image, target=target, **fields)
+
+
+TRANSLATION = Scenario(
+    name="scenes",
+    write=lambda root: scene_bundle(root, "scenes"),
+    call=_translate,
+    good=[
+        _picture(TILE_SIZE, TILE_SIZE, "map"),
+        _picture(1, 1, "photo"),
+        _picture(40, 30, "map", "WEBP", cycle=True),
+        _picture(33, 75, "photo", "JPEG", side_by_side=True),
+        _picture(90, 110, "map", cycle=True, side_by_side=True),  # spans runs
+    ],
+    bad=[
+        (_picture(5, 5, "sketch"), INVALID),
+        (_picture(5, 5, "map", "GIF"), INVALID),
+        (_picture(1, 600_000, "map"), INVALID),
+    ],
+    media=_files,
+    rows=_tiles_of_a_run,
+)
+
+SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED, FORECAST, MUSIC, TRANSLATION)

@@ -18,12 +18,19 @@ from PIL import Image
 
 from tests.bundles import HEIGHT, WIDTH, forecast_bundle, image_bundle
 from tests.music_bundles import music_bundle
+from tests.server.pictorial import image_file, read_png, scene
 from tests.servers import server_process
+from tests.translation_bundles import scene_bundle
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "clients/examples"
 SEED = 2**64 - 1  # a double would round it
 SHEET_OF_16 = (4 * WIDTH + 3 * 2, 4 * HEIGHT + 3 * 2)
+
+SCRIPTS = {
+    "generate": ["generate"], "forecast": ["forecast"], "music": ["music"],
+    "translate": ["translate", "--image=images.png", "--to=map"],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +39,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     image_bundle(models, "shapes", labels=("round", "square"))
     forecast_bundle(models, "series")
     music_bundle(models, "band")
+    scene_bundle(models, "scenes")
     with server_process(models) as server:
         yield f"localhost:{server.grpc_port}"
 
@@ -159,16 +167,38 @@ def test_node_lists_the_wrong_fields_of_music(checkout: Path, address: str) -> N
     assert useless.stderr == "--tempo and --bars are those of the file with --accompany\n"
 
 
-@pytest.mark.parametrize("script", ["generate", "forecast", "music"])
+def test_node_translates_an_image_by_the_lines_of_its_readme(checkout: Path, address: str) -> None:
+    width, height = SHEET_OF_16
+    for name, columns in (("map", width), ("back", width), ("row", 3 * (width + 8) - 8)):
+        assert read_png((checkout / f"{name}.png").read_bytes())[0].shape == (height, columns, 3)
+    result = node(checkout, address, "translate", "--image=images.png", "--to=photo", "--out=photo.png")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"photo.png: map to photo, {width}x{height}, scenes version 1\n"
+
+
+def test_node_lists_the_wrong_fields_of_a_translation(checkout: Path, address: str) -> None:
+    result = node(checkout, address, "translate", "--image=translate.mjs", "--to=mapp", "--out=never.png")
+    code, *fields = result.stderr.splitlines()
+    assert (result.returncode, result.stdout) == (1, "")
+    assert code.startswith("INVALID_ARGUMENT: ")
+    assert [line.split(":")[0] for line in fields] == ["  target", "  image"]
+    assert not (checkout / "never.png").exists()
+    for flag, text in (("--image=nothing.png", "nothing.png"), ("--to=map", "--image is not set")):
+        refused = node(checkout, address, "translate", flag)
+        assert refused.returncode == 2
+        assert text in refused.stderr
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_node_reports_a_server_that_is_not_there(checkout: Path, script: str) -> None:
-    result = node(checkout, "localhost:1", script)
+    result = node(checkout, "localhost:1", *SCRIPTS[script])
     assert result.returncode == 1
     assert result.stderr.startswith("UNAVAILABLE: ")
 
 
-@pytest.mark.parametrize("script", ["generate", "forecast", "music"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_node_ends_at_its_deadline(checkout: Path, address: str, script: str) -> None:
-    result = node(checkout, address, script, "--timeout-s=0")
+    result = node(checkout, address, *SCRIPTS[script], "--timeout-s=0")
     assert result.returncode == 1
     assert result.stderr.startswith("DEADLINE_EXCEEDED: ")
 
@@ -179,8 +209,8 @@ def test_buf_curl_lists_the_models_and_saves_a_png(tmp_path: Path, address: str)
     assert result.returncode == 0, result.stderr
     models = json.loads(result.stdout)["models"]
     assert [(model["name"], model["state"], model["default"]) for model in models] == [
-        ("band", "MODEL_STATE_READY", True), ("series", "MODEL_STATE_READY", True),
-        ("shapes", "MODEL_STATE_READY", True),
+        ("band", "MODEL_STATE_READY", True), ("scenes", "MODEL_STATE_READY", True),
+        ("series", "MODEL_STATE_READY", True), ("shapes", "MODEL_STATE_READY", True),
     ]  # fmt: skip
     result = run(generating, tmp_path)
     assert result.returncode == 0, result.stderr
@@ -205,6 +235,13 @@ def test_buf_curl_saves_music(tmp_path: Path, address: str) -> None:
     song = mido.MidiFile(tmp_path / "song.mid")
     assert [track.name for track in song.tracks] == ["", "Drums", "Keys", "Bass"]
     assert round(song.length) == 16
+
+
+def test_buf_curl_translates_an_image(tmp_path: Path, address: str) -> None:
+    (tmp_path / "image.png").write_bytes(image_file(scene(20, 300)))
+    result = run(snippets("buf-curl", address)[4], tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert read_png((tmp_path / "map.png").read_bytes())[0].shape == (20, 300, 3)
 
 
 def test_buf_curl_reports_an_unknown_model(tmp_path: Path, address: str) -> None:

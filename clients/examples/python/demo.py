@@ -125,6 +125,24 @@ def write_music(client: Client, model: Model) -> None:
     print(f"  {OUT}/accompanied.mid, {OUT}/accompanied.png: the bass of the first with {added} in {styles[1]}")
 
 
+def translate_image(client: Client, model: Model) -> None:
+    """Translates a picture that the bundle carries, or else the digits, there and back."""
+    manifest = client.model(model.name, model.version).manifest
+    if manifest is None:
+        return
+    directions = manifest.translation.directions
+    image = next((golden.translate_image.image for golden in manifest.goldens), OUT / "digits.png")
+    found = client.translate(image, target=directions[0].target, cycle=len(directions) > 1, side_by_side=True)
+    if client.translate(image, target=directions[0].target).png != found.png:
+        sys.exit("the same image gave another translation")
+    found.save(OUT / "translated.png")
+    print(f"  {OUT}/translated.png: {found.source} to {found.target}, {found.width} × {found.height}")
+    if found.cycle:
+        print(f"  back to {found.source} it is {found.cycle.mean_absolute_error:.1f} of 255 off on average")
+    if found.side_by_side:
+        print(f"  {found.side_by_side.save(OUT / 'side-by-side.png')}: image, translation and way back")
+
+
 def mean_error(forecast: Sequence[float], came: Sequence[float]) -> float:
     """Returns the mean distance of forecasts from what came, as a share of it."""
     return sum(abs(point - real) / real for point, real in zip(forecast, came, strict=True)) / len(came)
@@ -147,6 +165,10 @@ def main() -> None:
             if model.default:
                 print("music:")
                 write_music(client, model)
+        for model in client.models("translation"):
+            if model.default:
+                print("translation:")
+                translate_image(client, model)
     print(f"done in {time.monotonic() - started:.1f} s; the server has stopped")
 
 
