@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from muserve.bundle import read_bundle
 from muserve.v1 import common_pb2, manifest_pb2
 from muserve_export.bundling import GraphSource
-from muserve_export.bundling.graphs import write_graph
+from muserve_export.bundling.graphs import write_graphs
 from muserve_export.errors import ParityError
 from muserve_export.training.run import read_checkpoint
 from tests.bundles import image_bundle
@@ -260,7 +260,7 @@ def test_a_graph_with_several_inputs_and_outputs(tmp_path: Path) -> None:
         {"latent": (manifest_pb2.DATA_TYPE_FLOAT32, [4]), "label": (manifest_pb2.DATA_TYPE_INT64, [])},
         {"styled": [4], "total": []},
     )
-    graph = write_graph(source, tmp_path)
+    (graph,) = write_graphs([source], tmp_path)
     assert list(graph.parity.batch_sizes) == [1, 3, 16]
     assert graph.batch_invariance.exact
 
@@ -270,4 +270,4 @@ def test_a_graph_that_computes_something_else_is_refused(tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer says so too
         with pytest.raises(ParityError, match="differs from torch by"):
-            write_graph(source, tmp_path)
+            write_graphs([source], tmp_path)

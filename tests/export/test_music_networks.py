@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from muserve.configuration import build
+from muserve.v1 import manifest_pb2
+from muserve_export.bundling.graphs import GraphSource, write_graphs
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import DRUMS
 from muserve_export.families.music.keys import Keys
-from muserve_export.families.music.layers import Conditions, Shape
+from muserve_export.families.music.layers import ConditionEmbedding, Conditions, Shape
 from muserve_export.families.music.model import latent_sizes, make_generator
 from muserve_export.families.music.notes import ONSET_THRESHOLD, binarise, weigh
 from muserve_export.families.music.temporal import Found, TemporalGenerator
@@ -265,3 +271,52 @@ def test_mismatched_rows_are_those_whose_notes_differ_not_their_probabilities() 
     unsure = real * 0.9 + torch.rand_like(real) * 0.05
     for _ in range(20):
         assert not mismatched(unsure, torch.zeros(2, dtype=torch.int64))[1].any()
+
+
+STANDARD = Shape(tracks=5, styles=14, bars=4, steps_per_beat=4, lowest_pitch=24, pitches=84)
+
+
+class _Imagined(nn.Module):
+    """Noise to latents and a condition, at the widths that ship."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = MusicConfig()
+        self.temporal = TemporalGenerator(config, STANDARD, heard=0)
+        for parameter in self.temporal.parameters():
+            nn.init.normal_(parameter, std=0.1)  # as it begins it ignores what it is given
+        self.embedding = ConditionEmbedding(STANDARD.styles)
+
+    def forward(self, constant: Tensor, moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        style = torch.zeros_like(constant[:, 0]).long()
+        conditions = Conditions(style, 90 + constant[:, 0], constant[:, 1])
+        return *self.temporal(constant, moved, conditions, constant.new_zeros(0)), self.embedding(conditions)
+
+
+def test_a_row_alone_gets_the_bits_that_it_gets_among_others(tmp_path: Path) -> None:
+    module = _Imagined().eval()
+    shapes = {"constant": module.temporal.sizes[:1], "moved": (STANDARD.bars, module.temporal.sizes[1])}
+    (graph,) = write_graphs(
+        [
+            GraphSource(
+                "temporal",
+                module,
+                inputs=tuple(_float32(name, *shape) for name, shape in shapes.items()),
+                outputs=(
+                    *(_float32(f"made_{name}", *shape) for name, shape in shapes.items()),
+                    _float32("embedded", 64),
+                ),
+                draw=lambda rows, random: tuple(
+                    random.standard_normal((rows, *shape), dtype=np.float32) for shape in shapes.values()
+                ),
+                max_batch_rows=16,
+                tolerance=1e-3,
+            )
+        ],
+        tmp_path,
+    )
+    assert graph.batch_invariance.exact
+
+
+def _float32(name: str, *shape: int) -> manifest_pb2.TensorSpec:
+    return manifest_pb2.TensorSpec(name=name, dtype=manifest_pb2.DATA_TYPE_FLOAT32, shape=[-1, *shape])

@@ -19,7 +19,7 @@ from muserve.bundle import NAME_PATTERN, read_bundle, verify_files, write_manife
 from muserve.configuration import describe_value
 from muserve.v1 import manifest_pb2
 from muserve_export.bundling.card import model_card
-from muserve_export.bundling.graphs import GraphSource, write_graph
+from muserve_export.bundling.graphs import GraphSource, write_graphs
 from muserve_export.errors import RunError
 from muserve_server.local import LocalModel
 
@@ -99,7 +99,7 @@ def _write(plan: BundlePlan, folder: Path, name: str, version: int) -> None:
     manifest = manifest_pb2.ModelManifest()
     manifest.CopyFrom(plan.manifest)
     manifest.name, manifest.version = name, version
-    manifest.graphs.extend(write_graph(source, folder) for source in plan.graphs)
+    manifest.graphs.extend(write_graphs(plan.graphs, folder))
     manifest.frameworks.update({"muserve": __version__})
     manifest.frameworks.update({"onnxruntime": _onnxruntime_version()})
     manifest.frameworks.update({package: importlib.metadata.version(package) for package in _FRAMEWORKS})

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muserve.v1 import manifest_pb2
+from muserve_export.bundling.weights import store_weights
 from muserve_export.errors import ParityError
 from muserve_server.engine import OnnxEngine, OnnxOptions
 
-__all__ = ["GraphSource", "load_torchscript", "write_graph"]
+__all__ = ["GraphSource", "load_torchscript", "write_graphs"]
 
 OPSET = 20
 _INVARIANCE_SIZES = (1, 2, 3, 5, 8, 16, 32, 64)
@@ -46,20 +47,40 @@ class GraphSource:
     """Largest absolute difference allowed between the three forms."""
 
 
-def write_graph(source: GraphSource, folder: Path) -> manifest_pb2.Graph:
-    """Writes graphs/<role>.onnx and graphs/<role>.ts and proves them.
+def write_graphs(sources: Sequence[GraphSource], folder: Path) -> list[manifest_pb2.Graph]:
+    """Writes graphs/<role>.onnx and graphs/<role>.ts of each graph and proves them.
 
     Args:
-        source: What to write.
+        sources: What to write.
         folder: The bundle's folder.
 
     Returns:
-        The graph's entry in the manifest, with measured parity and batch invariance.
+        The graphs' entries in the manifest, with measured parity and batch invariance.
 
     Raises:
         ParityError: One of the forms computes something else than torch does.
     """
-    graph = manifest_pb2.Graph(
+    (folder / "graphs").mkdir(parents=True, exist_ok=True)
+    graphs = [_describe(source) for source in sources]
+    scripts = []
+    for source, graph in zip(sources, graphs, strict=True):
+        # Sizes of one are taken for constants by the exporter, so the example has two rows.
+        example = tuple(torch.from_numpy(value) for value in source.draw(2, np.random.default_rng(0)))
+        _write_onnx(source, example, folder / graph.onnx_file)
+        scripts.append(_write_torchscript(source, example, folder / graph.torchscript_file))
+    store_weights([folder / graph.onnx_file for graph in graphs])
+    for source, graph, script in zip(sources, graphs, scripts, strict=True):
+        engine = OnnxEngine.open(folder / graph.onnx_file, graph, OnnxOptions())
+        try:
+            graph.parity.CopyFrom(_measure_parity(source, script, engine))
+            graph.batch_invariance.CopyFrom(_measure_invariance(source, engine))
+        finally:
+            engine.close()
+    return graphs
+
+
+def _describe(source: GraphSource) -> manifest_pb2.Graph:
+    return manifest_pb2.Graph(
         role=source.role,
         onnx_file=f"graphs/{source.role}.onnx",
         torchscript_file=f"graphs/{source.role}.ts",
@@ -68,18 +89,6 @@ def write_graph(source: GraphSource, folder: Path) -> manifest_pb2.Graph:
         opset=OPSET,
         max_batch_rows=source.max_batch_rows,
     )
-    (folder / "graphs").mkdir(parents=True, exist_ok=True)
-    # Sizes of one are taken for constants by the exporter, so the example has two rows.
-    example = tuple(torch.from_numpy(value) for value in source.draw(2, np.random.default_rng(0)))
-    _write_onnx(source, example, folder / graph.onnx_file)
-    script = _write_torchscript(source, example, folder / graph.torchscript_file)
-    engine = OnnxEngine.open(folder / graph.onnx_file, graph, OnnxOptions())
-    try:
-        graph.parity.CopyFrom(_measure_parity(source, script, engine))
-        graph.batch_invariance.CopyFrom(_measure_invariance(source, engine))
-    finally:
-        engine.close()
-    return graph
 
 
 def _write_onnx(source: GraphSource, example: tuple[Tensor, ...], path: Path) -> None:

@@ -40,6 +40,8 @@ OWN_FEATURES = 40
 """Features of a step that encoders and discriminators draw from each track by itself, before they join the tracks."""
 _SLOPE = 0.2
 _TYPICAL_TEMPO_BPM = 120.0
+_LANES = 16
+"""Numbers that a processor takes at once, at most."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,12 @@ class ConditionEmbedding(nn.Module):
         """Embeds conditions: [batch, 64]."""
         tempo, density = conditions.tempo, conditions.density
         knows_tempo, knows_density = (tempo > 0).float(), (density >= 0).float()
+        # Several times beside each other, since onnxruntime's logarithm of a number depends by a bit on how many stand
+        # after it, up to 16 (1.32, on a CPU): so would a row on its batch.
+        tempi = (tempo.clamp(min=20.0) / _TYPICAL_TEMPO_BPM)[:, None].repeat(1, _LANES)
         numbers = torch.stack(
             [
-                2 * torch.log2(tempo.clamp(min=20.0) / _TYPICAL_TEMPO_BPM) * knows_tempo, knows_tempo,
+                2 * torch.log2(tempi)[:, 0] * knows_tempo, knows_tempo,
                 (2 * density - 1) * knows_density, knows_density,
             ],
             dim=1,
