@@ -13,14 +13,15 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from muserve.v1 import image_pb2, music_pb2
+from muserve.v1 import image_pb2, music_pb2, translation_pb2
 
 __all__ = ["Load", "Request", "find_h2load", "h2load"]
 
-Request = image_pb2.GenerateImagesRequest | music_pb2.GenerateMusicRequest
+Request = image_pb2.GenerateImagesRequest | music_pb2.GenerateMusicRequest | translation_pb2.TranslateImageRequest
 _METHODS = {
     image_pb2.GenerateImagesRequest: "muserve.v1.ImageService/GenerateImages",
     music_pb2.GenerateMusicRequest: "muserve.v1.MusicService/GenerateMusic",
+    translation_pb2.TranslateImageRequest: "muserve.v1.ImageTranslationService/TranslateImage",
 }
 
 

@@ -38,11 +38,13 @@ def scene_bundle(
     return _write_manifest(folder, graphs, settings, "Convolutions with random weights.")
 
 
-def invert_bundle(root: Path, name: str = "negatives", version: int = 1) -> Path:
+def invert_bundle(
+    root: Path, name: str = "negatives", version: int = 1, *, tile_size: int = 16, overlap: int = 0
+) -> Path:
     """Writes the least a translation bundle can have: one direction, positive to negative, of a fixed tile size."""
     folder = root / name / str(version)
     (folder / "graphs").mkdir(parents=True)
-    shape = [3, 16, 16]
+    shape = [3, tile_size, tile_size]
     graph = write_graph(
         folder,
         "invert",
@@ -53,7 +55,7 @@ def invert_bundle(root: Path, name: str = "negatives", version: int = 1) -> Path
         max_batch_rows=8,
     )
     settings = manifest_pb2.TranslationSettings(
-        image_input="x", image_output="y", tile_size=16, overlap=0, black=0, white=255
+        image_input="x", image_output="y", tile_size=tile_size, overlap=overlap, black=0, white=255
     )
     settings.directions.add(source="positive", target="negative", graph="invert")
     return _write_manifest(folder, [graph], settings, "255 minus the value.")

@@ -59,7 +59,7 @@ class LocalOptions:
     """See `TaskLimits`."""
     max_pixels_per_call: int = 2**24
     """See `TaskLimits`."""
-    max_pixels_in_work: int = 2**26
+    max_pixels_in_work: int = 2**25
     """See `TaskLimits`."""
     max_series_per_call: int = 1000
     """See `TaskLimits`."""

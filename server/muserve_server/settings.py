@@ -75,7 +75,7 @@ class Settings:
     max_samples_per_call: int = option(256, "most samples that one call may ask for", minimum=1)
     max_pixels_per_call: int = option(2**24, "most pixels that one call may take or make", unit="pixels", minimum=1)
     max_pixels_in_work: int = option(
-        2**26, "most pixels of images and answers that translations by one model hold at a time; other calls wait",
+        2**25, "most pixels of images and answers that translations by one model hold at a time; other calls wait",
         unit="pixels", minimum=1,
     )  # fmt: skip
     max_series_per_call: int = option(1000, "most series that one call may bring", unit="series", minimum=1)

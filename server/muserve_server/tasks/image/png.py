@@ -57,13 +57,12 @@ def contact_sheet(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return sheet
 
 
-def encode_png(pixels: NDArray[np.uint8], facts: Mapping[str, Any], *, compress_level: int = 6) -> bytes:
+def encode_png(pixels: NDArray[np.uint8], facts: Mapping[str, Any]) -> bytes:
     """Encodes one image.
 
     Args:
         pixels: uint8 [height, width, channel], 1 channel for grey, 3 for RGB or 4 for RGBA.
         facts: Written as JSON into the text chunk "muserve".
-        compress_level: Of zlib, 0 up to 9.
 
     Returns:
         The PNG file. Equal input gives equal bytes.
@@ -72,5 +71,5 @@ def encode_png(pixels: NDArray[np.uint8], facts: Mapping[str, Any], *, compress_
     text.add_text(TEXT_KEY, json.dumps(facts, separators=(",", ":")))
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", pnginfo=text, compress_level=compress_level)
+    image.save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()

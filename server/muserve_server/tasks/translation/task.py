@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,6 @@ __all__ = ["TranslationTask"]
 
 _TILES_PER_RUN = 8
 """Tiles of one call that are in floats at a time."""
-_COMPRESS_LEVEL = 3
-"""Of zlib. Level 6, Pillow's own, takes several times as long and saves a few per cent."""
 
 Pixels = NDArray[np.uint8]
 Direction = manifest_pb2.TranslationDirection
@@ -44,7 +42,7 @@ class _Plan:
     """A checked request."""
 
     header: Header
-    """Of the image."""
+    """Of the image, without its parts: a call that waits holds no copy of them."""
     there: Direction
     """The direction asked for."""
     back: Direction | None
@@ -88,12 +86,14 @@ class TranslationTask:
         """Translates an image; see `Task.run`."""
         plan = await call.offload(self._plan, request)
         if max(plan.header.width, plan.header.height) <= self._settings.tile_size:
-            return await self._answer(plan, call)  # so small that the queue's bound is enough
+            return await self._answer(request, plan, call)  # so small that the queue's bound is enough
         async with self._gate.hold(plan.pixels):
-            return await self._answer(plan, call)
+            return await self._answer(request, plan, call)
 
-    async def _answer(self, plan: _Plan, call: Call) -> translation_pb2.TranslateImageResponse:
-        picture = await self._decode(plan, call)
+    async def _answer(
+        self, request: translation_pb2.TranslateImageRequest, plan: _Plan, call: Call
+    ) -> translation_pb2.TranslateImageResponse:
+        picture = await call.offload(_decode, request)
         images = [picture.rgb]
         for direction in filter(None, (plan.there, plan.back)):
             images.append(await self._translate(images[-1], direction.graph, call))
@@ -135,7 +135,7 @@ class TranslationTask:
             wrong.append(FieldViolation("image", str(error)))
         if wrong or header is None or there is None:
             raise InvalidRequestError(violations=wrong)
-        plan = _Plan(header, there, back, request.side_by_side)
+        plan = _Plan(replace(header, parts=()), there, back, request.side_by_side)
         self._check_sheet(plan)
         return plan
 
@@ -159,13 +159,6 @@ class TranslationTask:
             text = f"makes a picture of {size:,} pixels of an image of {width} × {height}; allowed: up to {most:,}"
             raise InvalidRequestError(violations=[FieldViolation("side_by_side", f"{text}; leave it out")])
 
-    @staticmethod
-    async def _decode(plan: _Plan, call: Call) -> Picture:
-        try:
-            return await call.offload(decode, plan.header)
-        except ImageError as error:
-            raise InvalidRequestError(violations=[FieldViolation("image", str(error))]) from error
-
     def _encode(
         self, plan: _Plan, images: Sequence[Pixels], alpha: Pixels | None
     ) -> translation_pb2.TranslateImageResponse:
@@ -174,17 +167,17 @@ class TranslationTask:
         height, width = translated.shape[:2]
         facts = self._facts(plan.there)
         response = translation_pb2.TranslateImageResponse(
-            png=_png(with_alpha(translated, alpha), facts),
+            png=encode_png(with_alpha(translated, alpha), facts),
             width=width,
             height=height,
             source=plan.there.source,
             target=plan.there.target,
         )
         for restored in cycle:
-            response.cycle.png = _png(with_alpha(restored, alpha), facts | {"cycle": True})
+            response.cycle.png = encode_png(with_alpha(restored, alpha), facts | {"cycle": True})
             response.cycle.mean_absolute_error = mean_absolute_error(image, restored, alpha)
         if plan.side_by_side:
-            response.side_by_side_png = _png(side_by_side(images, alpha), facts | {"side_by_side": len(images)})
+            response.side_by_side_png = encode_png(side_by_side(images, alpha), facts | {"side_by_side": len(images)})
         return response
 
     def _facts(self, direction: Direction) -> dict[str, Any]:
@@ -199,5 +192,8 @@ class TranslationTask:
         }
 
 
-def _png(pixels: Pixels, facts: dict[str, Any]) -> bytes:
-    return encode_png(pixels, facts, compress_level=_COMPRESS_LEVEL)
+def _decode(request: translation_pb2.TranslateImageRequest) -> Picture:
+    try:
+        return decode(read_header(request.image))
+    except ImageError as error:
+        raise InvalidRequestError(violations=[FieldViolation("image", str(error))]) from error
