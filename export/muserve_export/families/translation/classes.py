@@ -1,4 +1,7 @@
-"""What a pixel of a map shows, by its colour: classes that are found in the training maps and then stay fixed."""
+"""What a pixel of a map shows, by its colour: a fixed rule, written into the data folder as classes.json.
+
+A folder of one's own may have such a file too: names of classes, each with a few typical colours.
+"""
 
 from __future__ import annotations
 
@@ -12,52 +15,38 @@ from numpy.typing import NDArray
 
 from muserve_export.errors import DataError
 
-__all__ = ["MapClasses", "to_lab"]
+__all__ = ["RELIEF", "MapClasses", "to_lab"]
 
 FILE = "classes.json"
-_SEED, _SAMPLE, _ROUNDS = 0, 40_000, 60
 # Relief is drawn by light and shade: of the three coordinates of a colour, lightness says least of what is there.
 _LIGHTNESS_WEIGHT = 0.3
-_TYPICAL: Mapping[str, tuple[int, int, int]] = {
-    "deep water": (120, 168, 205),
-    "shallow water": (195, 214, 232),
-    "ice": (232, 234, 244),
-    "green lowland": (135, 174, 156),
-    "plain": (152, 176, 171),
-    "dry or high land": (192, 183, 168),
+_CHUNK = 65_536
+
+RELIEF: Mapping[str, tuple[tuple[int, int, int], ...]] = {
+    "deep water": ((121, 168, 206), (138, 180, 213)),
+    "shallow water": ((161, 195, 223), (184, 209, 231), (202, 220, 237)),
+    "ice": ((196, 207, 228), (212, 217, 233), (226, 231, 242), (232, 241, 250), (240, 241, 248)),
+    "green lowland": ((127, 173, 152), (140, 174, 159), (167, 187, 167)),
+    "plain": ((142, 172, 167), (162, 178, 171), (162, 184, 191)),
+    "dry or high land": ((208, 198, 180), (178, 170, 159), (189, 170, 152), (184, 187, 173), (212, 212, 208)),
 }
-"""A name for each class, and a colour by which it is given: the nearest of what was found, each used once."""
+"""Classes of the relief map: the middles of 16 clusters of the colours of its training regions (k-means), named after
+where they lie, with the colours of ice in the shade, of ice shelves, of the Antarctic plateau and of Tibet beside them."""
 
 
 @dataclass(frozen=True)
 class MapClasses:
-    """Classes, each around a colour: a pixel is of the class whose colour is nearest to its own."""
+    """Classes of typical colours: a pixel is of the class that has the colour nearest to its own."""
 
     domain: str
     """A or B: which of the two sides they are of."""
-    names: tuple[str, ...]
-    """Of the classes."""
-    centres: NDArray[np.float64]
-    """Weighted CIELAB colours, [class, 3]."""
+    colours: Mapping[str, tuple[tuple[int, int, int], ...]]
+    """Class to its typical colours in RGB."""
 
-    @classmethod
-    def find(cls, pixels: NDArray[np.uint8], *, domain: str) -> MapClasses:
-        """Finds the classes by k-means (Lloyd) in CIELAB with less weight on lightness.
-
-        Args:
-            pixels: Colours of training maps, [pixel, 3].
-            domain: A or B.
-        """
-        random = np.random.default_rng(_SEED)
-        chosen = random.choice(len(pixels), min(_SAMPLE, len(pixels)), replace=False)
-        colours = _weighted(pixels[chosen])
-        # It begins from the typical colours, so that there is one result, and each class keeps its name.
-        centres = _weighted(np.array(list(_TYPICAL.values()), np.uint8))
-        for _ in range(_ROUNDS):
-            nearest = _nearest(colours, centres)
-            found = [colours[nearest == index] for index in range(len(centres))]
-            centres = np.stack([own.mean(0) if len(own) else old for own, old in zip(found, centres, strict=True)])
-        return cls(domain, tuple(_TYPICAL), centres)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their index."""
+        return tuple(self.colours)
 
     @classmethod
     def read(cls, folder: Path) -> MapClasses | None:
@@ -71,26 +60,28 @@ class MapClasses:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            centres = np.array(list(content["classes"].values()), np.float64)
-            classes = cls(content["domain"], tuple(content["classes"]), centres)
+            colours = {
+                str(name): tuple((int(red), int(green), int(blue)) for red, green, blue in own)
+                for name, own in content["classes"].items()
+            }
+            domain = content["domain"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path}: cannot be read as classes of a map ({error}); make the data again") from error
-        if classes.domain not in ("A", "B") or centres.ndim != 2 or centres.shape[1] != 3:
-            raise DataError(f"{path}: must have a domain, A or B, and classes with three numbers each")
-        return classes
+            raise DataError(
+                f"{path}: cannot be read as classes of a map ({error}); it must have a domain, A or B, and classes, "
+                'each with a list of colours: {"domain": "B", "classes": {"water": [[121, 168, 206]]}}'
+            ) from error
+        values = [value for own in colours.values() for colour in own for value in colour]
+        if domain not in ("A", "B") or not all(colours.values()) or not all(0 <= value <= 255 for value in values):
+            raise DataError(f"{path}: must have a domain, A or B, and classes with colours of 0 up to 255")
+        return cls(domain, colours)
 
     def write(self, folder: Path) -> None:
         """Writes classes.json."""
-        classes = {name: centre.round(3).tolist() for name, centre in zip(self.names, self.centres, strict=True)}
-        content = {
-            "domain": self.domain,
-            "unit": f"CIELAB of sRGB under D65, lightness times {_LIGHTNESS_WEIGHT}",
-            "classes": classes,
-        }
-        (folder / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        content = json.dumps({"domain": self.domain, "classes": self.colours}, indent=1)
+        (folder / FILE).write_text(content + "\n", encoding="utf-8")
 
     def label(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Says of what class each pixel is.
+        """Says of what class each pixel is, by CIELAB with less weight on lightness.
 
         Args:
             pixels: [..., 3].
@@ -98,7 +89,15 @@ class MapClasses:
         Returns:
             Index into `names`, [...].
         """
-        return _nearest(_weighted(pixels.reshape(-1, 3)), self.centres).reshape(pixels.shape[:-1])
+        typical = _weighted(np.array([colour for own in self.colours.values() for colour in own], np.uint8))
+        owner = np.array([index for index, own in enumerate(self.colours.values()) for _ in own], np.int64)
+        flat = pixels.reshape(-1, 3)
+        labels = np.empty(len(flat), np.int64)
+        for start in range(0, len(flat), _CHUNK):  # all at once would take gigabytes for large pictures
+            colours = _weighted(flat[start : start + _CHUNK])
+            distances = np.stack([((colours - one) ** 2).sum(1) for one in typical], axis=1)
+            labels[start : start + _CHUNK] = owner[distances.argmin(1)]
+        return labels.reshape(pixels.shape[:-1])
 
 
 def to_lab(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -117,9 +116,3 @@ def to_lab(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 def _weighted(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     weighted: NDArray[np.float64] = to_lab(pixels) * np.array([_LIGHTNESS_WEIGHT, 1.0, 1.0])
     return weighted
-
-
-def _nearest(colours: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.int64]:
-    distances = np.stack([((colours - centre) ** 2).sum(1) for centre in centres], axis=1)
-    nearest: NDArray[np.int64] = distances.argmin(1)
-    return nearest

@@ -9,7 +9,7 @@ seen, and a square of training gives either its satellite picture or its map, so
   testA, testB               pairs, to report
   pairedA, pairedB           pairs of the regions of trainA and trainB: for the paired baseline alone
   largeA, largeB             pieces of 1024 × 1024 from anywhere, to compare tiles with whole pictures only
-  classes.json               colours of the map's classes, found in trainB
+  classes.json               colours of the map's classes
   about.json                 origin and terms
 """
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from muserve_export.errors import DataError
-from muserve_export.families.translation.classes import MapClasses
+from muserve_export.families.translation.classes import RELIEF, MapClasses
 
 __all__ = ["ABOUT", "LARGE", "PARTS", "Region", "collect_translation", "plan_regions"]
 
@@ -91,9 +91,7 @@ def collect_translation(destination: Path, sources: Sequence[Path]) -> str:
         (destination / folder).mkdir(parents=True, exist_ok=True)
         for name, pixels in pictures.items():
             Image.fromarray(pixels).save(destination / folder / f"{name}.png")
-    maps = [relief[region.box] for region in regions if region.part == "B"]
-    classes = MapClasses.find(np.concatenate([pixels.reshape(-1, 3) for pixels in maps]), domain="B")
-    classes.write(destination)
+    MapClasses("B", RELIEF).write(destination)
     counts = {part: sum(region.part == part for region in regions) for part in "ABVT"}
     split = (
         f"{len(regions)} regions of 18° × 18° with at least {_LAND:.0%} land: {counts['A']} give satellite pictures, "
