@@ -116,6 +116,7 @@ async def test_reflection_lists_the_services(tmp_path: Path) -> None:
             "grpc.reflection.v1alpha.ServerReflection",
             "muserve.v1.ForecastService",
             "muserve.v1.ImageService",
+            "muserve.v1.ImageTranslationService",
             "muserve.v1.ModelService",
             "muserve.v1.MusicService",
         }
