@@ -15,7 +15,7 @@ from muserve_export.bundling.graphs import GraphSource, write_graphs
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import DRUMS
 from muserve_export.families.music.keys import Keys
-from muserve_export.families.music.layers import ConditionEmbedding, Conditions, Shape
+from muserve_export.families.music.layers import CONDITION_WIDTH, Block, ConditionEmbedding, Conditions, Shape
 from muserve_export.families.music.model import latent_sizes, make_generator
 from muserve_export.families.music.notes import ONSET_THRESHOLD, binarise, weigh
 from muserve_export.families.music.temporal import Found, TemporalGenerator
@@ -277,7 +277,7 @@ STANDARD = Shape(tracks=5, styles=14, bars=4, steps_per_beat=4, lowest_pitch=24,
 
 
 class _Imagined(nn.Module):
-    """Noise to latents and a condition, at the widths that ship."""
+    """Noise to latents, a condition and features, at the widths that ship."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -286,11 +286,14 @@ class _Imagined(nn.Module):
         for parameter in self.temporal.parameters():
             nn.init.normal_(parameter, std=0.1)  # as it begins it ignores what it is given
         self.embedding = ConditionEmbedding(STANDARD.styles)
+        self.block = Block(self.temporal.sizes[1], CONDITION_WIDTH)
 
-    def forward(self, constant: Tensor, moved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, constant: Tensor, moved: Tensor) -> tuple[Tensor, ...]:
         style = torch.zeros_like(constant[:, 0]).long()
         conditions = Conditions(style, 90 + constant[:, 0], constant[:, 1])
-        return *self.temporal(constant, moved, conditions, constant.new_zeros(0)), self.embedding(conditions)
+        embedded, features = self.embedding(conditions), moved.transpose(1, 2)
+        made = self.temporal(constant, moved, conditions, constant.new_zeros(0))
+        return *made, embedded, self.block(features, embedded)
 
 
 def test_a_row_alone_gets_the_bits_that_it_gets_among_others(tmp_path: Path) -> None:
@@ -304,7 +307,8 @@ def test_a_row_alone_gets_the_bits_that_it_gets_among_others(tmp_path: Path) -> 
                 inputs=tuple(_float32(name, *shape) for name, shape in shapes.items()),
                 outputs=(
                     *(_float32(f"made_{name}", *shape) for name, shape in shapes.items()),
-                    _float32("embedded", 64),
+                    _float32("embedded", CONDITION_WIDTH),
+                    _float32("features", *reversed(shapes["moved"])),
                 ),
                 draw=lambda rows, random: tuple(
                     random.standard_normal((rows, *shape), dtype=np.float32) for shape in shapes.values()

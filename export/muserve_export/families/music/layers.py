@@ -28,6 +28,7 @@ __all__ = [
     "leaky",
     "norm",
     "pitch_classes",
+    "row_mean",
 ]
 
 BEATS_PER_BAR = 4
@@ -163,8 +164,18 @@ def pitch_classes(shape: Shape) -> Tensor:
 def norm(features: Tensor, groups: int = 1) -> Tensor:
     """Scales the features of each group at each time to a root mean square of 1."""
     grouped = features.unflatten(1, (groups, -1))
-    normed: Tensor = (grouped * torch.rsqrt(grouped.square().mean(2, keepdim=True) + 1e-6)).flatten(1, 2)
+    normed: Tensor = (grouped * torch.rsqrt(row_mean(grouped.square()) + 1e-6)).flatten(1, 2)
     return normed
+
+
+def row_mean(values: Tensor) -> Tensor:
+    """Averages over the axis before the last, [..., row, column] to [..., 1, column].
+
+    As a product of matrices: onnxruntime's mean adds up a batch of one in another order than a larger one (1.32, on a
+    CPU), so that a row would depend on its batch.
+    """
+    rows = values.shape[-2]
+    return values.new_full((1, rows), 1 / rows) @ values
 
 
 def flatten(rolls: Tensor) -> Tensor:

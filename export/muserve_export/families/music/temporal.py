@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.layers import CONDITION_WIDTH, ConditionEmbedding, Conditions, Shape, norm
+from muserve_export.families.music.layers import (
+    CONDITION_WIDTH,
+    ConditionEmbedding,
+    Conditions,
+    Shape,
+    norm,
+    row_mean,
+)
 
 __all__ = ["Found", "TemporalGenerator"]
 
@@ -131,7 +138,7 @@ class TemporalGenerator(nn.Module):
         if self.hear is None:
             return condition, bars
         heard_bars = self.hear(norm(heard).transpose(1, 2))
-        return torch.cat([condition, heard_bars.mean(1)], dim=1), torch.cat([bars, heard_bars], dim=2)
+        return torch.cat([condition, row_mean(heard_bars).squeeze(1)], dim=1), torch.cat([bars, heard_bars], dim=2)
 
 
 def _part(inputs: int, outputs: int, width: int) -> nn.Sequential:
