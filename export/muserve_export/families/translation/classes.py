@@ -31,7 +31,7 @@ RELIEF: Mapping[str, tuple[tuple[int, int, int], ...]] = {
     "dry or high land": ((208, 198, 180), (178, 170, 159), (189, 170, 152), (184, 187, 173), (212, 212, 208)),
 }
 """Classes of the relief map: the middles of 16 clusters of the colours of its training regions (k-means), named after
-where they lie, with the colours of ice in the shade, of ice shelves, of the Antarctic plateau and of Tibet beside them."""
+where they lie; and beside them the colours of ice in the shade, of ice shelves, of Antarctica's middle and of Tibet."""
 
 
 @dataclass(frozen=True)
