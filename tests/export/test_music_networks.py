@@ -13,7 +13,8 @@ from muserve.configuration import build
 from muserve.v1 import manifest_pb2
 from muserve_export.bundling.graphs import GraphSource, write_graphs
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.data import DRUMS
+from muserve_export.families.music.data import DRUMS, TRACKS
+from muserve_export.families.music.export import GeneratorGraph
 from muserve_export.families.music.keys import Keys
 from muserve_export.families.music.layers import CONDITION_WIDTH, Block, ConditionEmbedding, Conditions, Shape
 from muserve_export.families.music.model import latent_sizes, make_generator
@@ -233,6 +234,26 @@ def test_what_holds_begins_first() -> None:
     assert float(weigh(_logits(probabilities))[0, 0, 1, 0, 0]) == pytest.approx(0.9), (
         "a longer piece may begin it before"
     )
+
+
+def test_the_others_listen_to_the_track_that_leads_and_it_stays_as_it_was_written() -> None:
+    config = build(MusicConfig, SMALL, {"given_share": 0.5})
+    torch.manual_seed(0)
+    generator = make_generator(config, TINY).eval()
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    keys, leader = Keys(TINY, drums=DRUMS, together=True), TRACKS.index("keys")
+    constant_size, bar_size = latent_sizes(config, TINY)
+    asked = (
+        torch.randn(4, constant_size + keys.noise_size), torch.randn(4, TINY.bars, bar_size),
+        torch.tensor([0, 1, 0, 1]), torch.full((4,), 120.0), torch.full((4,), -1.0),
+    )  # fmt: skip
+    with torch.no_grad():
+        alone, led = (GeneratorGraph(generator, keys, TINY, track)(*asked) for track in (None, leader))
+    for before, after in zip(alone, led, strict=True):  # [batch, bar, track, step, pitch]
+        assert torch.equal(before[:, :, leader], after[:, :, leader])
+        for track in range(TINY.tracks):
+            assert torch.equal(before[:, :, track], after[:, :, track]) == (track == leader)
 
 
 def test_gradients_pass_what_is_rounded() -> None:

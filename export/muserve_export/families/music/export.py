@@ -20,12 +20,12 @@ from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, MusicData
 from muserve_export.families.music.keys import Keys
 from muserve_export.families.music.layers import BEATS_PER_BAR, Conditions, Shape
 from muserve_export.families.music.model import latent_sizes, make_generator
-from muserve_export.families.music.notes import HOLD_THRESHOLD, ONSET_THRESHOLD, weigh
+from muserve_export.families.music.notes import HOLD_THRESHOLD, ONSET_THRESHOLD, play, weigh
 from muserve_export.families.music.train import make_keys, make_shape
 from muserve_export.training.run import RunFolder
 from muserve_server.local import LocalModel
 
-__all__ = ["export_music"]
+__all__ = ["GeneratorGraph", "export_music"]
 
 _GOLDEN_TOLERANCE = 1e-3
 _PARITY_TOLERANCE = 1e-3
@@ -33,6 +33,8 @@ _MAX_BARS = 32
 _MAX_BATCH_ROWS = 32
 _UNKNOWN_TEMPO_BPM = 120.0
 _SAMPLE_BARS = 8
+_LEADER = TRACKS.index("keys")
+"""The track that is written first, for all others to listen to, if they can: by validation (docs/experiments.md)."""
 _FLOAT32, _INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 
 
@@ -82,7 +84,8 @@ def _plan_music(
     generator.half().float()
     keys = make_keys(config, shape)
     tensors = _Tensors(shape, _latents(config, shape, keys))
-    graphs = [tensors.graph("generator", _GeneratorGraph(generator, keys, shape))]
+    leader = _LEADER if config.given_share else None
+    graphs = [tensors.graph("generator", GeneratorGraph(generator, keys, shape, leader))]
     if config.given_share:
         graphs.append(tensors.graph("accompanist", _AccompanistGraph(generator, keys, shape)))
     return BundlePlan(
@@ -150,20 +153,32 @@ def _plan_chords(
     )
 
 
-class _GeneratorGraph(nn.Module):
+class GeneratorGraph(nn.Module):
     """Noise and conditions to onsets and holds as `notes.weigh` weighs them, each [batch, bar, track, step, pitch]."""
 
-    def __init__(self, generator: nn.Module, keys: Keys, shape: Shape) -> None:
+    def __init__(self, generator: nn.Module, keys: Keys, shape: Shape, leader: int | None = None) -> None:
+        """Takes the index of a track that is written first, for the others to listen to; None for none."""
         super().__init__()
         self.generator = generator
         self.keys = keys
         self.bars = shape.bars
+        self.leader = leader
 
     def forward(
         self, constant: Tensor, bars: Tensor, style: Tensor, tempo: Tensor, density: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Returns onsets and holds."""
         noise, for_key = self.split_noise(constant)
-        return self.finish(self.generator(noise, bars, Conditions(style, tempo, density)), self.keys.drawn(for_key))
+        asked = (noise, bars, Conditions(style, tempo, density))
+        logits = self.generator(*asked)
+        if self.leader is not None:
+            before, led, after = logits.split([self.leader, 1, logits.shape[1] - self.leader - 1], dim=1)
+            played = play(led)
+            heard = torch.cat([torch.zeros_like(before), played, torch.zeros_like(after)], dim=1)
+            # Where the leader is silent, no track is given, and the rest is written as it was.
+            others = self.generator(*asked, heard, heard.flatten(2).amax(2))
+            logits = torch.cat([others[:, : self.leader], led, others[:, self.leader + 1 :]], dim=1)
+        return self.finish(logits, self.keys.drawn(for_key))
 
     def split_noise(self, constant: Tensor) -> tuple[Tensor, Tensor]:
         """Returns what the generator takes, and what draws the key."""
@@ -178,7 +193,7 @@ class _GeneratorGraph(nn.Module):
         return onset, hold
 
 
-class _AccompanistGraph(_GeneratorGraph):
+class _AccompanistGraph(GeneratorGraph):
     """The same, with tracks to listen to before them."""
 
     def forward(  # type: ignore[override] # it listens too

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["HOLD_THRESHOLD", "ONSET_THRESHOLD", "binarise", "weigh"]
+__all__ = ["HOLD_THRESHOLD", "ONSET_THRESHOLD", "binarise", "play", "weigh"]
 
 ONSET_THRESHOLD = 0.5
 HOLD_THRESHOLD = 0.35
@@ -40,6 +40,18 @@ def weigh(logits: Tensor) -> Tensor:
     return torch.stack([torch.where(begins, (1 + onset) / 2, onset / 2), goes_on], dim=2)
 
 
+def play(logits: Tensor) -> Tensor:
+    """Plays the notes of logits, as `weigh` weighs them: 0 or 1, the same shape."""
+    onset, hold = weigh(logits).unbind(2)
+    begins, may_go_on = onset > ONSET_THRESHOLD, hold > HOLD_THRESHOLD
+    steps, sounds = [], torch.zeros_like(begins[:, :, 0])
+    for begin, go_on in zip(begins.unbind(2), may_go_on.unbind(2), strict=True):
+        held = go_on & sounds & ~begin
+        sounds = begin | held
+        steps.append(held)
+    return torch.stack([begins, torch.stack(steps, dim=2)], dim=2).float()
+
+
 def binarise(logits: Tensor) -> Tensor:
     """Plays the notes of logits, and passes gradients as if it had not (Bengio et al., 2013: straight-through).
 
@@ -53,13 +65,6 @@ def binarise(logits: Tensor) -> Tensor:
         0 or 1, the same shape.
     """
     with torch.no_grad():
-        onset, hold = weigh(logits).unbind(2)
-        begins, may_go_on = onset > ONSET_THRESHOLD, hold > HOLD_THRESHOLD
-        steps, sounds = [], torch.zeros_like(begins[:, :, 0])
-        for begin, go_on in zip(begins.unbind(2), may_go_on.unbind(2), strict=True):
-            held = go_on & sounds & ~begin
-            sounds = begin | held
-            steps.append(held)
-        played = torch.stack([begins, torch.stack(steps, dim=2)], dim=2).float()
+        played = play(logits)
     passed = logits.clamp(-_SURE, _SURE) / 4
     return played + (passed - passed.detach())
