@@ -14,7 +14,7 @@ from torch import nn
 from muserve.bundle import read_bundle
 from muserve_export.errors import DataError
 from muserve_export.families.translation import evaluate
-from muserve_export.families.translation.classes import to_lab
+from muserve_export.families.translation.classes import MapClasses, to_lab
 from muserve_export.families.translation.data import read_image
 from muserve_export.families.translation.evaluate import evaluate_translation
 from muserve_export.families.translation.metrics import (
@@ -29,9 +29,8 @@ from muserve_export.families.translation.metrics import (
     signal_to_noise_db,
     similarity,
 )
-from muserve_export.families.translation.sources import collect_translation
 from tests.export.conftest import Command
-from tests.export.translation_images import write_seasons
+from tests.export.translation_images import SKY, SUMMER, WINTER, write_seasons
 
 RANDOM = np.random.default_rng(0)
 NOISE = RANDOM.integers(0, 256, (40, 50, 3), np.uint8)
@@ -172,15 +171,11 @@ def test_figures_are_those_of_the_served_pictures(
         assert found[f"ssim_to_{target}"].reference < 1
 
 
-def test_classes_are_scored_on_the_side_of_the_map(
-    bundle: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    earth = tmp_path / "earth"
-    collect_translation(earth, [])
-    for part in ("testA", "testB"):
-        for path in sorted((earth / part).iterdir())[3:]:
-            path.unlink()
-    found = {metric.name: metric for metric in evaluate_translation(bundle, data=str(earth))}
+def test_classes_are_scored_on_the_side_of_the_map(bundle: Path, seasons: Path, tmp_path: Path, small: None) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(seasons, data)
+    MapClasses("B", {"sky": (SKY,), "snow": (WINTER,), "grass": (SUMMER,)}).write(data)
+    found = {metric.name: metric for metric in evaluate_translation(bundle, data=str(data))}
     names = [name for name in found if name.startswith(("pixel_accuracy", "class_accuracy", "mean_iou"))]
     assert names == ["pixel_accuracy_to_winter", "class_accuracy_to_winter", "mean_iou_to_winter"]
     for name in names:

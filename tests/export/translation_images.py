@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+SKY = (110, 160, 220)
 SUMMER, WINTER = (60, 140, 50), (235, 240, 250)
 
 
@@ -29,5 +30,5 @@ def _draw_scene(random: np.random.Generator, ground: tuple[int, int, int]) -> np
     height, width = int(random.integers(50, 80)), int(random.integers(50, 90))
     rows, columns = np.mgrid[:height, :width]
     hills = height * (0.4 + 0.1 * np.sin(columns / random.uniform(6, 12)))
-    picture = np.where((rows > hills)[..., None], ground, (110, 160, 220))
+    picture = np.where((rows > hills)[..., None], ground, SKY)
     return (picture + random.normal(0, 4, picture.shape)).clip(0, 255).astype(np.uint8)
