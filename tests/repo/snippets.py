@@ -38,7 +38,9 @@ __all__ = [
     "write_own_images",
     "write_own_melody",
     "write_own_music",
+    "write_own_photo",
     "write_own_sales",
+    "write_own_seasons",
 ]
 
 REPOSITORY = Path(__file__).parents[2]
@@ -49,6 +51,11 @@ QUICK = {  # instead of an hour
     "music": (
         "--epochs", "1", "--batch-size", "8", "--bar-width", "8", "--beat-width", "8", "--step-width", "8",
         "--track-width", "8", "--discriminator-width", "8",
+    ),
+    "translation": (
+        "--epochs", "1", "--images-per-epoch", "4", "--crop-size", "32", "--tile-size", "64", "--overlap", "16",
+        "--generator-channels", "4", "--generator-blocks", "1", "--discriminator-channels", "4",
+        "--discriminator-layers", "2",
     ),
 }  # fmt: skip
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
@@ -116,7 +123,7 @@ def make_verbs() -> set[str]:
 
 
 class Reader:
-    """Someone with folders `my-images` and `my-music`, `sales.csv` and `melody.mid`, and a server that serves."""
+    """Someone with folders `my-images`, `my-music` and `my-seasons`, a file of each kind, and a server that serves."""
 
     def __init__(self, folder: Path, models: Path, address: str, servers: ExitStack) -> None:
         self._folder = folder
@@ -170,7 +177,7 @@ class Reader:
 
     def _muserve(self, words: list[str], line: str) -> None:
         self._run([_installed("muserve"), *words])
-        for flag in {"--out", "--plot", "--piano-roll"} & set(words):
+        for flag in {"--out", "--plot", "--piano-roll", "--cycle", "--side-by-side"} & set(words):
             self._expect(words[words.index(flag) + 1])
 
     def _muserve_server(self, words: list[str], line: str) -> None:
@@ -258,6 +265,29 @@ def write_own_music(folder: Path) -> None:
                     (1, 33): [(beat, length, roots[int(beat) // 4]) for beat, length in beats],
                 },
             )
+
+
+def write_own_seasons(folder: Path) -> None:
+    """Writes photos of two seasons, no two of one place: what users bring to train on."""
+    for seed, (name, ground) in enumerate((("trainA", (60, 140, 50)), ("trainB", (235, 240, 250)))):
+        (folder / name).mkdir(parents=True)
+        for index in range(3 + seed):
+            _draw_hills(index + 10 * seed, ground).save(folder / name / f"{index}.jpg")
+
+
+def write_own_photo(path: Path) -> None:
+    """Writes a photo of summer: what users bring to be translated."""
+    _draw_hills(20, (60, 140, 50)).save(path)
+
+
+def _draw_hills(seed: int, ground: tuple[int, int, int]) -> Image.Image:
+    """Draws hills under a sky."""
+    random = np.random.default_rng(seed)
+    height, width = (int(size) for size in random.integers(40, 100, 2))
+    rows, columns = np.mgrid[:height, :width]
+    hills = height * (0.4 + 0.1 * np.sin(columns / random.uniform(6, 12)))
+    pixels = np.where((rows > hills)[..., None], ground, (110, 160, 220)) + random.normal(0, 4, (height, width, 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 def _write_midi(path: Path, tracks: dict[tuple[int, int], list[tuple[float, float, int]]]) -> None:

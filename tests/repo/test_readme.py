@@ -24,7 +24,9 @@ from tests.repo.snippets import (
     write_own_images,
     write_own_melody,
     write_own_music,
+    write_own_photo,
     write_own_sales,
+    write_own_seasons,
 )
 from tests.servers import server_process
 
@@ -77,6 +79,8 @@ def reader(tmp_path: Path, models: Path, address: str) -> Iterator[Reader]:
     write_own_sales(tmp_path / "sales.csv")
     write_own_music(tmp_path / "my-music")
     write_own_melody(tmp_path / "melody.mid")
+    write_own_seasons(tmp_path / "my-seasons")
+    write_own_photo(tmp_path / "photo.jpg")
     with ExitStack() as servers:
         yield Reader(tmp_path, models, address, servers)
 
