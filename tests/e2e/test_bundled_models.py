@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import mido
 import numpy as np
 import pytest
 
-from muserve_client import Client
+from muserve_client import Client, Piece
 from muserve_export.families.digits.config import DigitsConfig
 from muserve_export.families.digits.data import load_data
 from muserve_export.families.digits.judge import load_judge
@@ -18,6 +19,7 @@ from tests.servers import serving_in_thread
 MODELS = Path(__file__).parents[2] / "models"
 TUTORIAL, BUNDLED = 1, 2
 FREQUENCIES = {"yearly": (), "quarterly": (4,), "monthly": (12,), "weekly": (52,), "daily": (7,), "hourly": (24, 168)}
+DRUM_CHANNEL = 9
 EXPERIMENTAL = {"weekly", "daily", "hourly"}
 
 
@@ -32,6 +34,7 @@ def test_every_bundled_model_is_ready_and_measured(client: Client) -> None:
     assert [(model.name, model.version, model.state, model.default) for model in models] == [
         ("digits", TUTORIAL, "ready", False), ("digits", BUNDLED, "ready", True),
         ("forecast", TUTORIAL, "ready", False), ("forecast", BUNDLED, "ready", True),
+        ("music", TUTORIAL, "ready", False), ("music", BUNDLED, "ready", True),
     ]  # fmt: skip
     for model in models:
         manifest = client.model(model.name, model.version).manifest
@@ -41,6 +44,11 @@ def test_every_bundled_model_is_ready_and_measured(client: Client) -> None:
         figures = {metric.name: metric for metric in manifest.metrics}
         if model.name == "digits":
             assert "frechet_distance" in figures
+        elif model.name == "music":
+            assert "median_distance_corrected" in figures
+            if model.version == BUNDLED:
+                joint = figures["joint_rate"]
+                assert joint.value >= 0.8 * joint.reference
         elif model.version == BUNDLED:  # the tutorial's sine has nothing that is held out
             assert {"smape_all", "coverage_80_monthly", "weighted_quantile_loss_all"} <= figures.keys()
             assert figures["smape_all"].reference_name
@@ -114,3 +122,80 @@ def test_the_tutorials_forecaster_goes_on_with_its_sine(client: Client) -> None:
     only = client.forecast(past.tolist(), 3, quantiles=(), version=TUTORIAL)[0]
     assert (only.direct_steps, only.frequency) == (1, "other")
     assert np.abs(np.array(only.point) - np.sin(21 + np.arange(3) / 10)).max() < 0.1
+
+
+def test_every_style_is_written_by_several_instruments_at_the_asked_tempo(client: Client) -> None:
+    for style in styles(client):
+        pieces = client.music(style, tempo_bpm=97, bars=8, count=8, seed=1)
+        assert len({piece.midi for piece in pieces}) == 8
+        for piece in pieces:
+            assert (piece.style, piece.tempo_bpm, piece.bars) == (style, 97, 8)
+            (tempo,) = (event.tempo for track in piece.to_mido().tracks for event in track if event.type == "set_tempo")
+            assert mido.tempo2bpm(tempo) == pytest.approx(97, abs=1e-3)
+        sounding = [len([track for track in piece.tracks if track.notes]) for piece in pieces]
+        assert np.mean(sounding) >= 3, f"{style}: {sounding}"
+
+
+def test_the_style_that_is_asked_for_can_be_heard_in_the_rhythm(client: Client) -> None:
+    """A piece's onsets by step of the bar are most like those of other pieces of its own style."""
+    names = styles(client)
+    rhythms = np.stack([[rhythm(piece) for piece in client.music(name, count=16, seed=2)] for name in names])
+    known, asked = rhythms[:, :8].mean(axis=1), rhythms[:, 8:]
+    distances = np.abs(asked[:, :, None] - known).sum(axis=(3, 4))  # [style, piece, known style]
+    found = distances.argmin(axis=2) == np.arange(len(names))[:, None]
+    assert found.mean() >= 0.7
+
+
+def test_a_longer_piece_begins_as_a_shorter_one(client: Client) -> None:
+    short, long = (client.music("bossanova", bars=bars, seed=3)[0].to_mido() for bars in (4, 16))
+    ends = 4 * 4 * short.ticks_per_beat
+    assert notes(short, ends)
+    assert notes(short, ends) == notes(long, ends)
+
+
+def test_what_is_given_decides_what_is_played_beside_it(client: Client) -> None:
+    """The same seed beside two basses: each comes back as it was, with other tracks around it."""
+    basses = [client.music("bossanova", tracks="bass", seed=seed)[0] for seed in (1, 2)]
+    assert all(track.role == "bass" and track.notes for bass in basses for track in bass.tracks)
+    bands = [client.accompany(bass, style="bossanova", seed=4)[0] for bass in basses]
+    for bass, band in zip(basses, bands, strict=True):
+        assert [track.role for track in band.tracks if track.given] == ["bass"]
+        assert {"drums", "keys"} <= {track.role for track in band.tracks if not track.given}
+        own = notes(bass.to_mido())
+        assert own
+        assert own <= notes(band.to_mido())
+    added = [notes(band.to_mido()) - notes(bass.to_mido()) for bass, band in zip(basses, bands, strict=True)]
+    assert added[0] != added[1]
+
+
+def test_the_tutorials_generator_plays_chords_at_the_same_endpoint(client: Client) -> None:
+    pieces = client.music(count=4, seed=5, version=TUTORIAL)
+    assert pieces.info.version == TUTORIAL
+    assert all(notes(piece.to_mido()) for piece in pieces)
+
+
+def styles(client: Client) -> list[str]:
+    manifest = client.model("music", BUNDLED).manifest
+    assert manifest is not None
+    return [style.name for style in manifest.music.styles]
+
+
+def notes(file: mido.MidiFile, until: int | None = None) -> set[tuple[int, int, int]]:
+    """(tick, channel, pitch) of all notes that begin, up to a tick."""
+    found = set()
+    for track in file.tracks:
+        now = 0
+        for event in track:
+            now += event.time
+            if event.type == "note_on" and event.velocity and (until is None or now < until):
+                found.add((now, event.channel, event.note))
+    return found
+
+
+def rhythm(piece: Piece) -> np.ndarray[Any, Any]:
+    """Onsets of drums and of all else by sixteenth of the bar, as shares: [2, 16]."""
+    file = piece.to_mido()
+    counts = np.zeros((2, 16))
+    for tick, channel, _ in notes(file):
+        counts[int(channel != DRUM_CHANNEL), tick * 4 // file.ticks_per_beat % 16] += 1
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
