@@ -198,4 +198,5 @@ def rhythm(piece: Piece) -> np.ndarray[Any, Any]:
     counts = np.zeros((2, 16))
     for tick, channel, _ in notes(file):
         counts[int(channel != DRUM_CHANNEL), tick * 4 // file.ticks_per_beat % 16] += 1
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    shares: np.ndarray[Any, Any] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return shares
