@@ -157,6 +157,13 @@ def test_a_changed_file_is_found(bundle: Bundle) -> None:
         verify_files(bundle)
 
 
+def test_a_file_beside_the_graphs_that_is_not_listed_is_found(bundle: Bundle) -> None:
+    """A graph may take its weights from files beside it, which must be those that were proven."""
+    (bundle.folder / GRAPH).with_name("other.weights").write_bytes(b"weights")
+    with pytest.raises(BundleFileError, match=r"graphs/other\.weights is not listed"):
+        verify_files(bundle)
+
+
 def test_a_file_cut_short_is_found(bundle: Bundle) -> None:
     (bundle.folder / GRAPH).write_bytes(b"onn")
     with pytest.raises(BundleFileError, match=r"generator.onnx has 3 bytes, the manifest says 4"):

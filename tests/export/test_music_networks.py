@@ -303,7 +303,7 @@ class _Imagined(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         config = MusicConfig()
-        self.temporal = TemporalGenerator(config, STANDARD, heard=0)
+        self.temporal = TemporalGenerator(config, STANDARD, heard=8)
         for parameter in self.temporal.parameters():
             nn.init.normal_(parameter, std=0.1)  # as it begins it ignores what it is given
         self.embedding = ConditionEmbedding(STANDARD.styles)
@@ -313,7 +313,7 @@ class _Imagined(nn.Module):
         style = torch.zeros_like(constant[:, 0]).long()
         conditions = Conditions(style, 90 + constant[:, 0], constant[:, 1])
         embedded, features = self.embedding(conditions), moved.transpose(1, 2)
-        made = self.temporal(constant, moved, conditions, constant.new_zeros(0))
+        made = self.temporal(constant, moved, conditions, features[:, :8])
         return *made, embedded, self.block(features, embedded)
 
 

@@ -21,10 +21,12 @@ def write(path: Path, *weights: Floats) -> None:
     """Writes a graph that multiplies by one matrix after the other."""
     names = [f"weight{index}" for index in range(len(weights))]
     values = ["rows", *(f"value{index}" for index in range(1, len(weights))), "result"]
+    # As torch's exporter says where a node comes from.
     nodes = [
         helper.make_node("MatMul", [before, name], [after])
         for before, name, after in zip(values[:-1], names, values[1:], strict=True)
     ]
+    nodes[0].metadata_props.add(key="stack", value=f"File {__file__}")
     graph = helper.make_graph(
         nodes,
         "product",
@@ -74,6 +76,13 @@ def test_graphs_that_share_nothing_stay_whole(paths: list[Path]) -> None:
     store_weights(paths)
     assert [run(path) for path in paths] == before
     assert not (paths[0].parent / SHARED_FILE).exists()
+
+
+def test_where_the_code_lies_is_not_told(paths: list[Path]) -> None:
+    write(paths[0], drawn(1))
+    assert __file__.encode() in paths[0].read_bytes()
+    store_weights(paths[:1])
+    assert __file__.encode() not in paths[0].read_bytes()
 
 
 @pytest.mark.parametrize("value", [1e-9, 1e6, -0.0])

@@ -129,9 +129,18 @@ def verify_files(bundle: Bundle) -> None:
     """Proves that every file of a bundle is the one that its manifest names.
 
     Raises:
-        BundleFileError: Names the first file that is missing, cut short or different.
+        BundleFileError: Names the first file that is missing, cut short or different, or that lies beside the graphs
+            without being listed: a graph may take its weights from there.
     """
     inside = bundle.folder.resolve()
+    listed = {bundle.folder / file.path for file in bundle.manifest.files}
+    for folder in {(bundle.folder / graph.onnx_file).parent for graph in bundle.manifest.graphs}:
+        for path in sorted(folder.glob("*")):
+            if path.is_file() and path not in listed:
+                raise BundleFileError(
+                    f"{bundle}: {path.relative_to(bundle.folder).as_posix()} is not listed in the manifest; "
+                    "take it away, or export the bundle again"
+                )
     for file in bundle.manifest.files:
         path = bundle.folder / file.path
         if not path.resolve().is_relative_to(inside):

@@ -43,7 +43,8 @@ def _run(namespace: argparse.Namespace) -> int:
         )
     out = namespace.out or Path(f"{namespace.file.stem}-{Path(found.target).name}{_ENDING}")
     if namespace.out is None:
-        _check_source("--out", out, namespace.file)
+        namespace.out = out
+        _check_paths(namespace)
     print(f"saved {found.save(out)}: {found.source} to {found.target}, {found.width} × {found.height}")
     if found.cycle:
         error = f"{found.cycle.mean_absolute_error:.3g} of 255 off on average"

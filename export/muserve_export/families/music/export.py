@@ -80,7 +80,7 @@ def _plan_music(
     checkpoint = run.finished(config, data.sha256)
     generator = make_generator(config, shape)
     generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
-    # Rounded to 16 bits: half of the bundle's bytes, and nobody hears it (docs/experiments.md).
+    # Rounded to 16 bits: half of the bundle's bytes. What is measured of a bundle is measured with these.
     generator.half().float()
     keys = make_keys(config, shape)
     tensors = _Tensors(shape, _latents(config, shape, keys))

