@@ -205,7 +205,10 @@ class AsyncClient:
         request_id: str | None = None,
     ) -> Translation:
         """Shows an image as another domain would; see `Client.translate`."""
-        request = translate_request(image, target, cycle=cycle, side_by_side=side_by_side, model=model, version=version)
+        # An array is encoded, which takes a while.
+        request = await asyncio.to_thread(
+            translate_request, image, target, cycle=cycle, side_by_side=side_by_side, model=model, version=version
+        )
         return await self._call(translate_rpc(request), timeout_s, request_id)
 
     async def models(

@@ -217,10 +217,19 @@ def test_a_jpeg_of_endless_scans_is_refused() -> None:
     start = data.index(b"\xff\xda")
     end = data.index(b"\xff\xc4", start) if b"\xff\xc4" in data[start:] else len(data) - 2
     scan = data[start:end]
-    assert refusal(data[:start] + scan * 101 + data[start:]).startswith("is a JPEG file of 1")
+    assert refusal(data[:start] + scan * 101 + data[start:]).startswith("is a JPEG file of more than 100 scans")
     assert refusal(image_file(scene(8, 8), "JPEG").replace(b"\xff\xc0\0\x11\x08", b"\xff\xc0\0\x11\x0c")) == (
         "is a JPEG file with 12 bits a value; allowed: 8"
     )
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_follows_a_jpeg_is_not_looked_at(progressive: bool) -> None:
+    """As the films that phones append, in which any bytes may stand."""
+    jpeg = image_file(scene(40, 30), "JPEG", progressive=progressive)
+    film = b"\xff\xda" * 500 + np.random.default_rng(0).bytes(100_000)
+    np.testing.assert_array_equal(read(jpeg + film).rgb, read(jpeg).rgb)
+    assert sum(len(part) for part in read_header(jpeg + film).parts) <= len(jpeg)
 
 
 def test_what_is_beside_the_pixels_never_reaches_the_decoder() -> None:

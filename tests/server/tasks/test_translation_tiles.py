@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from muserve.errors import QueueFullError
 from muserve_server.tasks.translation.gate import PixelGate
 from muserve_server.tasks.translation.pictures import mean_absolute_error, side_by_side, side_by_side_width
 from muserve_server.tasks.translation.tiles import Quilt, Tiling
@@ -182,4 +183,21 @@ async def test_the_failure_of_a_call_frees_its_room() -> None:
     with pytest.raises(ZeroDivisionError):
         async with gate.hold(5):
             raise ZeroDivisionError
+    assert gate.pixels == 0
+
+
+async def test_those_beyond_what_may_wait_are_sent_away_at_once() -> None:
+    gate = PixelGate(100)
+
+    async def enter(pixels: int) -> None:
+        async with gate.hold(pixels):
+            pass
+
+    async with gate.hold(100):
+        waiting = [asyncio.create_task(enter(800)) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFullError, match=r"1,600 pixels wait to be translated; allowed: 1,600") as caught:
+            await enter(1)
+        assert caught.value.retry_after_s > 0
+    await asyncio.gather(*waiting)
     assert gate.pixels == 0

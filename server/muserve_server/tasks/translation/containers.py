@@ -1,10 +1,12 @@
 """What a PNG, JPEG or WebP file says of itself, read from bytes that nobody vouches for, before a pixel is decoded.
 
-Only what is needed to decode the pixels is passed on: profiles, texts, thumbnails and previews never reach a decoder.
+Of PNG and JPEG files only what is needed to decode the pixels is passed on: profiles, texts, thumbnails, previews and
+what follows the picture never reach a decoder.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -29,6 +31,8 @@ _SOS, _EOI = 0xDA, 0xD9
 _ALONE = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))  # markers without a segment
 # JFIF and Adobe say how colours are coded.
 _DROPPED = (frozenset(range(0xE0, 0xF0)) | {0xFE}) - {0xE0, 0xEE}
+# In the data of a scan 0xff stands before nothing but 0, a restart or another 0xff.
+_NEXT_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])", re.DOTALL)
 _EXIF_APP = 0xE1
 _EXIF_PREFIX = b"Exif\0\0"
 _ORIENTATION_TAG = 0x0112
@@ -162,9 +166,25 @@ def _read_jpeg(data: bytes) -> Header:
         position = end
     else:
         raise _too_many("JPEG", "segments")
-    if (scans := data.count(b"\xff\xda", position)) > _MAX_SCANS:
-        raise ImageError(f"is a JPEG file of {scans} scans; allowed: {_MAX_SCANS}; save it anew")
-    return Header("JPEG", width, height, [*kept, view[position:]], orientation=orientation)
+    end = _end_of_scans(data, position)
+    return Header("JPEG", width, height, [*kept, view[position:end]], orientation=orientation)
+
+
+def _end_of_scans(data: bytes, position: int) -> int:
+    """Walks from the first scan to the end of the picture; phones let films follow it."""
+    scans = 0
+    for _ in range(_MAX_PARTS):
+        found = _NEXT_MARKER.search(data, position)
+        if found is None:
+            return len(data)  # cut short, as the decoder will say
+        marker, position = found[1][0], found.end()
+        if marker == _EOI:
+            return position
+        scans += marker == _SOS
+        if scans > _MAX_SCANS:
+            raise ImageError(f"is a JPEG file of more than {_MAX_SCANS} scans; save it anew")
+        position += int.from_bytes(data[position : position + 2], "big")
+    raise _too_many("JPEG", "segments")
 
 
 def _read_webp(data: bytes) -> Header:

@@ -1,4 +1,4 @@
-"""Bounds how many pixels are held at a time, over all calls: those beyond wait, first come, first served."""
+"""Bounds how many pixels are held at a time, over all calls: those beyond wait, first come, first served, or are refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from muserve.errors import QueueFullError
+
 __all__ = ["PixelGate"]
+
+_WAITING = 16
+"""How many times the pixels inside may wait: each call that does holds its file."""
+_RETRY_AFTER_S = 1.0
 
 
 class PixelGate:
@@ -28,7 +34,11 @@ class PixelGate:
 
     @asynccontextmanager
     async def hold(self, pixels: int) -> AsyncIterator[None]:
-        """Waits until there is room, and takes it up inside the `with` block."""
+        """Waits until there is room, and takes it up inside the `with` block.
+
+        Raises:
+            QueueFullError: Too many pixels wait already.
+        """
         await self._enter(pixels)
         try:
             yield
@@ -39,6 +49,12 @@ class PixelGate:
         if not self._waiting and self._fits(pixels):
             self._inside += pixels
             return
+        waiting = sum(each for each, _ in self._waiting)
+        if self._waiting and waiting + pixels > _WAITING * self._max_pixels:
+            raise QueueFullError(
+                f"images of {waiting:,} pixels wait to be translated; allowed: {_WAITING * self._max_pixels:,}; try again",
+                retry_after_s=_RETRY_AFTER_S,
+            )
         turn = asyncio.get_running_loop().create_future()
         entry = (pixels, turn)
         self._waiting.append(entry)

@@ -33,6 +33,9 @@ __all__ = ["TranslationTask"]
 _TILES_PER_RUN = 8
 """Tiles of one call that are in floats at a time."""
 
+_FEW_PIXELS = 2**19
+"""Up to these a call does not wait for others' pixels: two images of 512 × 512."""
+
 Pixels = NDArray[np.uint8]
 Direction = manifest_pb2.TranslationDirection
 
@@ -48,6 +51,7 @@ class _Plan:
     back: Direction | None
     """The way back, if the cycle is asked for."""
     side_by_side: bool
+    tile_size: int
 
     @property
     def pictures(self) -> int:
@@ -56,8 +60,8 @@ class _Plan:
 
     @property
     def pixels(self) -> int:
-        """Pixels of all that the call holds."""
-        width, height = self.header.width, self.header.height
+        """Pixels of all that the call holds; a side shorter than a tile counts as one."""
+        width, height = max(self.header.width, self.tile_size), max(self.header.height, self.tile_size)
         sheet = side_by_side_width(max(width, height), self.pictures) * min(width, height) if self.side_by_side else 0
         return self.pictures * width * height + sheet
 
@@ -85,7 +89,7 @@ class TranslationTask:
     ) -> translation_pb2.TranslateImageResponse:
         """Translates an image; see `Task.run`."""
         plan = await call.offload(self._plan, request)
-        if max(plan.header.width, plan.header.height) <= self._settings.tile_size:
+        if plan.pixels <= _FEW_PIXELS:
             return await self._answer(request, plan, call)  # so small that the queue's bound is enough
         async with self._gate.hold(plan.pixels):
             return await self._answer(request, plan, call)
@@ -135,7 +139,7 @@ class TranslationTask:
             wrong.append(FieldViolation("image", str(error)))
         if wrong or header is None or there is None:
             raise InvalidRequestError(violations=wrong)
-        plan = _Plan(replace(header, parts=()), there, back, request.side_by_side)
+        plan = _Plan(replace(header, parts=()), there, back, request.side_by_side, self._settings.tile_size)
         self._check_sheet(plan)
         return plan
 
