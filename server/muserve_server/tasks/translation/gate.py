@@ -1,4 +1,4 @@
-"""Bounds how many pixels are held at a time, over all calls: those beyond wait, first come, first served, or are refused."""
+"""Bounds how many pixels are held at a time, over all calls: those beyond wait in turn; too many are refused."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class PixelGate:
         if not self._waiting and self._fits(pixels):
             self._inside += pixels
             return
-        waiting = sum(each for each, _ in self._waiting)
-        if self._waiting and waiting + pixels > _WAITING * self._max_pixels:
+        waiting, most = sum(each for each, _ in self._waiting), _WAITING * self._max_pixels
+        if self._waiting and waiting + pixels > most:
             raise QueueFullError(
-                f"images of {waiting:,} pixels wait to be translated; allowed: {_WAITING * self._max_pixels:,}; try again",
+                f"images of {waiting:,} pixels wait to be translated; allowed: {most:,}; try again",
                 retry_after_s=_RETRY_AFTER_S,
             )
         turn = asyncio.get_running_loop().create_future()
