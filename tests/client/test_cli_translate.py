@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_a_real_server_is_deterministic(translator: Served, capsys: pytest.Captu
     assert main(["verify", "--server", translator.target, "--rounds", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert all(line.startswith("ok      ") for line in lines[:-1])
-    assert any("scenes/1 default: amid 16 other calls, in one batch of 8 rows" in line for line in lines)
+    assert any(re.search(r"default: amid 16 other calls, in one batch of \d+ rows", line) for line in lines)
     assert lines[-1] == "10 of 10 checks passed"
 
 
