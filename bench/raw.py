@@ -5,17 +5,22 @@ from __future__ import annotations
 import multiprocessing
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Protocol
+from types import coroutine
+from typing import ParamSpec, Protocol, TypeVar
 
 import onnxruntime as ort
 
 from muserve.bundle import Bundle
 from muserve_server.tasks import noise
+from muserve_server.tasks.base import Rows
 
-__all__ = ["MakeRaw", "Raw", "RawWorkers", "SetUp", "open_session"]
+__all__ = ["MakeRaw", "Raw", "RawCall", "RawWorkers", "SetUp", "open_session"]
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 
 class Raw(Protocol):
@@ -46,6 +51,26 @@ class SetUp:
         text = f"{self.rows} a run, {self.processes} process{'es' * (self.processes > 1)}, "
         text += f"{self.threads} thread{'s' * (self.threads > 1)}"
         return text + f", {self.run_threads} threads a run" * (self.run_threads > 1)
+
+
+class RawCall:
+    """Hands the rows to whoever drives the task, and does all else at once."""
+
+    @staticmethod
+    @coroutine
+    def infer(graph: str, rows: Rows) -> Generator[Rows, Rows, Rows]:
+        """Runs rows; see `Call.infer`."""
+        del graph
+        return (yield rows)
+
+    @staticmethod
+    async def offload(
+        function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Runs a function; see `Call.offload`."""
+        return function(*args, **kwargs)
+
+    run_soon = offload
 
 
 class RawWorkers:

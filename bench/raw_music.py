@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import coroutine
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from bench.raw import open_session
+from bench.raw import RawCall, open_session
 from muserve.bundle import Bundle, read_bundle
 from muserve.v1 import music_pb2
 from muserve_server.local import LocalOptions
@@ -19,29 +17,6 @@ from muserve_server.tasks.music import MusicTask
 __all__ = ["BARS", "RawMusic", "newest_bundle"]
 
 BARS = 4
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
-
-class _Call:
-    """Hands the rows to whoever drives the task, and does all else at once."""
-
-    @staticmethod
-    @coroutine
-    def infer(graph: str, rows: Rows) -> Generator[Rows, Rows, Rows]:
-        """Runs rows; see `Call.infer`."""
-        del graph
-        return (yield rows)
-
-    @staticmethod
-    async def offload(
-        function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> Result:
-        """Runs a function; see `Call.offload`."""
-        return function(*args, **kwargs)
-
-    run_soon = offload
 
 
 class RawMusic:
@@ -56,7 +31,7 @@ class RawMusic:
     def draw(self, seeds: Sequence[int]) -> list[bytes]:
         """Writes pieces; see `Raw.draw`."""
         runs = [
-            self._task.run(music_pb2.GenerateMusicRequest(count=1, bars=BARS, seed=seed), _Call()) for seed in seeds
+            self._task.run(music_pb2.GenerateMusicRequest(count=1, bars=BARS, seed=seed), RawCall()) for seed in seeds
         ]
         asked: list[Rows] = [run.send(None) for run in runs]
         names = [name for name in (self._settings.onset_output, self._settings.hold_output) if name]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
 
-from bench.raw import open_session
+from bench.raw import RawCall, open_session
 from muserve.bundle import Bundle, read_bundle
 from muserve.v1 import common_pb2, translation_pb2
 from muserve_client.image_files import write_png
@@ -20,29 +19,6 @@ from muserve_server.tasks.translation import TranslationTask
 __all__ = ["SIDE", "RawTranslation", "newest_bundle", "photo", "request"]
 
 SIDE = 256
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
-
-class _Call:
-    """Hands the rows to whoever drives the task, and does all else at once."""
-
-    @staticmethod
-    @coroutine
-    def infer(graph: str, rows: Rows) -> Generator[Rows, Rows, Rows]:
-        """Runs rows; see `Call.infer`."""
-        del graph
-        return (yield rows)
-
-    @staticmethod
-    async def offload(
-        function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> Result:
-        """Runs a function; see `Call.offload`."""
-        return function(*args, **kwargs)
-
-    run_soon = offload
 
 
 class RawTranslation:
@@ -57,7 +33,7 @@ class RawTranslation:
 
     def draw(self, seeds: Sequence[int]) -> list[bytes]:
         """Translates one and the same image, once a seed; see `Raw.draw`."""
-        runs = [self._task.run(self._request, _Call()) for _ in seeds]
+        runs = [self._task.run(self._request, RawCall()) for _ in seeds]
         asked: list[Rows] = [run.send(None) for run in runs]
         counts = [len(rows[self._settings.image_input]) for rows in asked]
         done: list[bytes] = [b""] * len(runs)

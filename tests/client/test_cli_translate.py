@@ -75,6 +75,12 @@ def test_a_default_name_is_never_that_of_the_source(photo: str, capsys: pytest.C
     assert "--out would write over photo.jpg" in capsys.readouterr().err
 
 
+def test_a_default_name_is_never_that_of_another_picture(photo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["translate", photo, "--to", "map", "--cycle", "photo-map.png"]) == 2
+    assert "--out and --cycle must be different files" in capsys.readouterr().err
+    assert not Path("photo-map.png").exists()
+
+
 def test_a_real_server_is_deterministic(translator: Served, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--server", translator.target, "--rounds", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -159,9 +159,14 @@ def test_a_changed_file_is_found(bundle: Bundle) -> None:
 
 def test_a_file_beside_the_graphs_that_is_not_listed_is_found(bundle: Bundle) -> None:
     """A graph may take its weights from files beside it, which must be those that were proven."""
-    (bundle.folder / GRAPH).with_name("other.weights").write_bytes(b"weights")
-    with pytest.raises(BundleFileError, match=r"graphs/other\.weights is not listed"):
-        verify_files(bundle)
+    folder = (bundle.folder / GRAPH).parent
+    for name in ("other.weights", "deeper/other.weights"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"weights")
+        with pytest.raises(BundleFileError, match=rf"graphs/{name} is not listed"):
+            verify_files(bundle)
+        (folder / name).unlink()
+    verify_files(bundle)
 
 
 def test_a_file_cut_short_is_found(bundle: Bundle) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from muserve.configuration import build
 from muserve_export.errors import DataError
-from muserve_export.families.translation.classes import MapClasses, to_lab
+from muserve_export.families.translation.classes import MapClasses
 from muserve_export.families.translation.config import TranslationConfig
 from muserve_export.families.translation.data import TranslationData, load_data, read_image
 from muserve_export.families.translation.sources import REGION, collect_translation, plan_regions
@@ -120,11 +120,6 @@ def test_the_same_data_are_made_again_and_nothing_is_overwritten(earth: Path, tm
         collect_translation(tmp_path / "new", [tmp_path])
 
 
-def test_lab_of_known_colours() -> None:
-    pixels = np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0]], np.uint8)
-    assert to_lab(pixels) == pytest.approx(np.array([[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20]]), abs=0.02)
-
-
 def test_classes_are_kept_and_a_pixel_is_of_the_nearest(tmp_path: Path) -> None:
     MapClasses("A", {"water": ((0, 0, 200), (0, 0, 90)), "land": ((0, 150, 0),)}).write(tmp_path)
     classes = MapClasses.read(tmp_path)
@@ -213,6 +208,8 @@ def test_images_of_all_kinds_are_read_upright_as_rgb(tmp_path: Path) -> None:
     assert read_image(tmp_path / "deep.png")[0, 0].tolist() == [128, 128, 128]
     Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
     assert read_image(tmp_path / "clear.png")[0, 0].tolist() == [255, 255, 255]
+    Image.new("RGBA", (4, 4), (0, 100, 200, 128)).save(tmp_path / "half.png")
+    assert read_image(tmp_path / "half.png")[0, 0].tolist() == [127, 177, 227]
     Image.new("CMYK", (4, 4), (0, 0, 0, 255)).save(tmp_path / "print.jpg")
     assert read_image(tmp_path / "print.jpg").max() < 40
 
@@ -221,6 +218,13 @@ def test_a_broken_image_is_named(seasons: Path) -> None:
     (seasons / "trainB" / "broken.png").write_bytes(b"\x89PNG no more")
     with pytest.raises(DataError, match=r"broken\.png: cannot be read as an image"):
         _ = load(seasons).training
+
+
+def test_two_images_of_one_name_are_refused(seasons: Path) -> None:
+    path = next((seasons / "trainA").iterdir())
+    Image.new("RGB", (64, 64)).save(path.with_suffix(".webp"))
+    with pytest.raises(DataError, match=r"\.webp and .* have the same name without their endings; rename one"):
+        load(seasons)
 
 
 def test_missing_folders_and_pairs_are_explained(seasons: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def store_weights(paths: Sequence[Path]) -> None:
     """
     models = [onnx.load(path) for path in paths]
     for model in models:
-        _forget_code(model.graph)
+        _forget_code(model)
         _halve(model.graph)
     shared = _share(models)
     if shared:
@@ -44,8 +44,9 @@ def store_weights(paths: Sequence[Path]) -> None:
         onnx.save(model, path)
 
 
-def _forget_code(graph: onnx.GraphProto) -> None:
-    for part in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+def _forget_code(model: onnx.ModelProto) -> None:
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
 

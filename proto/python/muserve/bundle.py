@@ -133,10 +133,10 @@ def verify_files(bundle: Bundle) -> None:
             without being listed: a graph may take its weights from there.
     """
     inside = bundle.folder.resolve()
-    listed = {bundle.folder / file.path for file in bundle.manifest.files}
+    listed = {bundle.folder / MANIFEST_FILE, *(bundle.folder / file.path for file in bundle.manifest.files)}
     for folder in {(bundle.folder / graph.onnx_file).parent for graph in bundle.manifest.graphs}:
-        for path in sorted(folder.glob("*")):
-            if path.is_file() and path not in listed:
+        for path in sorted(folder.rglob("*")):
+            if path not in listed and not path.is_dir():
                 raise BundleFileError(
                     f"{bundle}: {path.relative_to(bundle.folder).as_posix()} is not listed in the manifest; "
                     "take it away, or export the bundle again"

@@ -41,11 +41,10 @@ def _run(namespace: argparse.Namespace) -> int:
             model=namespace.model,
             version=namespace.version,
         )
-    out = namespace.out or Path(f"{namespace.file.stem}-{Path(found.target).name}{_ENDING}")
     if namespace.out is None:
-        namespace.out = out
+        namespace.out = Path(f"{namespace.file.stem}-{Path(found.target).name}{_ENDING}")
         _check_paths(namespace)
-    print(f"saved {found.save(out)}: {found.source} to {found.target}, {found.width} × {found.height}")
+    print(f"saved {found.save(namespace.out)}: {found.source} to {found.target}, {found.width} × {found.height}")
     if found.cycle:
         error = f"{found.cycle.mean_absolute_error:.3g} of 255 off on average"
         print(f"saved {found.cycle.save(namespace.cycle)}: and back to {found.source}, {error}")
@@ -56,7 +55,7 @@ def _run(namespace: argparse.Namespace) -> int:
 
 
 def _check_paths(namespace: argparse.Namespace) -> None:
-    """Checks before the call what can be checked then.
+    """Checks before the call what can be checked then, and once more when the default of --out is known.
 
     Raises:
         ConfigurationError: A path does not end with .png, or two are the same.

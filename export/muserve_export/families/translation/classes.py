@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.color import rgb2lab
 
 from muserve_export.errors import DataError
 
-__all__ = ["RELIEF", "MapClasses", "to_lab"]
+__all__ = ["RELIEF", "MapClasses"]
 
 FILE = "classes.json"
 # Relief is drawn by light and shade: of the three coordinates of a colour, lightness says least of what is there.
@@ -100,19 +101,6 @@ class MapClasses:
         return labels.reshape(pixels.shape[:-1])
 
 
-def to_lab(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Converts sRGB to CIELAB under D65 (IEC 61966-2-1; CIE 15): [..., 3]."""
-    shares = pixels / 255.0
-    linear = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array(
-        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
-    )
-    xyz = linear @ to_xyz.T / np.array([0.95047, 1.0, 1.08883])
-    roots = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
-    x, y, z = np.moveaxis(roots, -1, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
-
-
 def _weighted(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    weighted: NDArray[np.float64] = to_lab(pixels) * np.array([_LIGHTNESS_WEIGHT, 1.0, 1.0])
+    weighted: NDArray[np.float64] = rgb2lab(pixels) * np.array([_LIGHTNESS_WEIGHT, 1.0, 1.0])
     return weighted

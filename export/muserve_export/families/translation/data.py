@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from muserve.v1 import manifest_pb2
@@ -27,6 +27,8 @@ from muserve_export.errors import DataError
 from muserve_export.families.translation.classes import MapClasses
 from muserve_export.families.translation.config import TranslationConfig
 from muserve_export.families.translation.sources import ABOUT, PARTS
+from muserve_server.tasks.translation.containers import ImageError, read_header
+from muserve_server.tasks.translation.decoding import decode
 
 __all__ = ["DEFAULT", "IMAGE_SUFFIXES", "CropSet", "TranslationData", "load_data", "read_image"]
 
@@ -143,17 +145,15 @@ class TranslationData:
         Args:
             part: train, validation, test, paired or large.
             side: A or B.
+
+        Raises:
+            DataError: Two of a folder have the same name.
         """
-        folder = self.folder / f"{part}{side}"
-        if not folder.is_dir():
-            return {}
-        found = (
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-        )
-        by_name = {path.relative_to(folder).with_suffix("").as_posix(): path for path in found}
-        return dict(sorted(by_name.items()))
+        return self._files[f"{part}{side}"]
+
+    @cached_property
+    def _files(self) -> Mapping[str, Mapping[str, Path]]:
+        return {f"{part}{side}": _list_images(self.folder / f"{part}{side}") for part in PARTS for side in "AB"}
 
     def pairs(self, part: str) -> list[str]:
         """Names that both sides of a part have, in order."""
@@ -205,25 +205,32 @@ def read_image(path: Path) -> Pixels:
         DataError: It cannot be read; names the file.
     """
     try:
-        with Image.open(path) as opened:
-            image: Image.Image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16 bits of grey
-                image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).clip(0, 255).astype(np.uint8))
-            if image.has_transparency_data:
-                drawn = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
-            return np.asarray(image.convert("RGB"), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        picture = decode(read_header(path.read_bytes()))  # as the server reads what it is sent
+    except (OSError, ImageError) as error:
         raise DataError(f"{path}: cannot be read as an image ({error}); repair or remove it") from error
+    if picture.alpha is None:
+        return picture.rgb
+    share = picture.alpha[..., None] / 255
+    return np.asarray(picture.rgb * share + 255 * (1 - share) + 0.5, np.uint8)
+
+
+def _list_images(folder: Path) -> Mapping[str, Path]:
+    """Lists the images of a folder and those below it by name without suffix, in order; none without the folder."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
+            continue
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in found:
+            raise DataError(f"{path} and {found[name].name} have the same name without their endings; rename one")
+        found[name] = path
+    return dict(sorted(found.items()))
 
 
 def _describe(folder: Path) -> manifest_pb2.TrainingData:
     about = folder / ABOUT
     if not about.exists():
-        counts = {
-            name: sum(path.suffix.lower() in IMAGE_SUFFIXES for path in (folder / name).rglob("*"))
-            for name in ("trainA", "trainB", "testA", "testB")
-        }
+        counts = {name: len(_list_images(folder / name)) for name in ("trainA", "trainB", "testA", "testB")}
         return manifest_pb2.TrainingData(
             name="images of two domains",
             origin=f"the user's folder {folder.resolve().name}",

@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skimage.metrics import mean_squared_error
 
 from muserve.bundle import read_bundle
 from muserve.configuration import build
@@ -46,6 +47,8 @@ __all__ = ["Place", "evaluate_translation"]
 _FEWEST_PLACES = 2
 _SMALLEST_SIDE = 11
 _LARGE_PICTURES = 4
+_LEAST_ERROR = 255**2 / 1e10
+"""Squared; what is nearer counts as 100 dB."""
 _COPY, _TRANSFER = "the image itself", "colour transfer"
 
 Pixels = NDArray[np.uint8]
@@ -92,7 +95,8 @@ def evaluate_translation(
 def _load(folder: Path, data: str | None) -> TranslationData:
     training = read_bundle(folder).manifest.training
     if data is None and (training.get("data") or "data_sha256" not in training):
-        raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {training.get('data')}")
+        own = training.get("data", "PATH")
+        raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {own}")
     images = load_data(build(TranslationConfig, {"data": data or ""}))
     if data is None and images.sha256 != training["data_sha256"]:
         raise DataError(f"{folder} was trained on other data or another split; its held-out places cannot be known")
@@ -117,8 +121,7 @@ async def _measure(folder: Path, data: TranslationData, part: str, details: Path
 
 async def _translate_places(model: LocalModel, data: TranslationData, part: str, side: str, target: str) -> list[Place]:
     other = "B" if side == "A" else "A"
-    training = [[read_image(path) for path in data.files("train", each).values()] for each in (side, other)]
-    transfer = ColourTransfer.find(*training)
+    transfer = ColourTransfer.find(*(map(read_image, data.files("train", each).values()) for each in (side, other)))
     can_return = len(model.bundle.manifest.translation.directions) > 1
     places = []
     for name in data.pairs(part):
@@ -218,23 +221,28 @@ async def _compare_with_whole(
         with torch.no_grad():
             whole = network(torch.from_numpy(scaled).permute(2, 0, 1)[None])
         whole_pixels = to_pixels(whole.numpy(), settings.black, settings.white)[0]
-        errors.append(10 ** (-metrics.signal_to_noise_db(tiled, whole_pixels) / 10))
-        ratios.append((metrics.seam_ratio(tiled, seams), metrics.seam_ratio(whole_pixels, seams)))
-    tiled_ratio, whole_ratio = np.mean(ratios, axis=0).tolist()
-    return [
+        errors.append(mean_squared_error(tiled, whole_pixels))
+        if seams:  # a tile of that size has none
+            ratios.append((metrics.seam_ratio(tiled, seams), metrics.seam_ratio(whole_pixels, seams)))
+    found = [
         manifest_pb2.Metric(
             name=f"tiled_against_whole_to_{direction.target}",
-            value=-10 * float(np.log10(np.mean(errors))),
+            value=10 * float(np.log10(255**2 / max(np.mean(errors), _LEAST_ERROR))),
             unit=f"dB at {LARGE} pixels, higher is better",
-        ),
-        manifest_pb2.Metric(
-            name=f"seam_gradient_to_{direction.target}",
-            value=tiled_ratio,
-            unit="of that elsewhere, 1 is best",
-            reference=whole_ratio,
-            reference_name="the whole picture's, at the same lines",
-        ),
+        )
     ]
+    if ratios:
+        tiled_ratio, whole_ratio = np.mean(ratios, axis=0).tolist()
+        found.append(
+            manifest_pb2.Metric(
+                name=f"seam_gradient_to_{direction.target}",
+                value=tiled_ratio,
+                unit="of that elsewhere, 1 is best",
+                reference=whole_ratio,
+                reference_name="the whole picture's, at the same lines",
+            )
+        )
+    return found
 
 
 def _large_pictures(data: TranslationData, part: str, side: str) -> list[Pixels]:

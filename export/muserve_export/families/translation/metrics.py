@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import conv2d
+from skimage.color import lab2rgb, rgb2lab
+from skimage.metrics import structural_similarity
 
 __all__ = [
     "ColourTransfer",
@@ -16,19 +17,14 @@ __all__ = [
     "bootstrap",
     "class_scores",
     "confusion",
-    "from_lab",
     "seam_ratio",
     "sharpness",
-    "signal_to_noise_db",
     "similarity",
 ]
-
-from muserve_export.families.translation.classes import to_lab
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
-_WINDOW, _SIGMA = 11, 1.5
 _DRAWS, _SEED = 2000, 0
 
 
@@ -39,21 +35,11 @@ def similarity(image: Pixels, truth: Pixels) -> float:
         image: [row, column, 3], no side under 11.
         truth: The same shape.
     """
-    positions = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
-    weights = torch.exp(-(positions**2) / (2 * _SIGMA**2))
-    weights = weights / weights.sum()
-
-    def blur(values: torch.Tensor) -> torch.Tensor:  # [channel, 1, row, column]
-        return conv2d(conv2d(values, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))
-
-    first, second = (torch.from_numpy(np.array(part, np.float64)).permute(2, 0, 1)[:, None] for part in (image, truth))
-    means = blur(first), blur(second)
-    variances = blur(first**2) - means[0] ** 2, blur(second**2) - means[1] ** 2
-    covariance = blur(first * second) - means[0] * means[1]
-    steady, contrast = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    above = (2 * means[0] * means[1] + steady) * (2 * covariance + contrast)
-    below = (means[0] ** 2 + means[1] ** 2 + steady) * (variances[0] + variances[1] + contrast)
-    return float((above / below).mean())
+    return float(
+        structural_similarity(
+            image, truth, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2
+        )
+    )
 
 
 def absolute_error(image: Pixels, truth: Pixels) -> float:
@@ -101,12 +87,6 @@ def bootstrap(count: int, figure: Callable[[NDArray[np.int64]], float]) -> tuple
     return float(low), float(high)
 
 
-def signal_to_noise_db(image: Pixels, truth: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB; 100 where there is no difference."""
-    squared = float(((image.astype(np.float64) - truth) ** 2).mean())
-    return 10 * float(np.log10(255**2 / squared)) if squared else 100.0
-
-
 def seam_ratio(image: Pixels, seams: Sequence[int]) -> float:
     """Mean step across seams, as a share of that between all other neighbours.
 
@@ -137,26 +117,24 @@ class ColourTransfer:
     """Of the other."""
 
     @classmethod
-    def find(cls, given: Sequence[Pixels], wanted: Sequence[Pixels]) -> ColourTransfer:
+    def find(cls, given: Iterable[Pixels], wanted: Iterable[Pixels]) -> ColourTransfer:
         """Takes the statistics of two sets of images."""
-        first, second = (np.concatenate([to_lab(image).reshape(-1, 3) for image in part]) for part in (given, wanted))
-        return cls((first.mean(0), first.std(0)), (second.mean(0), second.std(0)))
+        return cls(_colour_statistics(given), _colour_statistics(wanted))
 
     def __call__(self, image: Pixels) -> Pixels:
-        """Changes an image's colours, [row, column, 3]."""
-        normed = (to_lab(image) - self.given[0]) / np.maximum(self.given[1], 1e-6)
-        return from_lab(normed * self.wanted[1] + self.wanted[0])
+        """Changes an image's colours, [row, column, 3]; those that sRGB cannot show are clipped."""
+        normed = (rgb2lab(image) - self.given[0]) / np.maximum(self.given[1], 1e-6)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Conversion from CIE-LAB")  # they are, and it says so
+            shares = lab2rgb(normed * self.wanted[1] + self.wanted[0])
+        return np.asarray(shares * 255 + 0.5, np.uint8)
 
 
-def from_lab(colours: Floats) -> Pixels:
-    """Converts CIELAB under D65 to sRGB; what sRGB cannot show is clipped: [..., 3]."""
-    y = (colours[..., 0] + 16) / 116
-    roots = np.stack([y + colours[..., 1] / 500, y, y - colours[..., 2] / 200], axis=-1)
-    xyz = np.where(roots > 6 / 29, roots**3, 3 * (6 / 29) ** 2 * (roots - 4 / 29)) * np.array([0.95047, 1.0, 1.08883])
-    to_linear = np.array(
-        [[3.2404542, -1.5371385, -0.4985314], [-0.9692660, 1.8760108, 0.0415560], [0.0556434, -0.2040259, 1.0572252]]
-    )
-    linear = np.clip(xyz @ to_linear.T, 0, 1)
-    shares = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    pixels: Pixels = np.clip(shares * 255 + 0.5, 0, 255).astype(np.uint8)
-    return pixels
+def _colour_statistics(images: Iterable[Pixels]) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of all pixels in CIELAB, [3] each; holds one image at a time."""
+    count, total, squares = 0, np.zeros(3), np.zeros(3)
+    for image in images:
+        colours = rgb2lab(image).reshape(-1, 3)
+        count, total, squares = count + len(colours), total + colours.sum(0), squares + (colours**2).sum(0)
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - mean**2, 0))
