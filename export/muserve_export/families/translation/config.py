@@ -49,6 +49,9 @@ class TranslationConfig(TrainingConfig):
     )
 
     cycle_weight: float = option(10.0, "weight of what comes back from the way there and back", minimum=0)
+    cycle_share_left: float = option(
+        1.0, "share of cycle_weight that is left at the end; it falls with the learning rates", minimum=0, maximum=1
+    )
     identity_weight: float = option(
         0.5, "weight of leaving images of the target domain alone, as a share of cycle_weight", minimum=0
     )

@@ -22,8 +22,9 @@ _OTHERS = {
 }  # fmt: skip
 _MAX_PARTS = 65_536
 """Most chunks or segments of a file: 32 MiB have a twentieth of that, as encoders write them."""
-_MAX_SCANS = 100
-"""Most passes over the pixels of a JPEG file: encoders make about ten, and each can cost as much as a whole image."""
+_MAX_SCANS = 32
+"""Most passes over the pixels of a JPEG file: encoders make up to about a dozen, and each can cost as much as a whole
+image."""
 
 _PNG_KEPT = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU T.81, table B.1
