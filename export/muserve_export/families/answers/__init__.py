@@ -1,0 +1,1 @@
+"""Questions and answers: reads a context, and answers out of it."""
