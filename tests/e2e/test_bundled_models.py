@@ -9,11 +9,13 @@ from typing import Any
 import mido
 import numpy as np
 import pytest
+from PIL import Image
 
 from muserve_client import Client, Piece
 from muserve_export.families.digits.config import DigitsConfig
 from muserve_export.families.digits.data import load_data
 from muserve_export.families.digits.judge import load_judge
+from muserve_export.families.translation.classes import RELIEF, MapClasses
 from tests.servers import serving_in_thread
 
 MODELS = Path(__file__).parents[2] / "models"
@@ -21,6 +23,12 @@ TUTORIAL, BUNDLED = 1, 2
 FREQUENCIES = {"yearly": (), "quarterly": (4,), "monthly": (12,), "weekly": (52,), "daily": (7,), "hourly": (24, 168)}
 DRUM_CHANNEL = 9
 EXPERIMENTAL = {"weekly", "daily", "hourly"}
+SATELLITE = Path(__file__).parents[2] / "clients/examples/satellite.jpg"
+# Ahead of the image itself and of colour transfer.
+TRANSLATION_FIGURES = (
+    "l1_to_map", "pixel_accuracy_to_map", "class_accuracy_to_map", "mean_iou_to_map", "ssim_to_satellite",
+    "l1_to_satellite",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +43,7 @@ def test_every_bundled_model_is_ready_and_measured(client: Client) -> None:
         ("digits", TUTORIAL, "ready", False), ("digits", BUNDLED, "ready", True),
         ("forecast", TUTORIAL, "ready", False), ("forecast", BUNDLED, "ready", True),
         ("music", TUTORIAL, "ready", False), ("music", BUNDLED, "ready", True),
+        ("translation", 1, "ready", True),
     ]  # fmt: skip
     for model in models:
         manifest = client.model(model.name, model.version).manifest
@@ -49,6 +58,14 @@ def test_every_bundled_model_is_ready_and_measured(client: Client) -> None:
             if model.version == BUNDLED:
                 joint = figures["joint_rate"]
                 assert joint.value >= 0.8 * joint.reference
+        elif model.name == "translation":
+            for name in TRANSLATION_FIGURES:
+                ours, *others = figures[name].value, figures[name].reference, figures[name].others[0].value
+                assert ours < min(others) if name.startswith("l1") else ours > max(others), name
+            for domain in ("map", "satellite"):
+                assert figures[f"tiled_against_whole_to_{domain}"].value >= 35
+                seams = figures[f"seam_gradient_to_{domain}"]
+                assert seams.value <= 1.05 * seams.reference  # some lines run along coasts, with seams or without
         elif model.version == BUNDLED:  # the tutorial's sine has nothing that is held out
             assert {"smape_all", "coverage_80_monthly", "weighted_quantile_loss_all"} <= figures.keys()
             assert figures["smape_all"].reference_name
@@ -172,6 +189,27 @@ def test_the_tutorials_generator_plays_chords_at_the_same_endpoint(client: Clien
     pieces = client.music(count=4, seed=5, version=TUTORIAL)
     assert pieces.info.version == TUTORIAL
     assert all(notes(piece.to_mido()) for piece in pieces)
+
+
+def test_a_map_has_sea_and_land_where_the_satellite_sees_them(client: Client) -> None:
+    """Japan: water is blue in the picture, be it light or nearly black, and of two blues on the map."""
+    image = np.asarray(Image.open(SATELLITE)).astype(int)
+    is_water = image[..., 2] - image[..., 0] >= 12
+    drawn = client.translate(SATELLITE, "map", cycle=True)
+    assert (drawn.source, drawn.target, drawn.height, drawn.width) == ("satellite", "map", *is_water.shape)
+    classes = MapClasses("B", RELIEF)
+    named = np.array(classes.names)[classes.label(drawn.to_numpy())]
+    assert (np.char.endswith(named, "water") == is_water).mean() > 0.85
+    back = drawn.cycle
+    assert back is not None
+    assert back.mean_absolute_error < 0.2 * np.abs(drawn.to_numpy().astype(int) - image).mean()
+
+
+def test_a_picture_of_any_size_comes_back_at_its_own(client: Client) -> None:
+    picture = Image.open(SATELLITE).resize((519, 317))
+    for target in ("map", "satellite"):
+        drawn = client.translate(picture, target)
+        assert (drawn.width, drawn.height) == (519, 317)
 
 
 def styles(client: Client) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
@@ -29,6 +30,7 @@ from tests.repo.snippets import (
     write_own_seasons,
 )
 from tests.servers import server_process
+from tests.translation_bundles import scene_bundle
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "deploy/README.md")
 TESTED_ELSEWHERE = {
@@ -64,6 +66,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image_bundle(folder, "digits", labels=tuple("0123456789"))
     forecast_bundle(folder, "forecast")
     music_bundle(folder, "music")
+    scene_bundle(folder, "translation")
     return folder
 
 
@@ -81,6 +84,9 @@ def reader(tmp_path: Path, models: Path, address: str) -> Iterator[Reader]:
     write_own_melody(tmp_path / "melody.mid")
     write_own_seasons(tmp_path / "my-seasons")
     write_own_photo(tmp_path / "photo.jpg")
+    example = tmp_path / "clients/examples/satellite.jpg"
+    example.parent.mkdir(parents=True)
+    shutil.copy(REPOSITORY / example.relative_to(tmp_path), example)
     with ExitStack() as servers:
         yield Reader(tmp_path, models, address, servers)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from muserve_client import Client, Model
 
 OUT = Path("out")
+SATELLITE = Path(__file__).parents[1] / "satellite.jpg"
 EXIT_WITHIN_S = 30
 # Thousands of passengers on international airlines by month, 1949 to 1960 (Box and Jenkins, "Time Series Analysis").
 PASSENGERS = (
@@ -126,12 +127,14 @@ def write_music(client: Client, model: Model) -> None:
 
 
 def translate_image(client: Client, model: Model) -> None:
-    """Translates a picture that the bundle carries, or else the digits, there and back."""
+    """Translates a satellite picture, or what the bundle carries if it is for others, there and back."""
     manifest = client.model(model.name, model.version).manifest
     if manifest is None:
         return
     directions = manifest.translation.directions
-    image = next((golden.translate_image.image for golden in manifest.goldens), OUT / "digits.png")
+    image: Path | bytes = SATELLITE
+    if directions[0].source != "satellite":
+        image = next((golden.translate_image.image for golden in manifest.goldens), OUT / "digits.png")
     found = client.translate(image, target=directions[0].target, cycle=len(directions) > 1, side_by_side=True)
     if client.translate(image, target=directions[0].target).png != found.png:
         sys.exit("the same image gave another translation")
