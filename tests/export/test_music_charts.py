@@ -7,10 +7,10 @@ from pathlib import Path
 import mido
 import pytest
 
+from muserve_export.debian import fetch_package, unpack_package
 from muserve_export.errors import DataError
 from muserve_export.families.music.sources.arrangement import read_arrangements, song_text, tempo_of
 from muserve_export.families.music.sources.chart import Chart, parse_charts, read_charts
-from muserve_export.families.music.sources.debian import fetch_package, unpack_package
 from muserve_export.families.music.sources.mma import CHARTS, find_mma, render_charts
 from muserve_export.families.music.sources.programs import DRUMS, notes_by_program
 from muserve_export.families.music.sources.ticks import on_grid_share, onsets

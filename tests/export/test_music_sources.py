@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,15 +12,16 @@ import mido
 import numpy as np
 import pytest
 
+from muserve_export.debian import unpack_package
 from muserve_export.errors import DataError
 from muserve_export.families.music.sources import collect_music
-from muserve_export.families.music.sources.debian import unpack_package
 from muserve_export.families.music.sources.freedoom import extract_songs, style_of
 from muserve_export.families.music.sources.programs import notes_by_program
 from muserve_export.families.music.sources.ticks import on_grid_share, onsets, period_strength, repair
 from muserve_export.families.music.sources.wad import midi_lumps
 
 from .conftest import Command
+from .packages import deb
 
 BARS = 12
 DISTORTION, PIANO, BASS = 30, 0, 33
@@ -78,21 +78,6 @@ def wad(lumps: Sequence[tuple[str, bytes]]) -> bytes:
         directory += struct.pack("<ii8s", position, len(content), name.encode())
         body, position = body + content, position + len(content)
     return struct.pack("<4sii", b"IWAD", len(lumps), position) + body + directory
-
-
-def deb(files: dict[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:xz") as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(f"./{name}")
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    result = b"!<arch>\n"
-    # The control part has an odd length here, so that the padding counts.
-    for name, content in (("debian-binary", b"2.0\n"), ("control.tar.xz", b"odd"), ("data.tar.xz", packed.getvalue())):
-        result += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode()
-        result += content + b"\n" * (len(content) % 2)
-    return result
 
 
 @pytest.fixture

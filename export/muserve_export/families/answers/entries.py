@@ -15,7 +15,7 @@ class Entry:
     """One entry of a dictionary or glossary."""
 
     title: str
-    """Its name."""
+    """Its name; "" where a text stands alone."""
     aliases: tuple[str, ...]
     """What else it is called."""
     domains: tuple[str, ...]
@@ -31,6 +31,8 @@ class Entry:
     @property
     def context(self) -> str:
         """What is read: names and text, "LCS (Language for Communicating Systems): A concurrent SML …"."""
+        if not self.title:
+            return self.text
         aliases = f" ({', '.join(self.aliases)})" if self.aliases else ""
         return f"{self.title}{aliases}: {self.text}"
 

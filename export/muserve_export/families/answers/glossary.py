@@ -25,12 +25,12 @@ from muserve_export.errors import DataError
 from muserve_export.families.answers.entries import Entry
 from muserve_export.families.answers.triples import KINDS, Triple, preposition_before, sentences
 
-__all__ = ["LICENCE", "ORIGIN", "read_glossary"]
+__all__ = ["BUNDLED", "LICENCE", "ORIGIN", "read_glossary"]
 
 ORIGIN = "Muserve's own glossary of computing"
 LICENCE = "as the project"
 
-_BUNDLED = files("muserve_export.families.answers") / "glossary.toml"
+BUNDLED = files("muserve_export.families.answers") / "glossary.toml"
 
 
 def read_glossary(path: Path | None = None) -> tuple[list[Entry], list[Triple]]:
@@ -45,7 +45,7 @@ def read_glossary(path: Path | None = None) -> tuple[list[Entry], list[Triple]]:
     Raises:
         DataError: It is no such file; names the entry and what is wrong with it.
     """
-    source = path or _BUNDLED
+    source = path or BUNDLED
     try:
         content = tomllib.loads(source.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

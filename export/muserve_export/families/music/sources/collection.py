@@ -17,11 +17,11 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 import mido
 
+from muserve_export.debian import fetch_package, unpack_package
 from muserve_export.errors import DataError
 from muserve_export.families.music.config import COLLECTED
 from muserve_export.families.music.sources import classical, freedoom, mma
 from muserve_export.families.music.sources.arrangement import read_arrangements
-from muserve_export.families.music.sources.debian import fetch_package, unpack_package
 from muserve_export.families.music.sources.programs import notes_by_program
 
 __all__ = ["INDEX", "Collected", "Source", "StyleCount", "collect_music"]
