@@ -181,7 +181,7 @@ def _squad_rows(text: str) -> Iterator[_Row]:
                 context = paragraph["context"]
                 for item in paragraph["qas"]:
                     # SQuAD 2.0 has questions that the context does not answer; the first of several answers counts.
-                    given = item["answers"][0] if item.get("answers") else {"text": "", "answer_start": -1}
+                    given: Any = item["answers"][0] if item.get("answers") else {"text": "", "answer_start": -1}
                     start, answer = int(given["answer_start"]), given["text"]
                     if answer and context[start : start + len(answer)] != answer:
                         raise DataError(f"question {item.get('id')!r}: {answer!r} does not stand at {start}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from muserve_export.families.answers.entries import Entry
 
-__all__ = ["KINDS", "Triple", "find_triples", "preposition_before", "sentences"]
+__all__ = ["KINDS", "Triple", "find_triples", "preposition_before", "sentences", "spells"]
 
 KINDS = ("what", "stands for", "who", "when", "where")
 
@@ -148,12 +148,12 @@ def _expansions(index: int, entry: Entry) -> Iterator[Triple]:
         if not _is_acronym(short):
             continue
         for long in entry.names:
-            if long != short and _spells(short, long) and short not in seen:
+            if long != short and spells(short, long) and short not in seen:
                 seen.add(short)
                 yield Triple(index, "stands for", short, -1, long)
     first = entry.text.split("\n")[0]
     phrase = re.match(r"([A-Z][^.:;,()]{3,80})(?:[.;]|$)", first)
-    if phrase and _is_acronym(entry.title) and entry.title not in seen and _spells(entry.title, phrase[1]):
+    if phrase and _is_acronym(entry.title) and entry.title not in seen and spells(entry.title, phrase[1]):
         yield Triple(index, "stands for", entry.title, 0, phrase[1])
 
 
@@ -161,7 +161,7 @@ def _is_acronym(name: str) -> bool:
     return " " not in name and 2 <= len(name) <= 10 and sum(character.isupper() for character in name) >= 2
 
 
-def _spells(short: str, long: str) -> bool:
+def spells(short: str, long: str) -> bool:
     """Whether a phrase's words begin with an acronym's letters, small words may be passed over."""
     letters = [character.lower() for character in short if character.isalnum()]
     words = re.findall(r"[A-Za-z0-9]+", long)

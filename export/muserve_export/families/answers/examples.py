@@ -1,0 +1,264 @@
+"""Makes what is learnt from: a question, one to four passages, and the answer with its evidence, or that there is none.
+
+Of the questions without an answer half are about entries that are not among the passages, and half name one that is
+there and ask what it does not say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muserve_export.families.answers.corpus import Corpus, Pair
+from muserve_export.families.answers.entries import Entry, part_of
+from muserve_export.families.answers.triples import KINDS, Triple, spells
+from muserve_export.families.answers.wordings import WORDINGS, answer_sentence, ask
+
+__all__ = ["MOST_CHARACTERS", "MOST_PASSAGES", "Evidence", "Example", "ExampleMaker", "find_silent_kinds"]
+
+MOST_PASSAGES = 4
+MOST_CHARACTERS = 600
+"""Of a passage; longer entries are cut at a word."""
+
+_UNANSWERABLE = 0.2
+_NEAR = 0.5
+"""Share of the passages beside the right one that are near it: of its field, or with a word of its name."""
+_LOWER, _LOWER_SUBJECT, _BARE, _ALIAS = 0.15, 0.25, 0.3, 0.3
+_RARE_KINDS = {"what": 1.0, "stands for": 1.5, "who": 4.0, "when": 6.0, "where": 10.0}
+"""How often a triple is drawn: of some kinds there are few."""
+
+_YEAR = re.compile(r"\b1[5-9]\d\d\b|\b20[012]\d\b|century|\b\d0'?s\b")
+_ACTS = re.compile(
+    r"\b(?:by|from|author|creator|inventor|founder|designer|developer)\b|\b(?:develop|writ|wrote|design|invent|creat|"
+    r"introduc|propos|releas|publish|found|built|implement|produc|coin|announc|launch|made|devis|discover|defin|start|"
+    r"conceiv|manufactur|market)\w*",
+    re.IGNORECASE,
+)
+_PLACES = re.compile(
+    r"\b(?:at|in|from|of) (?:the )?[A-Z]|universit|laborator|institut|college|\b(?:Labs?|Inc|Ltd|Corp)\b", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where an answer stands."""
+
+    passage: int
+    """Which of the passages."""
+    start: int
+    """Its first character in that passage."""
+    end: int
+    """One after its last."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One thing to learn."""
+
+    question: str
+    """As a person would type it."""
+    passages: tuple[str, ...]
+    """What there is to read."""
+    answer: str
+    """A sentence; "" if the passages do not say."""
+    evidence: Evidence | None
+    """None without an answer, or where it stands nowhere word for word."""
+    kind: str
+    """One of KINDS; "" for questions in words of their own."""
+    subject: int
+    """Index of the entry that is asked about."""
+
+
+class ExampleMaker:
+    """Draws examples from the entries of one part."""
+
+    def __init__(self, corpus: Corpus, part: str) -> None:
+        """Holds what there is.
+
+        Args:
+            corpus: Entries, triples and pairs.
+            part: train, validation or test, of entries by `part_of`.
+        """
+        self._corpus = corpus
+        self.entries: Sequence[int] = [
+            index for index, entry in enumerate(corpus.entries) if part_of(entry.title or entry.text) == part
+        ]
+        """Indices of the part's entries."""
+        own = set(self.entries)
+        self.triples: Sequence[Triple] = [
+            triple for triple in corpus.triples if triple.entry in own and self._place(triple) is not None
+        ]
+        """What can be asked about them and is in what is kept of their text."""
+        self.pairs: Sequence[Pair] = [pair for pair in corpus.pairs if pair.entry in own]
+        """Questions in words of their own about them."""
+
+    def draw(self, random: np.random.Generator) -> Example:
+        """Draws an example.
+
+        Args:
+            random: Decides all: which question, in which words, beside which passages.
+        """
+        if self.pairs:
+            return self.of_pair(self.pairs[int(random.integers(len(self.pairs)))], random)
+        if random.random() < _UNANSWERABLE / 2 and self._silent:
+            index = int(random.choice(list(self._silent)))
+            return self._without_answer(index, str(random.choice(list(self._silent[index]))), random)
+        triple = self.triples[int(random.choice(len(self.triples), p=self._weights))]
+        wording = str(random.choice(WORDINGS[triple.kind]))
+        return self.of_triple(triple, wording, random, is_there=random.random() >= _UNANSWERABLE / 2)
+
+    def of_triple(self, triple: Triple, wording: str, random: np.random.Generator, *, is_there: bool = True) -> Example:
+        """Asks about a triple.
+
+        Args:
+            triple: One of `triples`.
+            wording: The words, as in WORDINGS.
+            random: Decides passages and spelling.
+            is_there: Whether the entry is among the passages.
+        """
+        question = _as_typed(ask(self._renamed(triple, random), wording), triple.subject, random)
+        if not is_there:
+            return Example(question, self._passages(triple.entry, random)[0], "", None, triple.kind, triple.entry)
+        passages, position = self._passages(triple.entry, random, with_entry=True)
+        place = self._place(triple)
+        evidence = Evidence(position, *place) if place else None
+        return Example(question, passages, answer_sentence(triple), evidence, triple.kind, triple.entry)
+
+    def of_pair(self, pair: Pair, random: np.random.Generator) -> Example:
+        """Asks a question in its own words; its answer is what was given."""
+        passages, position = self._passages(pair.entry, random, with_entry=True)
+        evidence = None
+        if pair.start >= 0:
+            offset = self._offset(pair.entry)
+            start, end = offset + pair.start, offset + pair.start + len(pair.answer)
+            evidence = Evidence(position, start, end) if end <= len(passages[position]) else None
+        return Example(pair.question, passages, pair.answer, evidence, "", pair.entry)
+
+    def _without_answer(self, index: int, kind: str, random: np.random.Generator) -> Example:
+        """Names an entry and asks what it does not say."""
+        entry = self._corpus.entries[index]
+        verb = str(random.choice(["developed", "written", "invented", "introduced", "designed", "created", "released"]))
+        acronyms = [name for name in entry.names if name.isupper()]
+        subject = acronyms[0] if kind == "stands for" and acronyms else entry.title
+        question = ask(Triple(index, kind, subject, -1, "", verb), str(random.choice(WORDINGS[kind])))
+        passages = self._passages(index, random, with_entry=True)[0]
+        return Example(_as_typed(question, subject, random), passages, "", None, kind, index)
+
+    def _passages(
+        self, index: int, random: np.random.Generator, *, with_entry: bool = False
+    ) -> tuple[tuple[str, ...], int]:
+        """Draws passages of the part in any order, with or without an entry's; returns its place among them too."""
+        count = int(random.integers(1, MOST_PASSAGES + 1))
+        names = {name.casefold() for name in self._corpus.entries[index].names if name}
+        others: list[int] = []
+        near = self._near(index)
+        for _ in range(8 * count):
+            if len(others) >= count - with_entry:
+                break
+            pool = near if near and random.random() < _NEAR else self.entries
+            other = int(pool[int(random.integers(len(pool)))])
+            is_same = names & {name.casefold() for name in self._corpus.entries[other].names}
+            if other != index and other not in others and not is_same:
+                others.append(other)
+        chosen = [*others, index] if with_entry else others
+        order = random.permutation(len(chosen)).tolist()
+        passages = tuple(self.passage(chosen[each]) for each in order)
+        return passages, order.index(len(chosen) - 1) if with_entry else -1
+
+    def passage(self, index: int) -> str:
+        """What is read of an entry: names and text, up to MOST_CHARACTERS."""
+        whole = self._corpus.entries[index].context
+        if len(whole) <= MOST_CHARACTERS:
+            return whole
+        return whole[: whole.rfind(" ", 0, MOST_CHARACTERS + 1)]
+
+    def _offset(self, index: int) -> int:
+        entry = self._corpus.entries[index]
+        return len(entry.context) - len(entry.text)
+
+    def _place(self, triple: Triple) -> tuple[int, int] | None:
+        """Where the answer stands in the entry's passage; None if it was cut off."""
+        passage = self.passage(triple.entry)
+        is_name = triple.start < 0
+        start = passage.find(triple.answer) if is_name else self._offset(triple.entry) + triple.start
+        end = start + len(triple.answer)
+        return (start, end) if start >= 0 and end <= len(passage) else None
+
+    def _renamed(self, triple: Triple, random: np.random.Generator) -> Triple:
+        """Asks by another of the entry's names, now and then."""
+        names = self._corpus.entries[triple.entry].names
+        if triple.kind == "stands for" or len(names) < 2 or random.random() >= _ALIAS:
+            return triple
+        return Triple(**{**vars(triple), "subject": str(random.choice(names[1:]))})
+
+    def _near(self, index: int) -> Sequence[int]:
+        entry = self._corpus.entries[index]
+        return [*self._by_feature[entry.domains[:1]], *self._by_feature[entry.title.split(" ")[-1].casefold()]]
+
+    @cached_property
+    def _by_feature(self) -> Mapping[object, list[int]]:
+        found: dict[object, list[int]] = defaultdict(list)
+        for index in self.entries:
+            entry = self._corpus.entries[index]
+            if entry.domains:
+                found[entry.domains[:1]].append(index)
+            for word in {word.casefold() for name in entry.names for word in name.split(" ")[-1:]}:
+                found[word].append(index)
+        return found
+
+    @cached_property
+    def _weights(self) -> NDArray[np.float64]:
+        weights: NDArray[np.float64] = np.array([_RARE_KINDS[triple.kind] for triple in self.triples])
+        weights /= weights.sum()
+        return weights
+
+    @cached_property
+    def _silent(self) -> Mapping[int, Sequence[str]]:
+        found = {index: find_silent_kinds(self._corpus.entries[index]) for index in self.entries}
+        return {index: kinds for index, kinds in found.items() if kinds}
+
+
+def find_silent_kinds(entry: Entry) -> list[str]:
+    """Lists the kinds of question that an entry surely does not answer: there is no word that could.
+
+    What it means is never among them.
+    """
+    silent = []
+    if any(name.isupper() and name.isalpha() and 2 < len(name) < 8 for name in entry.names) and not any(
+        _is_spelled_out(name, entry) for name in entry.names
+    ):
+        silent.append("stands for")
+    if not _ACTS.search(entry.text):
+        silent.append("who")
+    if not _YEAR.search(entry.text):
+        silent.append("when")
+    if not _PLACES.search(entry.text):
+        silent.append("where")
+    return [kind for kind in KINDS if kind in silent]
+
+
+def _is_spelled_out(name: str, entry: Entry) -> bool:
+    """Whether any row of words in an entry could be what an acronym stands for."""
+    words = re.findall(r"[A-Za-z0-9]+", entry.context.replace(name, " "))
+    first = name[0].casefold()
+    return any(
+        word[0].casefold() == first and spells(name, " ".join(words[index : index + length]))
+        for index, word in enumerate(words)
+        for length in range(2, len(name) + 4)
+    )
+
+
+def _as_typed(question: str, subject: str, random: np.random.Generator) -> str:
+    """Spells a question as people do: without capitals, without a mark at the end."""
+    lower, lower_subject, bare = random.random(3) < (_LOWER, _LOWER_SUBJECT, _BARE)
+    if lower:
+        question = question.lower()
+    elif lower_subject:
+        question = question.replace(subject, subject.lower())
+    return question.rstrip("?.") if bare else question

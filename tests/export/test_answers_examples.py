@@ -1,0 +1,141 @@
+"""What is learnt from: questions beside passages that answer them, and beside passages that do not."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from muserve_export.families.answers.corpus import Corpus, read_corpus
+from muserve_export.families.answers.entries import Entry, part_of
+from muserve_export.families.answers.examples import (
+    MOST_CHARACTERS,
+    MOST_PASSAGES,
+    Example,
+    ExampleMaker,
+    find_silent_kinds,
+)
+from muserve_export.families.answers.triples import KINDS, find_triples
+
+WORDS = (
+    "Amber", "Birch", "Cedar", "Delta", "Ember", "Fjord", "Grove", "Heath", "Inlet", "Jetty", "Knoll", "Ledge", "Marsh",
+    "North", "Orbit", "Plain", "Quartz", "Ridge",
+)  # fmt: skip
+
+
+def corpus(count: int = 120) -> Corpus:
+    """Entries of which each says all five kinds of things, or of every third nothing but what it is."""
+    entries = []
+    for index in range(count):
+        first, second = WORDS[index % len(WORDS)], WORDS[index // len(WORDS)]
+        title, short = f"{first} {second} System", f"{first[0]}{second[0]}S{index}"
+        text = f"A tool for {first.lower()} of the kind {index}."
+        if index % 3:
+            text = f"A tool for {first.lower()}, written by Ada {second} at {first} College in {1900 + index}. It runs."
+        entries.append(Entry(title, (short.rstrip("0123456789"),), ("tool",) if index % 2 else (), text))
+    triples = [triple for index, entry in enumerate(entries) for triple in find_triples(index, entry)]
+    return Corpus(Path(), entries, triples, (), "")
+
+
+@pytest.fixture(scope="module")
+def maker() -> ExampleMaker:
+    return ExampleMaker(corpus(), "train")
+
+
+@pytest.fixture(scope="module")
+def drawn(maker: ExampleMaker) -> list[Example]:
+    random = np.random.default_rng(3)
+    return [maker.draw(random) for _ in range(600)]
+
+
+def test_an_answer_stands_where_its_evidence_is(drawn: list[Example]) -> None:
+    answered = [example for example in drawn if example.answer]
+    for example in answered:
+        assert example.evidence is not None
+        passage = example.passages[example.evidence.passage]
+        said = passage[example.evidence.start : example.evidence.end]
+        assert said
+        assert said.rstrip(".")[1:] in example.answer  # its first letter may be a small one there
+    assert {example.kind for example in answered} == set(KINDS)
+
+
+def test_a_fifth_has_no_answer_half_of_it_beside_the_entry(maker: ExampleMaker, drawn: list[Example]) -> None:
+    without = [example for example in drawn if not example.answer]
+    assert len(without) / len(drawn) == pytest.approx(0.2, abs=0.05)
+    assert all(example.evidence is None for example in without)
+    there = [example for example in without if maker.passage(example.subject) in example.passages]
+    assert 0.3 < len(there) / len(without) < 0.7
+    for example in there:
+        assert example.kind in find_silent_kinds(corpus().entries[example.subject])
+
+
+def test_passages_are_few_different_and_in_any_order(drawn: list[Example]) -> None:
+    counts = Counter(len(example.passages) for example in drawn)
+    assert max(counts) == MOST_PASSAGES
+    assert counts[1] > 60
+    for example in drawn:
+        assert len(set(example.passages)) == len(example.passages)
+    places = Counter(example.evidence.passage for example in drawn if example.evidence and len(example.passages) == 3)
+    assert min(places[place] for place in range(3)) > 20
+
+
+def test_parts_do_not_mix() -> None:
+    whole = corpus()
+    parts = {part: ExampleMaker(whole, part) for part in ("train", "validation", "test")}
+    assert sorted(index for maker in parts.values() for index in maker.entries) == list(range(len(whole.entries)))
+    random = np.random.default_rng(0)
+    texts = {parts["test"].passage(index) for index in parts["test"].entries}
+    for _ in range(50):
+        example = parts["test"].draw(random)
+        assert part_of(whole.entries[example.subject].title) == "test"
+        assert texts.issuperset(example.passages)
+
+
+def test_the_same_seed_draws_the_same(maker: ExampleMaker) -> None:
+    first, again, other = (
+        [maker.draw(np.random.default_rng(seed)) for _ in range(3)] for seed in (5, 5, 6)
+    )  # fmt: skip
+    assert first == again
+    assert first != other
+
+
+def test_long_entries_are_cut_at_a_word_and_what_is_cut_off_is_not_asked() -> None:
+    text = f"A tool. {'It runs on many machines. ' * 40}It was written by Ada Smith in 1983."
+    long = Corpus(Path(), [Entry(f"tool {index}", (), (), text) for index in range(40)], (), (), "")
+    triples = [triple for index, entry in enumerate(long.entries) for triple in find_triples(index, entry)]
+    maker = ExampleMaker(Corpus(Path(), long.entries, triples, (), ""), "train")
+    passage = maker.passage(maker.entries[0])
+    assert 0.9 * MOST_CHARACTERS < len(passage) <= MOST_CHARACTERS
+    assert long.entries[0].text.startswith(passage.split(": ", 1)[1])
+    assert {triple.kind for triple in maker.triples} <= {"what"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "silent"),
+    [
+        (Entry("PEL", (), (), "A tool."), {"stands for", "who", "when", "where"}),
+        (Entry("PEL", (), (), "Plain Engine for Letters, a tool."), {"who", "when", "where"}),
+        (Entry("PEL", (), (), "A tool which Ada wrote."), {"stands for", "when", "where"}),
+        (Entry("pel", (), (), "A tool of the 80s, from Ada, sold in Paris."), set()),
+        (Entry("pel", (), (), "A tool used since 1990 at universities."), {"who"}),
+    ],
+)
+def test_silence_is_only_believed_where_no_word_could_answer(entry: Entry, silent: set[str]) -> None:
+    assert set(find_silent_kinds(entry)) == silent
+
+
+def test_pairs_are_asked_in_their_own_words(tmp_path: Path) -> None:
+    rows = [{"question": f"When does shop {index} open?", "answer": f"At {index}."} for index in range(60)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    maker = ExampleMaker(read_corpus(tmp_path / "a.jsonl"), "train")
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        example = maker.draw(random)
+        assert {"question": example.question, "answer": example.answer} in rows
+        assert example.evidence is not None
+        passage = example.passages[example.evidence.passage]
+        assert passage == f"{example.question}: {example.answer}"
+        assert passage[example.evidence.start : example.evidence.end] == example.answer
