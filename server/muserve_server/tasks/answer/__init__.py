@@ -1,0 +1,1 @@
+"""Questions and answers: what is read, and what is said of it."""

@@ -1,0 +1,141 @@
+"""From texts to tokens that know where they stand, and from copied and written tokens back to a sentence.
+
+Tokens are small letters, so that "python" finds "Python"; what is copied comes out as it stands in the text, whatever
+its script. White space is no token: each token knows whether some stands before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tokenizers import Tokenizer
+
+__all__ = ["BEGIN", "END", "NOTHING", "PADDING", "SPECIAL", "UNKNOWN", "TextCodec", "Tokens", "Written"]
+
+SPECIAL = ("[PAD]", "[UNK]", "[BOS]", "[EOS]")
+PADDING, UNKNOWN, BEGIN, END = range(len(SPECIAL))
+NOTHING = -1
+"""Place of a token that was not copied."""
+
+_SPACE = "▁"
+_CLOSING = frozenset(".,;:!?)]}'\"%…")
+_OPENING = frozenset("([{-/'\"")
+# Copied from the beginning of a sentence into the middle of another, these lose their capital.
+_SMALL = frozenset(
+    (
+        "a", "an", "the", "one", "any", "each", "every", "either", "another", "some", "several", "two", "three", "this",
+        "that", "these", "those", "it", "its", "in", "on", "at", "of", "for", "from", "to", "by", "with", "and", "or",
+        "when", "where", "which", "used",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A text in tokens."""
+
+    text: str
+    """The text."""
+    ids: tuple[int, ...]
+    """Of the vocabulary."""
+    places: tuple[tuple[int, int], ...]
+    """First character of each token, and one after its last."""
+    spaced: tuple[bool, ...]
+    """Whether white space, or the beginning of the text, stands before each token."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def cut(self, most: int) -> Tokens:
+        """Keeps the first tokens."""
+        return Tokens(self.text, self.ids[:most], self.places[:most], self.spaced[:most])
+
+    def covering(self, start: int, end: int) -> tuple[int, int] | None:
+        """Returns the first token of a piece of the text and one after its last; None if no token is in it."""
+        inside = [index for index, (first, last) in enumerate(self.places) if first < end and last > start]
+        return (inside[0], inside[-1] + 1) if inside else None
+
+
+@dataclass(frozen=True)
+class Written:
+    """A token of an answer."""
+
+    id: int
+    """Of the vocabulary."""
+    source: int = NOTHING
+    """Which of the sources it was copied from."""
+    place: int = NOTHING
+    """Which token of that source."""
+
+
+class TextCodec:
+    """Turns texts into tokens, and tokens into texts."""
+
+    def __init__(self, tokenizer: str) -> None:
+        """Reads a tokenizer.
+
+        Args:
+            tokenizer: JSON of the library `tokenizers`; its first tokens are SPECIAL.
+
+        Raises:
+            ValueError: It is no such JSON, or begins with other tokens.
+        """
+        try:
+            self._tokenizer = Tokenizer.from_str(tokenizer)
+        except Exception as error:  # the library raises plain ones
+            raise ValueError(f"the tokenizer cannot be read: {error}") from error
+        found = tuple(self._tokenizer.id_to_token(index) for index in range(len(SPECIAL)))
+        if found != SPECIAL:
+            raise ValueError(f"the tokenizer's first tokens are {found}; they must be {SPECIAL}")
+        self._blank = self._tokenizer.token_to_id(_SPACE)
+
+    @property
+    def size(self) -> int:
+        """Number of tokens in the vocabulary."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, text: str) -> Tokens:
+        """Splits a text into tokens; what is unknown is a token too."""
+        encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        ids, places, spaced = [], [], []
+        for token, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            while start < end and text[start].isspace():
+                start += 1
+            if token == self._blank or start == end:
+                continue
+            ids.append(token)
+            places.append((start, end))
+            spaced.append(start == 0 or text[start - 1].isspace())
+        return Tokens(text, tuple(ids), tuple(places), tuple(spaced))
+
+    def say(self, written: Iterable[Written], sources: Sequence[Tokens]) -> str:
+        """Joins an answer's tokens: copied ones as they stand in their source, with its white space between them."""
+        said = ""
+        before: Written | None = None
+        for token in written:
+            if token.id in (PADDING, BEGIN, END):
+                continue
+            piece, is_apart = self._piece(token, before, sources)
+            if said and is_apart and said[-1] not in _OPENING:
+                said += " "
+            if said and token.source != NOTHING and piece.lower() in _SMALL and piece.istitle():
+                piece = piece.lower()
+            said += piece
+            before = token
+        first = said.split(" ", 1)[0]
+        # A name may have a spelling of its own: "iOS", "gRPC".
+        return said[:1].upper() + said[1:] if first.isalpha() and first.islower() else said
+
+    def _piece(self, token: Written, before: Written | None, sources: Sequence[Tokens]) -> tuple[str, bool]:
+        """Returns what a token says, and whether white space stands before it."""
+        if token.source == NOTHING:
+            text = self._tokenizer.id_to_token(token.id) or ""
+            return text.removeprefix(_SPACE), text.startswith(_SPACE)
+        source = sources[token.source]
+        start, end = source.places[token.place]
+        piece = source.text[start:end]
+        if before is not None and (before.source, before.place) == (token.source, token.place - 1):
+            return piece, source.spaced[token.place]
+        is_inside_a_word = start > 0 and source.text[start - 1].isalnum() and piece[:1].isalnum()
+        return piece, not is_inside_a_word and piece[:1] not in _CLOSING

@@ -1,0 +1,105 @@
+"""Texts to tokens and back: what is copied comes out as it stood, whatever was typed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muserve_export.families.answers.vocabulary import learn_vocabulary
+from muserve_server.tasks.answer.text import BEGIN, END, SPECIAL, TextCodec, Tokens, Written
+
+TEXTS = [
+    "Plain Engine for Letters (PEL): A high-level language by Ada Smith.",
+    "it stands for plain engine, was written by ada in 1983 and is a tool",
+] * 20
+
+
+@pytest.fixture(scope="module")
+def codec() -> TextCodec:
+    return TextCodec(learn_vocabulary(TEXTS, 300))
+
+
+def copied(source: int, tokens: Tokens, start: int = 0, end: int | None = None) -> list[Written]:
+    places = range(start, len(tokens) if end is None else end)
+    return [Written(tokens.ids[place], source, place) for place in places]
+
+
+def generated(codec: TextCodec, text: str) -> list[Written]:
+    return [Written(token) for token in codec.encode(text).ids]
+
+
+def test_capitals_do_not_matter_and_places_are_exact(codec: TextCodec) -> None:
+    text = "  PLAIN   engine\n(Pel)."
+    tokens = codec.encode(text)
+    assert tokens.ids == codec.encode("plain engine (pel).").ids
+    assert [text[start:end] for start, end in tokens.places][:2] == ["PLAIN", "engine"]
+    assert not any(text[start:end].isspace() for start, end in tokens.places)
+    assert tokens.spaced[0]
+    assert tokens.cut(2).ids == tokens.ids[:2]
+
+
+def test_what_is_unknown_is_copied_as_it_stands(codec: TextCodec) -> None:
+    text = "Es heißt 中文 😀 von Göran-Å."
+    tokens = codec.encode(text)
+    assert codec.say(copied(0, tokens), [tokens]) == text
+
+
+@given(st.text(max_size=60))
+def test_a_text_that_is_copied_whole_comes_back_but_for_white_space(text: str) -> None:
+    codec = _codec()
+    tokens = codec.encode(text)
+    assert all(0 <= start < end <= len(text) for start, end in tokens.places)
+    said = codec.say(copied(0, tokens), [tokens])
+    covered = "".join(text[start:end] for start, end in tokens.places)
+    assert "".join(said.split()).casefold() == "".join(covered.split()).casefold()
+
+
+_CODECS: list[TextCodec] = []
+
+
+def _codec() -> TextCodec:
+    if not _CODECS:
+        _CODECS.append(TextCodec(learn_vocabulary(TEXTS, 300)))
+    return _CODECS[0]
+
+
+def test_an_answer_is_put_together_from_question_words_and_passage(codec: TextCodec) -> None:
+    question = codec.encode("what is pel?")
+    passage = codec.encode("Plain Engine for Letters (PEL): A high-level language by Ada Smith.")
+    start = next(place for place, (first, _) in enumerate(passage.places) if passage.text[first] == "A")
+    name = passage.covering(passage.text.index("PEL"), passage.text.index("PEL") + 3)
+    assert name is not None
+    answer = [
+        Written(BEGIN),
+        *copied(1, passage, *name),
+        *generated(codec, "is"),
+        *copied(1, passage, start),
+        Written(END),
+    ]
+    assert codec.say(answer, [question, passage]) == "PEL is a high-level language by Ada Smith."
+    asked = question.covering(8, 11)
+    assert asked is not None
+    lower = [*copied(0, question, *asked), *generated(codec, "stands for"), *copied(1, passage, 0, 4)]
+    assert codec.say(lower, [question, passage]) == "Pel stands for Plain Engine for Letters"
+
+
+def test_a_piece_of_a_text_has_its_tokens(codec: TextCodec) -> None:
+    tokens = codec.encode("written by Ada Smith.")
+    assert tokens.covering(11, 20) == (
+        tokens.covering(11, 12)[0],  # type: ignore[index]
+        tokens.covering(19, 20)[1],  # type: ignore[index]
+    )
+    assert tokens.covering(7, 8) is None
+
+
+@pytest.mark.parametrize("text", ["", "{}", "no json"])
+def test_what_is_no_tokenizer_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="the tokenizer cannot be read"):
+        TextCodec(text)
+
+
+def test_a_tokenizer_with_other_special_tokens_is_refused(codec: TextCodec) -> None:
+    assert codec.size > len(SPECIAL)
+    with pytest.raises(ValueError, match=r"they must be \('\[PAD\]'"):
+        TextCodec(learn_vocabulary(TEXTS, 300).replace("[BOS]", "[CLS]"))
