@@ -107,9 +107,9 @@ class ExampleMaker:
         if self.pairs:
             return self.of_pair(self.pairs[int(random.integers(len(self.pairs)))], random)
         if random.random() < _UNANSWERABLE / 2 and self._silent:
-            index = int(random.choice(list(self._silent)))
-            return self._without_answer(index, str(random.choice(list(self._silent[index]))), random)
-        triple = self.triples[int(random.choice(len(self.triples), p=self._weights))]
+            index, kinds = self._silent[int(random.integers(len(self._silent)))]
+            return self._without_answer(index, kinds[int(random.integers(len(kinds)))], random)
+        triple = self.triples[int(np.searchsorted(self._shares, random.random(), side="right"))]
         wording = str(random.choice(WORDINGS[triple.kind]))
         return self.of_triple(triple, wording, random, is_there=random.random() >= _UNANSWERABLE / 2)
 
@@ -213,15 +213,17 @@ class ExampleMaker:
         return found
 
     @cached_property
-    def _weights(self) -> NDArray[np.float64]:
-        weights: NDArray[np.float64] = np.array([_RARE_KINDS[triple.kind] for triple in self.triples])
-        weights /= weights.sum()
-        return weights
+    def _shares(self) -> NDArray[np.float64]:
+        """Where each triple's share of all draws ends, rising to 1."""
+        ends: NDArray[np.float64] = np.cumsum([_RARE_KINDS[triple.kind] for triple in self.triples])
+        ends /= ends[-1]
+        return ends
 
     @cached_property
-    def _silent(self) -> Mapping[int, Sequence[str]]:
-        found = {index: find_silent_kinds(self._corpus.entries[index]) for index in self.entries}
-        return {index: kinds for index, kinds in found.items() if kinds}
+    def _silent(self) -> Sequence[tuple[int, Sequence[str]]]:
+        """Entries, each with the kinds of question that it surely does not answer."""
+        found = ((index, find_silent_kinds(self._corpus.entries[index])) for index in self.entries)
+        return [(index, kinds) for index, kinds in found if kinds]
 
 
 def find_silent_kinds(entry: Entry) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from muserve_server.tasks.answer.text import SPECIAL
+from muserve_server.tasks.answer.text import CONTINUES, SPECIAL
 
 __all__ = ["learn_vocabulary"]
 
@@ -24,20 +24,21 @@ def learn_vocabulary(texts: Iterable[str], size: int) -> str:
     Returns:
         JSON of the library `tokenizers`, as `TextCodec` reads it.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[1]))
+    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[1], continuing_subword_prefix=CONTINUES))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"\s"), " ")]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Metaspace(),
+            pre_tokenizers.WhitespaceSplit(),
             pre_tokenizers.Punctuation("isolated"),
             pre_tokenizers.Digits(individual_digits=False),
         ]
     )
     trainer = trainers.BpeTrainer(
         vocab_size=size,
-        special_tokens=[*SPECIAL, "▁"],
+        special_tokens=list(SPECIAL),
+        continuing_subword_prefix=CONTINUES,
         limit_alphabet=_MOST_CHARACTERS,
         show_progress=False,
     )

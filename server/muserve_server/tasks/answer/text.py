@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 from tokenizers import Tokenizer
 
-__all__ = ["BEGIN", "END", "NOTHING", "PADDING", "SPECIAL", "UNKNOWN", "TextCodec", "Tokens", "Written"]
+__all__ = ["BEGIN", "CONTINUES", "END", "NOTHING", "PADDING", "SPECIAL", "UNKNOWN", "TextCodec", "Tokens", "Written"]
 
 SPECIAL = ("[PAD]", "[UNK]", "[BOS]", "[EOS]")
 PADDING, UNKNOWN, BEGIN, END = range(len(SPECIAL))
 NOTHING = -1
 """Place of a token that was not copied."""
 
-_SPACE = "▁"
+CONTINUES = "##"
+"""What begins a piece that goes on with a word."""
+
 _CLOSING = frozenset(".,;:!?)]}'\"%…")
 _OPENING = frozenset("([{-/'\"")
 # Copied from the beginning of a sentence into the middle of another, these lose their capital.
@@ -88,7 +90,6 @@ class TextCodec:
         found = tuple(self._tokenizer.id_to_token(index) for index in range(len(SPECIAL)))
         if found != SPECIAL:
             raise ValueError(f"the tokenizer's first tokens are {found}; they must be {SPECIAL}")
-        self._blank = self._tokenizer.token_to_id(_SPACE)
 
     @property
     def size(self) -> int:
@@ -100,9 +101,7 @@ class TextCodec:
         encoded = self._tokenizer.encode(text, add_special_tokens=False)
         ids, places, spaced = [], [], []
         for token, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
-            while start < end and text[start].isspace():
-                start += 1
-            if token == self._blank or start == end:
+            if start == end:
                 continue
             ids.append(token)
             places.append((start, end))
@@ -131,7 +130,8 @@ class TextCodec:
         """Returns what a token says, and whether white space stands before it."""
         if token.source == NOTHING:
             text = self._tokenizer.id_to_token(token.id) or ""
-            return text.removeprefix(_SPACE), text.startswith(_SPACE)
+            piece = text.removeprefix(CONTINUES)
+            return piece, piece == text and piece[:1] not in _CLOSING
         source = sources[token.source]
         start, end = source.places[token.place]
         piece = source.text[start:end]

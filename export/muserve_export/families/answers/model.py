@@ -1,0 +1,204 @@
+"""The networks: a reader of questions and passages, and a writer that copies or words what it writes.
+
+The reader is a small one of the kind of Chen et al., "Reading Wikipedia to Answer Open-Domain Questions", 2017: LSTMs
+both ways, words that both texts share, and a question that is looked at from each word. The writer mixes a vocabulary
+with its source's words (See et al., "Get To The Point", 2017). It is told where the word before was copied from, so
+that whole phrases come out in order and all steps of training run at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import log_softmax, softmax
+
+from muserve_export.families.answers.config import AnswersConfig
+from muserve_server.tasks.answer.text import PADDING
+
+__all__ = ["Reader", "Reading", "Writer"]
+
+_NEVER = -1e4
+_LEAST = 1e-8
+
+
+class Reading(NamedTuple):
+    """What a reader makes of questions and passages."""
+
+    memory: Tensor
+    """What each token of question and passage means: [row, source token, state]."""
+    hidden: Tensor
+    """Where the writer begins: [row, writer state]."""
+    cell: Tensor
+    """The same of its cells: [row, writer state]."""
+    answerable: Tensor
+    """Logit of whether the passage answers the question: [row]."""
+    start: Tensor
+    """Logit of each token of the passage to begin the evidence: [row, passage token]."""
+    end: Tensor
+    """Logit of each token of the passage to end it: [row, passage token]."""
+
+
+class Reader(nn.Module):
+    """Reads a question and one passage."""
+
+    def __init__(self, config: AnswersConfig, vocabulary: int) -> None:
+        super().__init__()
+        size, hidden = config.embedding_size, config.hidden_size
+        both = 2 * hidden
+        self.embed = nn.Embedding(vocabulary, size, padding_idx=PADDING)
+        # How much it says that a token stands in both texts: much of a name, little of "the".
+        self.telling = nn.Embedding(vocabulary, 1)
+        nn.init.zeros_(self.telling.weight)
+        self.dropout = nn.Dropout(config.dropout)
+        self.question = _BothWays(size + 2, hidden)
+        self.align = nn.Linear(size, size)
+        self.passage = _BothWays(2 * size + 2, hidden)
+        self.fuse = nn.Sequential(nn.Linear(4 * both, both), nn.GELU())
+        self.reread = _BothWays(both, hidden)
+        self.asked = nn.Linear(both, 1)
+        self.starts, self.ends = nn.Linear(both, both), nn.Linear(both, both)
+        self.answers = nn.Sequential(nn.Linear(3 * both, hidden), nn.GELU(), nn.Linear(hidden, 1))
+        self.begin = nn.Linear(2 * both, 2 * both)
+        self.begin_cell = nn.Linear(2 * both, 2 * both)
+
+    def forward(self, question: Tensor, passage: Tensor) -> Reading:
+        """Reads.
+
+        Args:
+            question: int64 [row, question token]; 0 behind its end.
+            passage: int64 [row, passage token]; 0 behind its end.
+        """
+        in_question, in_passage = question != PADDING, passage != PADDING
+        question_words = self.dropout(self.embed(question))  # [row, question token, embedding]
+        passage_words = self.dropout(self.embed(passage))
+        same = (passage[:, :, None] == question[:, None, :]) & in_passage[:, :, None] & in_question[:, None, :]
+        asked = self.question(
+            torch.cat([question_words, self._shared(question, same.any(1))], dim=2), in_question
+        )  # [row, question token, state]
+
+        # Each word of the passage looks at the question's words that are like it.
+        alike = self.align(passage_words) @ self.align(question_words).transpose(1, 2)
+        looked = _attend(alike / math.sqrt(alike.shape[-1]), in_question, question_words)
+        read = self.passage(torch.cat([passage_words, looked, self._shared(passage, same.any(2))], dim=2), in_passage)
+
+        # Then again, at what the question's words mean where they stand.
+        context = _attend(read @ asked.transpose(1, 2) / math.sqrt(read.shape[-1]), in_question, asked)
+        read = read + self.fuse(torch.cat([read, context, read * context, read - context], dim=2))
+        read = read + self.reread(self.dropout(read), in_passage)  # [row, passage token, state]
+
+        gist = _pool(self.asked(asked)[..., 0], in_question, asked)  # [row, state]
+        start = (self.starts(read) * gist[:, None]).sum(2) / math.sqrt(gist.shape[-1])
+        end = (self.ends(read) * gist[:, None]).sum(2) / math.sqrt(gist.shape[-1])
+        found = _pool(start + end, in_passage, read)
+        most = read.masked_fill(~in_passage[..., None], _NEVER).amax(1)
+        seen = torch.cat([gist, found], dim=1)
+        return Reading(
+            memory=torch.cat([asked, read], dim=1),
+            hidden=torch.tanh(self.begin(seen)),
+            cell=self.begin_cell(seen),
+            answerable=self.answers(torch.cat([gist, found, most], dim=1))[:, 0],
+            start=start.masked_fill(~in_passage, _NEVER),
+            end=end.masked_fill(~in_passage, _NEVER),
+        )
+
+    def _shared(self, tokens: Tensor, is_shared: Tensor) -> Tensor:
+        """Whether a token stands in the other text too, plainly and by how much that says: [row, token, 2]."""
+        plain = is_shared.to(self.telling.weight.dtype)[..., None]
+        return torch.cat([plain, plain * self.telling(tokens)], dim=2)
+
+
+class Writer(nn.Module):
+    """Writes an answer to what a reader has read, or in training all its steps at once."""
+
+    def __init__(self, config: AnswersConfig, vocabulary: int) -> None:
+        super().__init__()
+        size, both = config.embedding_size, 2 * config.hidden_size
+        state = 2 * both
+        self.embed = nn.Embedding(vocabulary, size, padding_idx=PADDING)
+        self.dropout = nn.Dropout(config.dropout)
+        self.lstm = nn.LSTM(size + both + config.latent_size, state, batch_first=True)
+        self.query = nn.Linear(state, both)
+        self.follow = nn.Linear(state, 1)
+        self.word = nn.Sequential(nn.Linear(state + both, size), nn.GELU())
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.copies = nn.Linear(state + both, 1)
+
+    def forward(
+        self, tokens: Tensor, places: Tensor, noise: Tensor, reading: tuple[Tensor, Tensor, Tensor], source: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Says what may come next.
+
+        Args:
+            tokens: What was written before each step, int64 [row, step].
+            places: Where in the source it was copied from, -1 where it was not, int64 [row, step].
+            noise: What one answer differs from another by, [row, latent].
+            reading: Memory, hidden and cell as `Reading` has them.
+            source: Tokens of question and passage, int64 [row, source token].
+
+        Returns:
+            Logarithm of each word's probability to be worded, [row, step, vocabulary]; of each source token's to be
+            copied, [row, step, source token]: together all of these are one; and hidden and cell after the last step.
+        """
+        memory, hidden, cell = reading
+        known = places >= 0
+        at = places.clamp(min=0)[..., None].expand(-1, -1, memory.shape[2])
+        copied = memory.gather(1, at) * known[..., None].to(memory.dtype)
+        given = torch.cat([self.embed(tokens), copied], dim=2)
+        repeated = noise[:, None].expand(-1, tokens.shape[1], -1)
+        states, (hidden, cell) = self.lstm(
+            torch.cat([self.dropout(given), repeated], dim=2), (hidden[None].contiguous(), cell[None].contiguous())
+        )
+        scores = self.query(states) @ memory.transpose(1, 2) / math.sqrt(memory.shape[2])  # [row, step, source token]
+        # What follows the word that was copied last is the likeliest of all to be copied next.
+        order = torch.arange(source.shape[1], device=source.device)
+        follows = (order == places[..., None] + 1) & known[..., None]
+        scores = scores + self.follow(states) * follows.to(scores.dtype)
+        scores = scores.masked_fill((source == PADDING)[:, None], _NEVER)
+        looks = softmax(scores, dim=2)
+        seen = self.dropout(torch.cat([states, looks @ memory], dim=2))
+        copies = self.copies(seen)  # logit of copying
+        words = log_softmax(self.word(seen) @ self.embed.weight.T + self.bias, dim=2)
+        return (
+            words + nn.functional.logsigmoid(-copies),
+            torch.log(looks + _LEAST) + nn.functional.logsigmoid(copies),
+            hidden[0],
+            cell[0],
+        )
+
+
+class _BothWays(nn.Module):
+    """An LSTM each way over the tokens of a row, and nothing of what is behind its end."""
+
+    def __init__(self, given: int, hidden: int) -> None:
+        super().__init__()
+        self.onward = nn.LSTM(given, hidden, batch_first=True)
+        self.backward_ = nn.LSTM(given, hidden, batch_first=True)
+
+    def forward(self, values: Tensor, is_there: Tensor) -> Tensor:
+        """Reads [row, token, value] into [row, token, state]."""
+        mask = is_there[..., None].to(values.dtype)
+        values = values * mask
+        count = is_there.sum(1, keepdim=True)
+        order = torch.arange(values.shape[1], device=values.device)[None]
+        # The last token of a row first; what is behind its end stays there.
+        turned = torch.where(order < count, count - 1 - order, order)[..., None]
+        onward, _ = self.onward(values)
+        back, _ = self.backward_(values.gather(1, turned.expand(-1, -1, values.shape[2])))
+        back = back.gather(1, turned.expand(-1, -1, back.shape[2]))
+        return torch.cat([onward, back], dim=2) * mask
+
+
+def _attend(scores: Tensor, is_there: Tensor, values: Tensor) -> Tensor:
+    """Mixes values by their scores: [row, looker, looked at], [row, looked at], [row, looked at, value]."""
+    mixed: Tensor = softmax(scores.masked_fill(~is_there[:, None], _NEVER), dim=2) @ values
+    return mixed
+
+
+def _pool(scores: Tensor, is_there: Tensor, values: Tensor) -> Tensor:
+    """Mixes a row's values by their scores: [row, token], [row, token], [row, token, value]."""
+    weights = softmax(scores.masked_fill(~is_there, _NEVER), dim=1)
+    pooled: Tensor = (weights[..., None] * values).sum(1)
+    return pooled

@@ -1,0 +1,146 @@
+"""From examples to tensors: rows of one question, one passage and one answer.
+
+A row may also learn to ask: then its question is the mark `BEGIN` and a kind's name, its evidence what the question is
+to be answered by, and its answer the question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Tokens
+
+__all__ = ["Batch", "Row", "make_row", "pad_rows"]
+
+_QUESTION, _PASSAGE = 0, 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to learn, in tokens."""
+
+    question: tuple[int, ...]
+    """Tokens of what is asked."""
+    passage: tuple[int, ...]
+    """Tokens of what is read."""
+    answer: tuple[int, ...]
+    """Tokens of what is to be written, END at the end; empty if there is no answer."""
+    copied: tuple[tuple[int, int], ...]
+    """For each of them which source and which token it is copied from; (-1, -1) where it is worded."""
+    evidence: tuple[int, int] | None
+    """First and last token of the evidence."""
+
+
+class Batch(NamedTuple):
+    """Rows of one size."""
+
+    question: Tensor
+    """int64 [row, question token], 0 behind the end."""
+    passage: Tensor
+    """int64 [row, passage token], 0 behind the end."""
+    written: Tensor
+    """What was written before each step, BEGIN first: int64 [row, step]."""
+    places: Tensor
+    """Where in question and passage, one behind the other, that was copied from; -1 where it was not: [row, step]."""
+    wanted: Tensor
+    """What is to be written at each step, 0 behind the end: int64 [row, step]."""
+    answerable: Tensor
+    """1 or 0: float32 [row]."""
+    start: Tensor
+    """First token of the evidence, -1 if there is none: int64 [row]."""
+    end: Tensor
+    """Its last, -1 if there is none: int64 [row]."""
+
+
+def make_row(
+    codec: TextCodec, question: Tokens, passage: Tokens, answer: str, evidence: tuple[int, int] | None, *, most: int
+) -> Row:
+    """Puts a row together.
+
+    Args:
+        codec: Splits the answer.
+        question: What is asked, cut to its length.
+        passage: What is read, cut to its length.
+        answer: What is to be written; "" if the passage does not answer.
+        evidence: First character in the passage of what the answer rests on, and one after its last.
+        most: Most tokens of the answer.
+    """
+    covered = passage.covering(*evidence) if evidence else None
+    span = (covered[0], covered[1] - 1) if covered else None
+    if not answer:
+        return Row(question.ids, passage.ids, (), (), None)
+    tokens = codec.encode(answer).cut(most - 1)
+    copied = _align(tokens.ids, question, passage, span)
+    return Row(question.ids, passage.ids, (*tokens.ids, END), (*copied, (NOTHING, NOTHING)), span)
+
+
+def pad_rows(rows: Sequence[Row]) -> Batch:
+    """Fills rows up to one size."""
+    question = _pad([row.question for row in rows])
+    offsets = {NOTHING: 0, _QUESTION: 0, _PASSAGE: question.shape[1]}
+    written = [(BEGIN, *row.answer[:-1]) if row.answer else () for row in rows]
+    places = [
+        (NOTHING, *(offsets[source] + place for source, place in row.copied[:-1])) if row.answer else () for row in rows
+    ]
+    return Batch(
+        question=question,
+        passage=_pad([row.passage for row in rows]),
+        written=_pad(written),
+        places=_pad(places, NOTHING),
+        wanted=_pad([row.answer for row in rows]),
+        answerable=torch.tensor([float(bool(row.answer)) for row in rows]),
+        start=torch.tensor([row.evidence[0] if row.evidence else NOTHING for row in rows]),
+        end=torch.tensor([row.evidence[1] if row.evidence else NOTHING for row in rows]),
+    )
+
+
+def _pad(sequences: Sequence[Sequence[int]], filling: int = PADDING) -> Tensor:
+    length = max(1, *(len(sequence) for sequence in sequences), 1)
+    return torch.tensor([[*sequence, *[filling] * (length - len(sequence))] for sequence in sequences])
+
+
+def _align(
+    answer: Sequence[int], question: Tokens, passage: Tokens, span: tuple[int, int] | None
+) -> list[tuple[int, int]]:
+    """Tells for each token of an answer where it is copied from: the longest pieces first, the evidence before all."""
+    found: list[tuple[int, int]] = []
+    position = 0
+    while position < len(answer):
+        rest = answer[position:]
+        best = (0, 0, NOTHING, NOTHING)  # length, preference, source, place
+        for source, tokens in ((_PASSAGE, passage), (_QUESTION, question)):
+            for place, token in enumerate(tokens.ids):
+                if token != rest[0]:
+                    continue
+                is_evidence = source == _PASSAGE and span is not None and span[0] <= place <= span[1]
+                length = _common(rest, tokens.ids[place:])
+                if length == 1 and not is_evidence and not _is_telling(tokens, place):
+                    continue
+                best = max(best, (length, int(is_evidence), source, place))
+        length, _, source, place = best
+        if length:
+            found += [(source, place + step) for step in range(length)]
+        else:
+            found.append((NOTHING, NOTHING))
+        position += max(1, length)
+    return found
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    length = 0
+    for one, other in zip(first, second, strict=False):
+        if one != other:
+            break
+        length += 1
+    return length
+
+
+def _is_telling(tokens: Tokens, place: int) -> bool:
+    """Whether a single word is worth to be copied: names and numbers, not "is"."""
+    letter = tokens.text[tokens.places[place][0]]
+    return letter.isupper() or letter.isdigit()

@@ -1,0 +1,176 @@
+"""The reader and the writer: what they are given becomes rows, and padding, batches and steps change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from muserve_export.families.answers.config import AnswersConfig
+from muserve_export.families.answers.model import Reader, Writer
+from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
+from muserve_export.families.answers.vocabulary import learn_vocabulary
+from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
+
+CONFIG = AnswersConfig(embedding_size=16, hidden_size=16, latent_size=4, dropout=0.0)
+PASSAGE = "Plain Engine for Letters (PEL): A small language, written by Ada Smith in 1983."
+
+
+@pytest.fixture(scope="module")
+def codec() -> TextCodec:
+    return TextCodec(learn_vocabulary([PASSAGE, "Who wrote pel? It was written by is a stands for"] * 10, 200))
+
+
+@pytest.fixture
+def networks(codec: TextCodec) -> tuple[Reader, Writer]:
+    torch.manual_seed(0)
+    return Reader(CONFIG, codec.size).eval(), Writer(CONFIG, codec.size).eval()
+
+
+def row(codec: TextCodec, question: str, passage: str, answer: str, evidence: str = "") -> Row:
+    start = passage.find(evidence) if evidence else -1
+    span = (start, start + len(evidence)) if evidence else None
+    return make_row(codec, codec.encode(question), codec.encode(passage), answer, span, most=40)
+
+
+def said(codec: TextCodec, question: str, passage: str, one: Row) -> str:
+    sources = [codec.encode(question), codec.encode(passage)]
+    written = [Written(token, *place) for token, place in zip(one.answer, one.copied, strict=True)]
+    return codec.say(written, sources)
+
+
+def test_an_answer_is_copied_where_it_can_be(codec: TextCodec) -> None:
+    answer = "PEL was written by Ada Smith."
+    one = row(codec, "Who wrote pel?", PASSAGE, answer, "Ada Smith")
+    assert one.answer == (*codec.encode(answer).ids, END)
+    assert said(codec, "Who wrote pel?", PASSAGE, one) == answer
+    tokens = codec.encode(PASSAGE)
+    evidence = tokens.covering(PASSAGE.index("Ada"), PASSAGE.index("Ada") + 9)
+    assert evidence is not None
+    assert one.evidence == (evidence[0], evidence[1] - 1)
+    ada = one.copied[one.answer.index(codec.encode("by ada").ids[-1])]
+    assert ada[1] >= evidence[0]
+    was = codec.encode("it was").ids[-1]
+    assert one.copied[one.answer.index(was)] == (NOTHING, NOTHING)
+
+
+def test_rows_without_an_answer_have_none(codec: TextCodec) -> None:
+    batch = pad_rows(
+        [row(codec, "who?", PASSAGE, ""), row(codec, "Who wrote pel?", PASSAGE, "Ada Smith.", "Ada Smith")]
+    )
+    assert batch.answerable.tolist() == [0.0, 1.0]
+    assert batch.wanted[0].tolist() == [PADDING] * batch.wanted.shape[1]
+    assert (batch.start[0], batch.end[0]) == (NOTHING, NOTHING)
+    assert batch.written[1, 0] == BEGIN
+
+
+def test_places_point_into_question_and_passage_one_behind_the_other(codec: TextCodec) -> None:
+    batch = pad_rows(
+        [
+            row(codec, "Who wrote pel, and who was it written by?", PASSAGE, "Smith", "Smith"),
+            row(codec, "who?", PASSAGE, "Ada Smith in 1983.", "Ada Smith"),
+        ]
+    )
+    source = torch.cat([batch.question, batch.passage], dim=1)
+    for index in range(2):
+        for step in range(batch.written.shape[1]):
+            place = int(batch.places[index, step])
+            if place != NOTHING:
+                assert source[index, place] == batch.written[index, step]
+    assert (batch.places >= 0).any()
+
+
+def batch_of(codec: TextCodec) -> Batch:
+    return pad_rows(
+        [
+            row(codec, "Who wrote pel?", PASSAGE, "PEL was written by Ada Smith.", "Ada Smith"),
+            row(codec, "pel", "PEL: A tool.", "PEL is a tool.", "A tool."),
+        ]
+    )
+
+
+def test_padding_and_neighbours_change_nothing(codec: TextCodec, networks: tuple[Reader, Writer]) -> None:
+    reader, _ = networks
+    batch = batch_of(codec)
+    with torch.no_grad():
+        together = reader(batch.question, batch.passage)
+        question, passage = batch.question[1:], batch.passage[1:]
+        alone = reader(question[:, : int((question > 0).sum())], passage[:, : int((passage > 0).sum())])
+    assert torch.allclose(together.answerable[1:], alone.answerable, atol=1e-5)
+    assert torch.allclose(together.hidden[1:], alone.hidden, atol=1e-5)
+    length = alone.start.shape[1]
+    assert torch.allclose(together.start[1:, :length], alone.start, atol=1e-5)
+    assert (together.start[1, length:] < -1000).all()
+
+
+def test_all_words_and_copies_together_are_one(codec: TextCodec, networks: tuple[Reader, Writer]) -> None:
+    words, copies = write(networks, batch_of(codec))[:2]
+    total = words.exp().sum(2) + copies.exp().sum(2)
+    assert torch.allclose(total, torch.ones_like(total), atol=1e-4)
+
+
+def test_step_by_step_is_as_all_at_once(codec: TextCodec, networks: tuple[Reader, Writer]) -> None:
+    reader, writer = networks
+    batch = batch_of(codec)
+    words, copies, *_ = write(networks, batch)
+    source = torch.cat([batch.question, batch.passage], dim=1)
+    noise = torch.zeros(2, CONFIG.latent_size)
+    with torch.no_grad():
+        read = reader(batch.question, batch.passage)
+        hidden, cell = read.hidden, read.cell
+        for step in range(batch.written.shape[1]):
+            at = slice(step, step + 1)
+            word, copy, hidden, cell = writer(
+                batch.written[:, at], batch.places[:, at], noise, (read.memory, hidden, cell), source
+            )
+            assert torch.allclose(word, words[:, at], atol=1e-4)
+            assert torch.allclose(copy, copies[:, at], atol=1e-4)
+
+
+def test_together_they_learn_to_find_and_to_copy(codec: TextCodec) -> None:
+    """Names that stand in no training row are found and copied."""
+    torch.manual_seed(1)
+    reader, writer = Reader(CONFIG, codec.size), Writer(CONFIG, codec.size)
+    optimizer = torch.optim.Adam([*reader.parameters(), *writer.parameters()], lr=0.01)
+    letters = "abdefgilmnprstw"
+    names = [f"{one}{other}{third}" for one in letters[:6] for other in letters[5:11] for third in letters[9:13]]
+
+    def rows(chosen: list[str]) -> Batch:
+        made = []
+        for index, name in enumerate(chosen):
+            wrong = chosen[index - 1]
+            passage = f"It was written by {name} in 1983. A language by {wrong}."
+            asked, answer = ("who wrote", name) if index % 2 else ("language by", wrong)
+            made.append(row(codec, asked, passage, f"by {answer}.", answer))
+        return pad_rows(made)
+
+    for step in range(70):
+        batch = rows(names[(step * 16) % 112 :][:16])
+        loss, _ = likelihood(reader, writer, batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        _, right = likelihood(reader.eval(), writer.eval(), rows(names[-24:]))
+    assert right > 0.8
+
+
+def likelihood(reader: Reader, writer: Writer, batch: Batch) -> tuple[torch.Tensor, float]:
+    """Loss, and the share of evidence that was found."""
+    words, copies, *_, read = write((reader, writer), batch)
+    source = torch.cat([batch.question, batch.passage], dim=1)
+    is_it = source[:, None] == batch.wanted[..., None]
+    each = torch.cat([words.gather(2, batch.wanted[..., None]), copies.masked_fill(~is_it, -1e4)], dim=2)
+    loss = -(each.logsumexp(2) * (batch.wanted != PADDING)).sum() / (batch.wanted != PADDING).sum()
+    loss = loss + cross_entropy(read.start, batch.start) + cross_entropy(read.end, batch.end)
+    return loss, float((read.start.argmax(1) == batch.start).float().mean())
+
+
+def write(networks: tuple[Reader, Writer], batch: Batch) -> tuple[Any, ...]:
+    reader, writer = networks
+    read = reader(batch.question, batch.passage)
+    source = torch.cat([batch.question, batch.passage], dim=1)
+    noise = torch.zeros(len(batch.question), CONFIG.latent_size)
+    return *writer(batch.written, batch.places, noise, (read.memory, read.hidden, read.cell), source), read
