@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import json
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch.nn.functional import cross_entropy
 
 from muserve_export.families.answers.config import AnswersConfig
+from muserve_export.families.answers.data import load_data
 from muserve_export.families.answers.model import Reader, Writer
 from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
+from muserve_export.families.answers.train import LikelihoodLearner
 from muserve_export.families.answers.vocabulary import learn_vocabulary
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 
+TEXTS = [
+    (
+        f"{first} {second}",
+        f"A tool for {second}, written by Ada {first.title()} at {second.title()} College in {1900 + index}."
+        if index % 2
+        else f"A tool for {second}.",
+    )
+    for index, (first, second) in enumerate(
+        product(("amber", "birch", "cedar", "delta", "ember"), ("fjord", "grove", "heath", "inlet", "jetty", "knoll"))
+    )
+]
 CONFIG = AnswersConfig(embedding_size=16, hidden_size=16, latent_size=4, dropout=0.0)
 PASSAGE = "Plain Engine for Letters (PEL): A small language, written by Ada Smith in 1983."
 
@@ -62,7 +79,7 @@ def test_rows_without_an_answer_have_none(codec: TextCodec) -> None:
     )
     assert batch.answerable.tolist() == [0.0, 1.0]
     assert batch.wanted[0].tolist() == [PADDING] * batch.wanted.shape[1]
-    assert (batch.start[0], batch.end[0]) == (NOTHING, NOTHING)
+    assert (int(batch.start[0]), int(batch.end[0])) == (NOTHING, NOTHING)
     assert batch.written[1, 0] == BEGIN
 
 
@@ -155,6 +172,38 @@ def test_together_they_learn_to_find_and_to_copy(codec: TextCodec) -> None:
     with torch.no_grad():
         _, right = likelihood(reader.eval(), writer.eval(), rows(names[-24:]))
     assert right > 0.8
+
+
+def test_drawn_rows_teach_to_answer_and_to_ask(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"title": title, "text": text}) + "\n" for title, text in TEXTS)
+    )
+    config = AnswersConfig(
+        data=str(tmp_path), vocabulary_size=200, embedding_size=8, hidden_size=8, latent_size=2, rows_per_epoch=40,
+        passage_tokens=40, question_tokens=12, learning_rate=0.01,
+    )  # fmt: skip
+    data = load_data(config)
+    torch.manual_seed(0)
+    batch = data.training.batch(torch.arange(200))
+    assert len(data.training) == 40
+    assert batch.question.shape[1] <= 12
+    assert batch.passage.shape[1] <= 40
+    asks = batch.question[:, 0] == BEGIN
+    assert 0.08 < asks.float().mean() < 0.3
+    assert 0.3 < batch.answerable.mean() < 0.8
+    has_evidence = batch.start != NOTHING
+    assert torch.equal(has_evidence.float(), batch.answerable)
+    # What is asked for a kind is a question: no question word stands in an entry.
+    words = torch.tensor([data.codec.encode(word).ids[0] for word in ("who", "when", "where", "what")])
+    assert torch.isin(batch.wanted[asks], words).any()
+    torch.manual_seed(0)
+    assert all(torch.equal(*pair) for pair in zip(batch, data.training.batch(torch.arange(200)), strict=True))
+    subject = LikelihoodLearner(Fabric(accelerator="cpu", devices=1), config, data.codec.size)
+    losses = [
+        sum(value.item() for value in subject.step(tuple(data.training.batch(torch.arange(32))), step, 30).values())
+        for step in range(1, 31)
+    ]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def likelihood(reader: Reader, writer: Writer, batch: Batch) -> tuple[torch.Tensor, float]:

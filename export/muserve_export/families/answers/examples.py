@@ -73,6 +73,8 @@ class Example:
     """One of KINDS; "" for questions in words of their own."""
     subject: int
     """Index of the entry that is asked about."""
+    position: int
+    """Which of the passages is that entry's; -1 if none is."""
 
 
 class ExampleMaker:
@@ -124,11 +126,11 @@ class ExampleMaker:
         """
         question = _as_typed(ask(self._renamed(triple, random), wording), triple.subject, random)
         if not is_there:
-            return Example(question, self._passages(triple.entry, random)[0], "", None, triple.kind, triple.entry)
+            return Example(question, self._passages(triple.entry, random)[0], "", None, triple.kind, triple.entry, -1)
         passages, position = self._passages(triple.entry, random, with_entry=True)
         place = self._place(triple)
         evidence = Evidence(position, *place) if place else None
-        return Example(question, passages, answer_sentence(triple), evidence, triple.kind, triple.entry)
+        return Example(question, passages, answer_sentence(triple), evidence, triple.kind, triple.entry, position)
 
     def of_pair(self, pair: Pair, random: np.random.Generator) -> Example:
         """Asks a question in its own words; its answer is what was given."""
@@ -138,7 +140,7 @@ class ExampleMaker:
             offset = self._offset(pair.entry)
             start, end = offset + pair.start, offset + pair.start + len(pair.answer)
             evidence = Evidence(position, start, end) if end <= len(passages[position]) else None
-        return Example(pair.question, passages, pair.answer, evidence, "", pair.entry)
+        return Example(pair.question, passages, pair.answer, evidence, "", pair.entry, position)
 
     def _without_answer(self, index: int, kind: str, random: np.random.Generator) -> Example:
         """Names an entry and asks what it does not say."""
@@ -147,8 +149,8 @@ class ExampleMaker:
         acronyms = [name for name in entry.names if name.isupper()]
         subject = acronyms[0] if kind == "stands for" and acronyms else entry.title
         question = ask(Triple(index, kind, subject, -1, "", verb), str(random.choice(WORDINGS[kind])))
-        passages = self._passages(index, random, with_entry=True)[0]
-        return Example(_as_typed(question, subject, random), passages, "", None, kind, index)
+        passages, position = self._passages(index, random, with_entry=True)
+        return Example(_as_typed(question, subject, random), passages, "", None, kind, index, position)
 
     def _passages(
         self, index: int, random: np.random.Generator, *, with_entry: bool = False

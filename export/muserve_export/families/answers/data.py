@@ -1,0 +1,112 @@
+"""What a run learns from: rows drawn anew in each step from the entries of the training part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from muserve_export.families.answers.config import AnswersConfig
+from muserve_export.families.answers.corpus import DEFAULT, Corpus, read_corpus
+from muserve_export.families.answers.examples import Example, ExampleMaker
+from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
+from muserve_export.families.answers.vocabulary import learn_vocabulary
+from muserve_export.families.answers.wordings import WORDINGS
+from muserve_server.tasks.answer.text import BEGIN, TextCodec, Tokens
+
+__all__ = ["AnswersData", "RowSet", "ask_tokens", "load_data"]
+
+_OTHER_PASSAGE = 0.3
+"""Share of the answered questions that are shown beside a passage which does not answer them."""
+
+
+@dataclass(frozen=True)
+class AnswersData:
+    """A corpus with its vocabulary."""
+
+    corpus: Corpus
+    """Entries, and what can be asked about them."""
+    config: AnswersConfig
+    """How to read it."""
+
+    @cached_property
+    def vocabulary(self) -> str:
+        """JSON of the tokenizer, learnt from the training part."""
+        maker = ExampleMaker(self.corpus, "train")
+        texts = [maker.passage(index) for index in maker.entries]
+        texts += [pair.question for pair in maker.pairs] + [pair.answer for pair in maker.pairs]
+        # The words of questions and answers, as often as entries have them.
+        texts += [wording.replace("{x}", "") for own in WORDINGS.values() for wording in own] * 10
+        return learn_vocabulary(texts, self.config.vocabulary_size)
+
+    @cached_property
+    def codec(self) -> TextCodec:
+        """Splits texts into tokens."""
+        return TextCodec(self.vocabulary)
+
+    @cached_property
+    def training(self) -> RowSet:
+        """What to learn from."""
+        return RowSet(ExampleMaker(self.corpus, "train"), self.codec, self.config)
+
+
+class RowSet:
+    """Rows of one part; see `training.loop.TrainingSet`."""
+
+    def __init__(self, maker: ExampleMaker, codec: TextCodec, config: AnswersConfig) -> None:
+        """Holds what rows are drawn from."""
+        self._maker = maker
+        self._codec = codec
+        self._config = config
+
+    def __len__(self) -> int:
+        return self._config.rows_per_epoch
+
+    def batch(self, indices: Tensor) -> Batch:
+        """Draws rows; torch's seed decides which.
+
+        Args:
+            indices: int64 [item]; how many.
+        """
+        random = np.random.default_rng(int(torch.randint(2**62, ())))
+        return pad_rows([self._draw(random) for _ in indices])
+
+    def _draw(self, random: np.random.Generator) -> Row:
+        """Puts a question beside the passage that it is about, or beside another, which does not answer it."""
+        example = self._maker.draw(random)
+        others = [index for index in range(len(example.passages)) if index != example.position]
+        is_other = example.position < 0 or (others and random.random() < _OTHER_PASSAGE)
+        position = others[int(random.integers(len(others)))] if is_other else example.position
+        asks = example.kind in WORDINGS and random.random() < self._config.ask_share
+        if asks and not is_other:  # what another passage says is not known
+            # What an entry does not say cannot be asked of it either.
+            wanted = example.question if example.answer else ""
+            return self._row(ask_tokens(self._codec, example.kind), example, position, wanted)
+        question = self._codec.encode(example.question).cut(self._config.question_tokens)
+        return self._row(question, example, position, "" if is_other else example.answer)
+
+    def _row(self, question: Tokens, example: Example, position: int, answer: str) -> Row:
+        passage = self._codec.encode(example.passages[position]).cut(self._config.passage_tokens)
+        evidence = (example.evidence.start, example.evidence.end) if example.evidence and answer else None
+        if evidence and evidence[1] > passage.places[-1][1]:
+            answer, evidence = "", None  # it was cut off
+        return make_row(self._codec, question, passage, answer, evidence, most=self._config.answer_tokens)
+
+
+def ask_tokens(codec: TextCodec, kind: str) -> Tokens:
+    """What stands in place of a question where one is to be written: a mark, and what kind."""
+    tokens = codec.encode(kind)
+    return Tokens(kind, (BEGIN, *tokens.ids), ((0, 0), *tokens.places), (True, *tokens.spaced))
+
+
+def load_data(config: AnswersConfig) -> AnswersData:
+    """Reads the corpus that a configuration names.
+
+    Raises:
+        DataError: It is missing or unreadable.
+    """
+    return AnswersData(read_corpus(Path(config.data) if config.data else DEFAULT), config)
