@@ -285,14 +285,6 @@ def test_the_cycle_counts_less_towards_the_end() -> None:
     assert {lasting._cycle_weight(step, 100) for step in (1, 51, 76, 100)} == {10.0}
 
 
-def test_discriminators_may_see_images_smaller() -> None:
-    image = torch.rand(2, 3, 32, 32)
-    assert torch.equal(learner(augment_translation=0.0)._augment(image), image)
-    smaller = learner(discriminator_scale=2, augment_translation=0.0)._augment(image)
-    assert torch.allclose(smaller[0, 0, 0, 0], image[0, 0, :2, :2].mean())
-    assert smaller.shape == (2, 3, 16, 16)
-
-
 def test_identity_counts_at_the_beginning_alone() -> None:
     subject = learner(identity_share=0.5)
     batch = (torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))

@@ -47,12 +47,6 @@ class TranslationConfig(TrainingConfig):
     discriminator_layers: int = option(
         3, "strided layers of a discriminator; it judges patches of 16, 34, 70 pixels for 1, 2, 3", minimum=1, maximum=5
     )
-    discriminator_scale: int = option(
-        1,
-        "the discriminators see images this many times smaller; above 1 their grain is the cycle's alone",
-        minimum=1,
-        maximum=4,
-    )
 
     cycle_weight: float = option(10.0, "weight of what comes back from the way there and back", minimum=0)
     cycle_share_left: float = option(

@@ -16,7 +16,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, l1_loss, mse_loss
+from torch.nn.functional import l1_loss, mse_loss
 
 from muserve_export.families.translation.config import TranslationConfig
 from muserve_export.families.translation.data import load_data
@@ -229,7 +229,7 @@ class CycleLearner(_Learner):
     def _augment(self, images: Tensor) -> Tensor:
         if self._config.augment_translation:
             images = translate(images, self._config.augment_translation, ground=BLACK)
-        return avg_pool2d(images, self._config.discriminator_scale)
+        return images
 
 
 class PairedLearner(_Learner):
