@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from muserve_export.errors import DataError
 from muserve_export.families.answers.corpus import Corpus, read_corpus
 from muserve_export.families.answers.entries import Entry, part_of
 from muserve_export.families.answers.examples import (
@@ -103,14 +104,44 @@ def test_the_same_seed_draws_the_same(maker: ExampleMaker) -> None:
 
 
 def test_long_entries_are_cut_at_a_word_and_what_is_cut_off_is_not_asked() -> None:
-    text = f"A tool. {'It runs on many machines. ' * 40}It was written by Ada Smith in 1983."
-    long = Corpus(Path(), [Entry(f"tool {index}", (), (), text) for index in range(40)], (), (), "")
-    triples = [triple for index, entry in enumerate(long.entries) for triple in find_triples(index, entry)]
-    maker = ExampleMaker(Corpus(Path(), long.entries, triples, (), ""), "train")
-    passage = maker.passage(maker.entries[0])
-    assert 0.9 * MOST_CHARACTERS < len(passage) <= MOST_CHARACTERS
-    assert long.entries[0].text.startswith(passage.split(": ", 1)[1])
-    assert {triple.kind for triple in maker.triples} <= {"what"}
+    entries = [
+        Entry(
+            f"tool {index}", (), (), f"A tool for {index} long texts. It runs{' on' * length}. It was written in 1983."
+        )
+        for index in range(60)
+        for length in (3, 300)
+    ]
+    triples = [triple for index, entry in enumerate(entries) for triple in find_triples(index, entry)]
+    assert {triple.kind for triple in triples if triple.entry % 2} == {"what", "when"}
+    maker = ExampleMaker(Corpus(Path(), entries, triples, (), ""), "train")
+    long = [index for index in maker.entries if index % 2]
+    for index in long:
+        passage = maker.passage(index)
+        assert 0.9 * MOST_CHARACTERS < len(passage) <= MOST_CHARACTERS
+        assert entries[index].context.startswith(f"{passage} ")
+    kinds = {is_long: {each.kind for each in maker.triples if each.entry % 2 == is_long} for is_long in (0, 1)}
+    assert kinds == {0: {"what", "when"}, 1: {"what"}}
+
+
+def test_what_is_held_out_is_not_learnt_under_another_title() -> None:
+    text = "A tool for the cutting of very long texts into pieces of one length."
+    entries = [Entry(f"tool {index}", (), (), f"{text} {index}") for index in range(60)]
+    held = next(index for index, entry in enumerate(entries) if part_of(entry.title) == "test")
+    names = (title for number in range(99) if part_of(title := f"cutter {number}") == "train")
+    entries += [
+        Entry(next(names), (entries[held].title.upper(),), (), "A tool."),
+        Entry(next(names), (), (), entries[held].text),
+        Entry(next(names), (), (), "A tool."),
+    ]
+    maker = ExampleMaker(Corpus(Path(), entries, (), (), ""), "train")
+    assert [index for index in maker.entries if index >= 60] == [62]
+
+
+def test_a_part_without_entries_is_explained() -> None:
+    few = Corpus(Path("few.csv"), [Entry("tool", (), (), "A tool.")], (), (), "")
+    empty = next(part for part in ("train", "validation", "test") if part != part_of("tool"))
+    with pytest.raises(DataError, match=rf"few\.csv: of 1 entries none falls to the part '{empty}'; give some dozens"):
+        ExampleMaker(few, empty)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +152,7 @@ def test_long_entries_are_cut_at_a_word_and_what_is_cut_off_is_not_asked() -> No
         (Entry("PEL", (), (), "A tool which Ada wrote."), {"stands for", "when", "where"}),
         (Entry("pel", (), (), "A tool of the 80s, from Ada, sold in Paris."), set()),
         (Entry("pel", (), (), "A tool used since 1990 at universities."), {"who"}),
+        (Entry("pel", (), (), "DEC's tool of the 1980s, used in Paris."), set()),
     ],
 )
 def test_silence_is_only_believed_where_no_word_could_answer(entry: Entry, silent: set[str]) -> None:
@@ -132,10 +164,16 @@ def test_pairs_are_asked_in_their_own_words(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     maker = ExampleMaker(read_corpus(tmp_path / "a.jsonl"), "train")
     random = np.random.default_rng(0)
-    for _ in range(40):
+    without = 0
+    for _ in range(100):
         example = maker.draw(random)
+        if example.position < 0:
+            assert (example.answer, example.evidence) == ("", None)
+            without += 1
+            continue
         assert {"question": example.question, "answer": example.answer} in rows
         assert example.evidence is not None
         passage = example.passages[example.evidence.passage]
         assert passage == f"{example.question}: {example.answer}"
         assert passage[example.evidence.start : example.evidence.end] == example.answer
+    assert 8 < without < 35

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from muserve_export.families.answers.vocabulary import learn_vocabulary
-from muserve_server.tasks.answer.text import BEGIN, END, SPECIAL, TextCodec, Tokens, Written
+from muserve_server.tasks.answer.text import BEGIN, END, PADDING, SPECIAL, TextCodec, Tokens, Written
 
 TEXTS = [
     "Plain Engine for Letters (PEL): A high-level language by Ada Smith.",
@@ -45,23 +45,33 @@ def test_what_is_unknown_is_copied_as_it_stands(codec: TextCodec) -> None:
     assert codec.say(copied(0, tokens), [tokens]) == text
 
 
-@given(st.text(max_size=60))
-def test_a_text_that_is_copied_whole_comes_back_but_for_white_space(text: str) -> None:
-    codec = _codec()
+@given(text=st.text(max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_text_that_is_copied_whole_comes_back_but_for_white_space(codec: TextCodec, text: str) -> None:
     tokens = codec.encode(text)
     assert all(0 <= start < end <= len(text) for start, end in tokens.places)
     said = codec.say(copied(0, tokens), [tokens])
-    covered = "".join(text[start:end] for start, end in tokens.places)
-    assert "".join(said.split()).casefold() == "".join(covered.split()).casefold()
+    kept = [(start, end) for start, end in tokens.places]
+    assert kept == sorted(set(kept)), "each character is said once"
+    covered = "".join(text[start:end] for start, end in kept)
+    assert "".join(said.split())[1:] == "".join(covered.split())[1:]
 
 
-_CODECS: list[TextCodec] = []
-
-
-def _codec() -> TextCodec:
-    if not _CODECS:
-        _CODECS.append(TextCodec(learn_vocabulary(TEXTS, 300)))
-    return _CODECS[0]
+@pytest.mark.parametrize(
+    "text",
+    [
+        'The "white pages" user directory, by Samuel A. Morse and A. Krasinski - a boys\' club.',
+        "½ of the ™ marks; ﬃ and … too.",
+        "On-line, high-level and 1/2. It runs.",
+        "[PAD] is typed, and [EOS].",
+    ],
+)
+def test_a_sentence_that_is_copied_is_not_changed(codec: TextCodec, text: str) -> None:
+    tokens = codec.encode(text)
+    assert not {PADDING, BEGIN, END} & set(tokens.ids)
+    assert codec.say(copied(0, tokens), [tokens]) == text
+    by = generated(codec, "by")
+    assert codec.say([*by, *copied(0, tokens)], [tokens]) == f"By {text}"
 
 
 def test_an_answer_is_put_together_from_question_words_and_passage(codec: TextCodec) -> None:

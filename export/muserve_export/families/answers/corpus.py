@@ -19,7 +19,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def _read_folder(folder: Path) -> Corpus:
 
 
 def _shifted(triple: Triple, by: int) -> Triple:
-    return Triple(**{**vars(triple), "entry": triple.entry + by})
+    return replace(triple, entry=triple.entry + by)
 
 
 def _read_entries(path: Path) -> Iterator[Entry]:
@@ -122,7 +122,10 @@ def _read_entries(path: Path) -> Iterator[Entry]:
             title, text = row.get("title"), row.get("text")
             if not isinstance(title, str) or not isinstance(text, str) or not title.strip() or not text.strip():
                 raise DataError(f"line {number}: must have a title and a text, got {title!r} and {text!r}")
-            yield Entry(title, tuple(row.get("aliases", ())), tuple(row.get("domains", ())), text)
+            lists = [row.get(name) or [] for name in ("aliases", "domains")]
+            if not all(isinstance(own, list) and all(isinstance(each, str) for each in own) for own in lists):
+                raise DataError(f"line {number}: aliases and domains must be lists of texts, got {lists}")
+            yield Entry(title, tuple(lists[0]), tuple(lists[1]), text)
     except (UnicodeDecodeError, DataError) as error:
         raise DataError(f"{path}: {error}") from error
 

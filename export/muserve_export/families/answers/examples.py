@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from muserve_export.errors import DataError
 from muserve_export.families.answers.corpus import Corpus, Pair
 from muserve_export.families.answers.entries import Entry, part_of
 from muserve_export.families.answers.triples import KINDS, Triple, spells
@@ -33,15 +34,21 @@ _LOWER, _LOWER_SUBJECT, _BARE, _ALIAS = 0.15, 0.25, 0.3, 0.3
 _RARE_KINDS = {"what": 1.0, "stands for": 1.5, "who": 4.0, "when": 6.0, "where": 10.0}
 """How often a triple is drawn: of some kinds there are few."""
 
-_YEAR = re.compile(r"\b1[5-9]\d\d\b|\b20[012]\d\b|century|\b\d0'?s\b")
+_TELLING_CHARACTERS = 60
+"""Texts that are this long are not alike by chance: "Yes." is."""
+
+_YEAR = re.compile(
+    r"\b(?:1[5-9]|20)\d\d(?!\d)|'\d\d\b|\b\d0'?s\b|(?:twen|thir|for|fif|six|seven|eigh|nine)ties|century"
+)
 _ACTS = re.compile(
     r"\b(?:by|from|author|creator|inventor|founder|designer|developer)\b|\b(?:develop|writ|wrote|design|invent|creat|"
     r"introduc|propos|releas|publish|found|built|implement|produc|coin|announc|launch|made|devis|discover|defin|start|"
-    r"conceiv|manufactur|market)\w*",
+    r"conceiv|manufactur|market)\w*|(?-i:\b[A-Z][\w.]+'s?\s|\b[A-Z]\. ?[A-Z])",
     re.IGNORECASE,
 )
 _PLACES = re.compile(
-    r"\b(?:at|in|from|of) (?:the )?[A-Z]|universit|laborator|institut|college|\b(?:Labs?|Inc|Ltd|Corp)\b", re.IGNORECASE
+    r"\b(?:at|in|from|of) (?:the )?(?-i:[A-Z])|universit|laborator|institut|college|\b(?:Labs?|Inc|Ltd|Corp)\b",
+    re.IGNORECASE,
 )
 
 
@@ -86,11 +93,12 @@ class ExampleMaker:
         Args:
             corpus: Entries, triples and pairs.
             part: train, validation or test, of entries by `part_of`.
+
+        Raises:
+            DataError: The part has no entries.
         """
         self._corpus = corpus
-        self.entries: Sequence[int] = [
-            index for index, entry in enumerate(corpus.entries) if part_of(entry.title or entry.text) == part
-        ]
+        self.entries: Sequence[int] = _entries_of(corpus, part)
         """Indices of the part's entries."""
         own = set(self.entries)
         self.triples: Sequence[Triple] = [
@@ -107,7 +115,8 @@ class ExampleMaker:
             random: Decides all: which question, in which words, beside which passages.
         """
         if self.pairs:
-            return self.of_pair(self.pairs[int(random.integers(len(self.pairs)))], random)
+            pair = self.pairs[int(random.integers(len(self.pairs)))]
+            return self.of_pair(pair, random, is_there=random.random() >= _UNANSWERABLE)
         if random.random() < _UNANSWERABLE / 2 and self._silent:
             index, kinds = self._silent[int(random.integers(len(self._silent)))]
             return self._without_answer(index, kinds[int(random.integers(len(kinds)))], random)
@@ -124,7 +133,8 @@ class ExampleMaker:
             random: Decides passages and spelling.
             is_there: Whether the entry is among the passages.
         """
-        question = _as_typed(ask(self._renamed(triple, random), wording), triple.subject, random)
+        asked = self._renamed(triple, random)
+        question = _as_typed(ask(asked, wording), asked.subject, random)
         if not is_there:
             return Example(question, self._passages(triple.entry, random)[0], "", None, triple.kind, triple.entry, -1)
         passages, position = self._passages(triple.entry, random, with_entry=True)
@@ -132,8 +142,10 @@ class ExampleMaker:
         evidence = Evidence(position, *place) if place else None
         return Example(question, passages, answer_sentence(triple), evidence, triple.kind, triple.entry, position)
 
-    def of_pair(self, pair: Pair, random: np.random.Generator) -> Example:
-        """Asks a question in its own words; its answer is what was given."""
+    def of_pair(self, pair: Pair, random: np.random.Generator, *, is_there: bool = True) -> Example:
+        """Asks a question in its own words; its answer is what was given, if its entry is among the passages."""
+        if not is_there:
+            return Example(pair.question, self._passages(pair.entry, random)[0], "", None, "", pair.entry, -1)
         passages, position = self._passages(pair.entry, random, with_entry=True)
         evidence = None
         if pair.start >= 0:
@@ -178,7 +190,8 @@ class ExampleMaker:
         whole = self._corpus.entries[index].context
         if len(whole) <= MOST_CHARACTERS:
             return whole
-        return whole[: whole.rfind(" ", 0, MOST_CHARACTERS + 1)]
+        end = whole.rfind(" ", 0, MOST_CHARACTERS + 1)
+        return whole[: end if end > 0 else MOST_CHARACTERS]
 
     def _offset(self, index: int) -> int:
         entry = self._corpus.entries[index]
@@ -197,7 +210,7 @@ class ExampleMaker:
         names = self._corpus.entries[triple.entry].names
         if triple.kind == "stands for" or len(names) < 2 or random.random() >= _ALIAS:
             return triple
-        return Triple(**{**vars(triple), "subject": str(random.choice(names[1:]))})
+        return replace(triple, subject=str(random.choice(names[1:])))
 
     def _near(self, index: int) -> Sequence[int]:
         entry = self._corpus.entries[index]
@@ -226,6 +239,33 @@ class ExampleMaker:
         """Entries, each with the kinds of question that it surely does not answer."""
         found = ((index, find_silent_kinds(self._corpus.entries[index])) for index in self.entries)
         return [(index, kinds) for index, kinds in found if kinds]
+
+
+def _entries_of(corpus: Corpus, part: str) -> list[int]:
+    """Lists the entries of a part; of train without those that share a name or a text with one that is held out."""
+    parts = [part_of(entry.title or entry.text) for entry in corpus.entries]
+    held: set[str] = set()
+    if part == "train":
+        for entry, own in zip(corpus.entries, parts, strict=True):
+            if own != part:
+                held |= _features(entry)
+    found = [
+        index
+        for index, (entry, own) in enumerate(zip(corpus.entries, parts, strict=True))
+        if own == part and not held & _features(entry)
+    ]
+    if not found:
+        raise DataError(
+            f"{corpus.path}: of {len(corpus.entries)} entries none falls to the part {part!r}; give some dozens, so "
+            "that each part gets some"
+        )
+    return found
+
+
+def _features(entry: Entry) -> set[str]:
+    """What two entries that are one and the same have in common."""
+    texts = [entry.text] if len(entry.text) >= _TELLING_CHARACTERS else []
+    return {each.casefold() for each in (*entry.names, *texts) if each}
 
 
 def find_silent_kinds(entry: Entry) -> list[str]:

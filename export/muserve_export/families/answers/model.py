@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, softmax
+from torch.nn.functional import log_softmax, softmax, softplus
 
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_server.tasks.answer.text import PADDING
@@ -162,8 +162,8 @@ class Writer(nn.Module):
         copies = self.copies(seen)  # logit of copying
         words = log_softmax(self.word(seen) @ self.embed.weight.T + self.bias, dim=2)
         return (
-            words + nn.functional.logsigmoid(-copies),
-            torch.log(looks + _LEAST) + nn.functional.logsigmoid(copies),
+            words - softplus(copies),  # as logsigmoid, which onnxruntime takes apart and loses in small numbers
+            torch.log(looks + _LEAST) - softplus(-copies),
             hidden[0],
             cell[0],
         )

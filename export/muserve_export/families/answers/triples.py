@@ -37,11 +37,11 @@ _VERBS = (
     "originally developed|originally written|open-sourced|manufactured|marketed"
 )
 _MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
-_YEAR = rf"(?:(?:\d{{1,2}} )?{_MONTH},? )?(?:1[6-9]|20)\d\d"
+_YEAR = rf"(?:(?:\d{{1,2}} )?{_MONTH},? )?(?:1[6-9]|20)\d\d(?:'?s)?"
 # Names: words with capitals, with initials, "and" and particles between them.
 _NAME = (
     r"(?:[A-Z](?:[\w'&/+-]|\.(?=\w))*\.?)"
-    r"(?:,? (?:and (?=[A-Z])|& |de |van |von |der |of (?=[A-Z])|the (?=[A-Z])|for (?=[A-Z]))*"
+    r"(?:,? (?:and (?=[A-Z])|& |de |van |von |der |of (?=[A-Z])|the (?=[A-Z]))*"
     r"[A-Z](?:[\w'&/+-]|\.(?=\w))*(?:\.(?= [A-Z]))?)*"
 )
 _BY = re.compile(
@@ -49,10 +49,23 @@ _BY = re.compile(
 )
 _IN = re.compile(
     rf"\b(?P<verb>{_VERBS})(?: (?:by|at|for) (?:the )?{_NAME}(?: (?:at|of|for) (?:the )?{_NAME})?)?,? "
-    rf"(?:in|around|about|on|in about|in around|in the|in late|in early) (?P<answer>{_YEAR})(?![\d-])"
+    rf"(?:in|around|about|on|in about|in around|in the|in late|in early) (?P<answer>{_YEAR})(?![\w-])"
 )
 _AT = re.compile(rf"\b(?P<verb>{_VERBS})(?: by (?:the )?{_NAME})?(?:,? in {_YEAR})? at (?:the )?(?P<answer>{_NAME})")
 _FACTS = (("who", _BY), ("when", _IN), ("where", _AT))
+# "processors manufactured by", "those proposed by", "based on X, written by": not the entry.
+_ANOTHER = re.compile(
+    r"(?:\b(?:those|one|ones|computers|processors|programs|machines|systems|products|books|materials|languages|drives|"
+    r"modems|tools|chips)(?: (?:which|that))?(?: (?:was|were))? |"
+    r"\b(?:based on|similar to|like|than|from|of the|called|named) (?:the )?[A-Z][\w+-]*,? )$"
+)
+# What goes on behind a name makes it part of another: "by Unix programmer Ann Lee", "by Microsoft's team".
+_GOES_ON = re.compile(
+    r"'s?\b|'(?=\s)| ?[$\d]| (?!(?:and|or|in|at|for|to|as|from|on|with|of|around|about|circa|ca|while|who|which|that|"
+    r"during|after|before|by|is|was|were|but|et|using|based|under|the|a|an|now|later|then|early|late|meaning|where|when|"
+    r"until|since|between|via|through|concerning|some|many|defining|known|following|primarily|because|specifically)\b)"
+    r"[a-z]"
+)
 _PREPOSITIONS = {"who": "by", "when": "in", "where": "at"}
 _BAD_LAST_WORDS = frozenset(
     ("The", "A", "An", "It", "In", "At", "By", "For", "From", "And", "Of", "On", "Its", "This", "That")
@@ -110,6 +123,7 @@ def find_triples(index: int, entry: Entry) -> Iterator[Triple]:
     if not one_sense:
         return
     is_person = "person" in entry.domains
+    seen: set[tuple[str, str]] = set()
     if definition := _definition(parts):
         yield Triple(index, "what", entry.title, *definition)
     for number, (start, sentence) in enumerate([] if is_person else parts[:_SENTENCES_READ]):
@@ -117,9 +131,10 @@ def find_triples(index: int, entry: Entry) -> Iterator[Triple]:
             continue
         for kind, pattern in _FACTS:
             found = pattern.search(sentence)
-            if found and (answer := _trim(found["answer"])):
-                if kind == "who" and number == 0 and _is_after_other(sentence[: found.start()]):
+            if found and (kind, found["verb"]) not in seen and (answer := _trim(found["answer"])):
+                if _is_of_another(sentence, found, kind):
                     continue
+                seen.add((kind, found["verb"]))
                 place = start + found.start("answer")
                 before = preposition_before(entry.text, place, kind)
                 yield Triple(index, kind, entry.title, place, answer, _last(found["verb"]), before)
@@ -185,11 +200,12 @@ def _is_about(sentence: str, entry: Entry) -> bool:
     return start.startswith("it ") or any(re.match(rf"{re.escape(name.lower())}\b", start) for name in entry.names)
 
 
-def _is_after_other(before: str) -> bool:
-    """Whether what was done was done to another thing that the sentence names last: "based on X, written by …"."""
-    return bool(
-        re.search(r"\b(?:based on|similar to|like|than|from|of the|called|named) (?:the )?[A-Z][\w+-]*,? $", before)
-    )
+def _is_of_another(sentence: str, found: re.Match[str], kind: str) -> bool:
+    """Whether a fact is about another thing that the sentence names, or its name is only the beginning of a longer."""
+    before, after = sentence[: found.start()], sentence[found.end("answer") :]
+    if before.count("(") > before.count(")") or _ANOTHER.search(before):
+        return True
+    return kind != "when" and bool(_GOES_ON.match(after))
 
 
 def _trim(answer: str) -> str:

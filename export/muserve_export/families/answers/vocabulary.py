@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -15,7 +17,7 @@ _MOST_CHARACTERS = 200
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> str:
-    """Learns from texts.
+    """Learns from texts; the same ones give the same vocabulary.
 
     Args:
         texts: What there is to read and to ask.
@@ -24,7 +26,35 @@ def learn_vocabulary(texts: Iterable[str], size: int) -> str:
     Returns:
         JSON of the library `tokenizers`, as `TextCodec` reads it.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[1], continuing_subword_prefix=CONTINUES))
+    tokenizer = _empty(models.BPE(unk_token=SPECIAL[1], continuing_subword_prefix=CONTINUES))
+    known = [tokenizer.normalizer.normalize_str(text) for text in texts]
+    counts = Counter(character for text in known for character in text if not character.isspace())
+    alphabet = sorted(character for character, _ in sorted(counts.items(), key=_by_count)[:_MOST_CHARACTERS])
+    rare = {ord(character): " " for character in counts.keys() - set(alphabet)}
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        # Named here, characters inside of words get their numbers in this order; the trainer would draw it.
+        special_tokens=[*SPECIAL, *(CONTINUES + character for character in alphabet)],
+        continuing_subword_prefix=CONTINUES,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((text.translate(rare) for text in known), trainer)
+    learnt = json.loads(tokenizer.to_str())["model"]
+    merges = [(first, second) for first, second in learnt["merges"]]
+    plain = _empty(
+        models.BPE(learnt["vocab"], merges, unk_token=SPECIAL[1], continuing_subword_prefix=CONTINUES)
+    )  # without the characters among its special tokens
+    plain.add_special_tokens(list(SPECIAL))
+    return str(plain.to_str())
+
+
+def _by_count(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
+
+
+def _empty(model: models.Model) -> Tokenizer:
+    """A tokenizer that makes small letters and splits at white space, punctuation and numbers."""
+    tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"\s"), " ")]
     )
@@ -35,12 +65,4 @@ def learn_vocabulary(texts: Iterable[str], size: int) -> str:
             pre_tokenizers.Digits(individual_digits=False),
         ]
     )
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        special_tokens=list(SPECIAL),
-        continuing_subword_prefix=CONTINUES,
-        limit_alphabet=_MOST_CHARACTERS,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return str(tokenizer.to_str())
+    return tokenizer

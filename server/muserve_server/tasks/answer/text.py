@@ -22,7 +22,8 @@ CONTINUES = "##"
 """What begins a piece that goes on with a word."""
 
 _CLOSING = frozenset(".,;:!?)]}'\"%…")
-_OPENING = frozenset("([{-/'\"")
+_OPENING = frozenset("([{-/")
+_ENDS = frozenset(".:;!?)")
 # Copied from the beginning of a sentence into the middle of another, these lose their capital.
 _SMALL = frozenset(
     (
@@ -87,6 +88,7 @@ class TextCodec:
             self._tokenizer = Tokenizer.from_str(tokenizer)
         except Exception as error:  # the library raises plain ones
             raise ValueError(f"the tokenizer cannot be read: {error}") from error
+        self._tokenizer.encode_special_tokens = True  # who types "[PAD]" means these five characters
         found = tuple(self._tokenizer.id_to_token(index) for index in range(len(SPECIAL)))
         if found != SPECIAL:
             raise ValueError(f"the tokenizer's first tokens are {found}; they must be {SPECIAL}")
@@ -101,7 +103,8 @@ class TextCodec:
         encoded = self._tokenizer.encode(text, add_special_tokens=False)
         ids, places, spaced = [], [], []
         for token, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
-            if start == end:
+            # Some characters are several in the vocabulary's spelling, as "½": they are copied once.
+            if start == end or (places and (start, end) == places[-1]):
                 continue
             ids.append(token)
             places.append((start, end))
@@ -115,10 +118,11 @@ class TextCodec:
         for token in written:
             if token.id in (PADDING, BEGIN, END):
                 continue
-            piece, is_apart = self._piece(token, before, sources)
-            if said and is_apart and said[-1] not in _OPENING:
+            follows = before is not None and (before.source, before.place) == (token.source, token.place - 1)
+            piece, is_apart = self._piece(token, sources, follows=token.source != NOTHING and follows)
+            if said and is_apart and (follows or said[-1] not in _OPENING):
                 said += " "
-            if said and token.source != NOTHING and piece.lower() in _SMALL and piece.istitle():
+            if said and before is not None and before.source == NOTHING and self._loses_its_capital(token, sources):
                 piece = piece.lower()
             said += piece
             before = token
@@ -126,7 +130,16 @@ class TextCodec:
         # A name may have a spelling of its own: "iOS", "gRPC".
         return said[:1].upper() + said[1:] if first.isalpha() and first.islower() else said
 
-    def _piece(self, token: Written, before: Written | None, sources: Sequence[Tokens]) -> tuple[str, bool]:
+    def _loses_its_capital(self, token: Written, sources: Sequence[Tokens]) -> bool:
+        """Whether a sentence that is gone on with here begins with a small word: "is" + "A tool"."""
+        if token.source == NOTHING:
+            return False
+        text, (start, end) = sources[token.source].text, sources[token.source].places[token.place]
+        begins = not text[:start].strip() or text[:start].rstrip()[-1] in _ENDS
+        goes_on = text[end : end + 1].isspace() and text[end:].lstrip()[:1].islower()
+        return begins and goes_on and text[start:end].lower() in _SMALL
+
+    def _piece(self, token: Written, sources: Sequence[Tokens], *, follows: bool) -> tuple[str, bool]:
         """Returns what a token says, and whether white space stands before it."""
         if token.source == NOTHING:
             text = self._tokenizer.id_to_token(token.id) or ""
@@ -135,7 +148,7 @@ class TextCodec:
         source = sources[token.source]
         start, end = source.places[token.place]
         piece = source.text[start:end]
-        if before is not None and (before.source, before.place) == (token.source, token.place - 1):
+        if follows:
             return piece, source.spaced[token.place]
         is_inside_a_word = start > 0 and source.text[start - 1].isalnum() and piece[:1].isalnum()
         return piece, not is_inside_a_word and piece[:1] not in _CLOSING
