@@ -24,6 +24,7 @@ from pathlib import Path
 
 from muserve_export.errors import DataError
 from muserve_export.families.answers.entries import Entry
+from muserve_export.families.answers.triples import spells
 
 __all__ = ["LICENCE", "ORIGIN", "read_foldoc"]
 
@@ -45,7 +46,8 @@ _LINK = re.compile(r"\{([^{}]*)\}")
 _ADDRESS = re.compile(r" ?<[^<>\s]+@[^<>\s]+>|\(?(?:https?|ftp)://\S+|\b[\w.+-]+@[\w-]+\.[\w.]+\b")
 _CITATION = re.compile(r" ?\[[^\[\]]*\]\.?")
 _PRONOUNCED = re.compile(r" ?(?<![\w/])/[^/\s][^/]{0,40}[^/\s]/(?=[\s,;.)])(?: or /[^/]{2,40}/)*")
-_REPEATED = re.compile(r"^\((?:Or )?\"?([^()\"]{1,60})\"?\) ")
+_REPEATED = re.compile(r"^\(([^()]{1,80})\) (?=[A-Z])")
+_OTHER_NAMES = re.compile(r"(?:^|[,;]| or )\s*(?:Or |or |formerly )?\"?([^,;\"]+?)\"?(?=$|[,;]| or )")
 _NO_PROSE = re.compile(
     r"^(?:See(?: also)?:?|Compare(?: with)?|Contrast(?: with)?|Opposite of|E-?mail:|Mailing list:|Usenet newsgroups?:|"
     r"(?:Latest |Current )?[Vv]ersion:|Home(?: page)?|Telephone:|Address:|\[|\(See|Not to be confused)(?![a-z])"
@@ -130,12 +132,23 @@ def _paragraphs(lines: list[str]) -> Iterator[str]:
 
 
 def _without_names(paragraph: str, names: list[str]) -> str:
-    """Drops what the first paragraph says again of the headlines: "(LCS) A …", '(Or "smash sum") In …'."""
+    """Drops what the first paragraph says of names: "(LCS) A …", '(Or "smash sum") In …'; new ones join the others."""
     sense = _SENSE.match(paragraph)
     start = sense.end() if sense else 0
-    if (found := _REPEATED.match(paragraph[start:])) and found[1].lower() in {name.lower() for name in names}:
-        return paragraph[:start] + paragraph[start + found.end() :]
-    return paragraph
+    found = _REPEATED.match(paragraph[start:])
+    if not found:
+        return paragraph
+    known = {name.casefold() for name in names}
+    said = [name.strip() for name in _OTHER_NAMES.findall(found[1])]
+    if not said or not all(name.casefold() in known or _is_short_for(name, names[0]) for name in said):
+        return paragraph
+    names += [name for name in said if name.casefold() not in known]
+    return paragraph[:start] + paragraph[start + found.end() :]
+
+
+def _is_short_for(name: str, title: str) -> bool:
+    """Whether a name is the acronym of a title: "(LCS)" behind "Language for Communicating Systems"."""
+    return name.isupper() and name.isalnum() and 2 <= len(name) <= 8 and spells(name, title)
 
 
 def _clean(paragraph: str) -> str:
@@ -145,7 +158,7 @@ def _clean(paragraph: str) -> str:
     for pattern, replacement in (
         (_NAMED_LINK, r"\1"), (_BARE_LINK, ""), (_LINK, r"\1"), (_ADDRESS, ""), (_CITATION, ""), (_PRONOUNCED, ""),
         (_DATE, ""), (re.compile(r"\( *\)"), ""), (re.compile(r"[*_]{1,2}(\w[^*_]*\w)[*_]{1,2}"), r"\1"),
-        (re.compile(r"\s+([,.;:)])"), r"\1"), (re.compile(r",(?=[,.])"), ""),
+        (re.compile(r"\s+([,;:)]|\.(?!\w))"), r"\1"), (re.compile(r",(?=[,.])"), ""),
     ):  # fmt: skip
         paragraph = pattern.sub(replacement, paragraph)
     paragraph = " ".join(paragraph.split())

@@ -112,17 +112,19 @@ def _align(
     position = 0
     while position < len(answer):
         rest = answer[position:]
-        best = (0, 0, NOTHING, NOTHING)  # length, preference, source, place
+        best = (0, 0, NOTHING, 0)  # length, preference, source, place
         for source, tokens in ((_PASSAGE, passage), (_QUESTION, question)):
             for place, token in enumerate(tokens.ids):
                 if token != rest[0]:
                     continue
                 is_evidence = source == _PASSAGE and span is not None and span[0] <= place <= span[1]
                 length = _common(rest, tokens.ids[place:])
-                if length == 1 and not is_evidence and not _is_telling(tokens, place):
+                goes_on = bool(found) and found[-1] == (source, place - 1)
+                if length == 1 and not is_evidence and not goes_on and not _is_telling(tokens, place):
                     continue
-                best = max(best, (length, int(is_evidence), source, place))
-        length, _, source, place = best
+                # Of pieces as long as each other: of the evidence, behind the last, earliest.
+                best = max(best, (length, 2 * is_evidence + goes_on, source, -place))
+        length, _, source, place = best[0], best[1], best[2], -best[3]
         if length:
             found += [(source, place + step) for step in range(length)]
         else:
@@ -141,6 +143,7 @@ def _common(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def _is_telling(tokens: Tokens, place: int) -> bool:
-    """Whether a single word is worth to be copied: names and numbers, not "is"."""
-    letter = tokens.text[tokens.places[place][0]]
-    return letter.isupper() or letter.isdigit()
+    """Whether a single word is worth to be copied: names and numbers, not "is" nor the beginning of another word."""
+    start, end = tokens.places[place]
+    is_whole = not tokens.text[end : end + 1].isalnum() and not tokens.text[max(0, start - 1) : start].isalnum()
+    return is_whole and (tokens.text[start].isupper() or tokens.text[start].isdigit())

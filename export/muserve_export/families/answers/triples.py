@@ -29,6 +29,11 @@ _ABBREVIATION = re.compile(
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\")]*\s+(?=[A-Z0-9\"(])")
 
 _DEFINING = re.compile(r"(?:An?|The|One|Any|Either|Each|Another|Several|Two) ")
+# A verb before the first relative clause, preposition or comma: a sentence of its own, no definition.
+_WHOLE = re.compile(
+    r"(?:(?!\b(?:which|that|who|whose|of|for|in|used|to|by|where|when|with)\b)[^,.])*"
+    r"\b(?:is|are|was|were|has|have|can|may|must|consists|occurs)\b"
+)
 _STARTS_SENSE = re.compile(r"^\d+\. ", re.MULTILINE)
 
 _VERBS = (
@@ -141,9 +146,11 @@ def find_triples(index: int, entry: Entry) -> Iterator[Triple]:
 
 
 def preposition_before(text: str, start: int, kind: str) -> str:
-    """Returns the preposition that leads to a place in a text, or the usual one of a kind: "by", "in" or "at"."""
-    words = [word for word in text[:start].lower().split()[-2:] if word not in {"the", "about", "around"}]
-    return words[-1] if words and words[-1] in {"by", "in", "at", "on", "from"} else _PREPOSITIONS[kind]
+    """Returns what leads to a place in a text, "by", "in the", "at the", or the usual word of a kind."""
+    words = text[:start].lower().split()[-2:]
+    article = " the" if words and words[-1] == "the" else ""
+    words = [word for word in words if word not in {"the", "about", "around"}]
+    return (words[-1] if words and words[-1] in {"by", "in", "at", "on", "from"} else _PREPOSITIONS[kind]) + article
 
 
 def _definition(parts: list[tuple[int, str]]) -> tuple[int, str] | None:
@@ -151,9 +158,10 @@ def _definition(parts: list[tuple[int, str]]) -> tuple[int, str] | None:
     if len(parts) > 1 and len(parts[0][1].split()) <= _PHRASE_WORDS and not _DEFINING.match(parts[0][1]):
         parts = parts[1:]
     start, sentence = parts[0]
-    # A sentence that was cut, by an abbreviation or a list, has no end.
-    if not _DEFINING.match(sentence) or not sentence.endswith("."):
-        return None
+    if not _DEFINING.match(sentence) or not sentence.endswith(".") or _ABBREVIATION.search(sentence):
+        return None  # it does not define, or was cut by an abbreviation or a list
+    if _WHOLE.match(sentence):
+        return None  # "The bottoms of the domains are …" says something else
     return (start, sentence) if _FEWEST_WORDS <= len(sentence.split()) <= _MOST_WORDS else None
 
 

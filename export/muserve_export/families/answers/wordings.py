@@ -47,9 +47,6 @@ def answer_sentence(triple: Triple) -> str:
         is_whole = re.match(rf"(?:(?:an?|the) )?{re.escape(x)}\b", answer, re.IGNORECASE)
         if is_whole:
             return answer
-        # What is defined by "A …" is countable; a name needs no article.
-        if x.islower() and answer.startswith(("A ", "An ")):
-            x = f"{'an' if x[0] in 'aeiou' else 'a'} {x}"
         return f"{_capital(x)} is {_uncapital(answer)}"
     said = f"{x} stands for {answer}"
     if triple.kind != "stands for":
@@ -60,7 +57,8 @@ def answer_sentence(triple: Triple) -> str:
 def _capital(text: str) -> str:
     """Begins a sentence, unless the name has a spelling of its own: "iOS", "gRPC"."""
     first = text.split(" ")[0]
-    return text[:1].upper() + text[1:] if first.islower() and first.isalpha() else text
+    is_plain = first.replace("-", "").isalpha() and first.islower() and len(first) > 2
+    return text[:1].upper() + text[1:] if is_plain else text
 
 
 def _uncapital(text: str) -> str:

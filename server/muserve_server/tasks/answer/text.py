@@ -101,7 +101,9 @@ class TextCodec:
     def encode(self, text: str) -> Tokens:
         """Splits a text into tokens; what is unknown is a token too."""
         encoded = self._tokenizer.encode(text, add_special_tokens=False)
-        ids, places, spaced = [], [], []
+        ids: list[int] = []
+        places: list[tuple[int, int]] = []
+        spaced: list[bool] = []
         for token, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
             # Some characters are several in the vocabulary's spelling, as "½": they are copied once.
             if start == end or (places and (start, end) == places[-1]):
