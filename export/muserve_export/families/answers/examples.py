@@ -34,6 +34,7 @@ _LOWER, _LOWER_SUBJECT, _BARE, _ALIAS = 0.15, 0.25, 0.3, 0.3
 _RARE_KINDS = {"what": 1.0, "stands for": 1.5, "who": 4.0, "when": 6.0, "where": 10.0}
 """How often a triple is drawn: of some kinds there are few."""
 
+_ACTED = ("who", "when", "where")
 _TELLING_CHARACTERS = 60
 """Texts that are this long are not alike by chance: "Yes." is."""
 
@@ -118,8 +119,9 @@ class ExampleMaker:
             pair = self.pairs[int(random.integers(len(self.pairs)))]
             return self.of_pair(pair, random, is_there=random.random() >= _UNANSWERABLE)
         if random.random() < _UNANSWERABLE / 2 and self._silent:
-            index, kinds = self._silent[int(random.integers(len(self._silent)))]
-            return self._without_answer(index, kinds[int(random.integers(len(kinds)))], random)
+            kind = list(self._silent)[int(random.integers(len(self._silent)))]
+            silent = self._silent[kind]
+            return self._without_answer(silent[int(random.integers(len(silent)))], kind, random)
         triple = self.triples[int(np.searchsorted(self._shares, random.random(), side="right"))]
         wording = str(random.choice(WORDINGS[triple.kind]))
         return self.of_triple(triple, wording, random, is_there=random.random() >= _UNANSWERABLE / 2)
@@ -157,7 +159,8 @@ class ExampleMaker:
     def _without_answer(self, index: int, kind: str, random: np.random.Generator) -> Example:
         """Names an entry and asks what it does not say."""
         entry = self._corpus.entries[index]
-        verb = str(random.choice(["developed", "written", "invented", "introduced", "designed", "created", "released"]))
+        verbs = self._verbs.get(kind, ("developed",))
+        verb = verbs[int(random.integers(len(verbs)))]
         acronyms = [name for name in entry.names if name.isupper()]
         subject = acronyms[0] if kind == "stands for" and acronyms else entry.title
         question = ask(Triple(index, kind, subject, -1, "", verb), str(random.choice(WORDINGS[kind])))
@@ -235,10 +238,18 @@ class ExampleMaker:
         return ends
 
     @cached_property
-    def _silent(self) -> Sequence[tuple[int, Sequence[str]]]:
-        """Entries, each with the kinds of question that it surely does not answer."""
-        found = ((index, find_silent_kinds(self._corpus.entries[index])) for index in self.entries)
-        return [(index, kinds) for index, kinds in found if kinds]
+    def _verbs(self) -> Mapping[str, Sequence[str]]:
+        """What was done, by kind, as often as it was."""
+        return {kind: [each.verb for each in self.triples if each.kind == kind] or ["developed"] for kind in _ACTED}
+
+    @cached_property
+    def _silent(self) -> Mapping[str, Sequence[int]]:
+        """Kinds of question, each with the entries that surely do not answer it."""
+        found: dict[str, list[int]] = {}
+        for index in self.entries:
+            for kind in find_silent_kinds(self._corpus.entries[index]):
+                found.setdefault(kind, []).append(index)
+        return found
 
 
 def _entries_of(corpus: Corpus, part: str) -> list[int]:

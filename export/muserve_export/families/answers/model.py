@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, softmax, softplus
 
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_server.tasks.answer.text import PADDING
+from muserve_server.tasks.answer.text import PADDING, UNKNOWN
 
 __all__ = ["Reader", "Reading", "Writer"]
 
@@ -72,16 +72,17 @@ class Reader(nn.Module):
             passage: int64 [row, passage token]; 0 behind its end.
         """
         in_question, in_passage = question != PADDING, passage != PADDING
+        is_known = in_passage & (passage != UNKNOWN)  # two unknown words are hardly one
         question_words = self.dropout(self.embed(question))  # [row, question token, embedding]
         passage_words = self.dropout(self.embed(passage))
-        same = (passage[:, :, None] == question[:, None, :]) & in_passage[:, :, None] & in_question[:, None, :]
+        same = (passage[:, :, None] == question[:, None, :]) & is_known[:, :, None] & in_question[:, None, :]
         asked = self.question(
             torch.cat([question_words, self._shared(question, same.any(1))], dim=2), in_question
         )  # [row, question token, state]
 
         # Each word of the passage looks at the question's words that are like it.
         alike = self.align(passage_words) @ self.align(question_words).transpose(1, 2)
-        looked = _attend(alike / math.sqrt(alike.shape[-1]), in_question, question_words)
+        looked = _attend(alike / math.sqrt(question_words.shape[2]), in_question, question_words)
         read = self.passage(torch.cat([passage_words, looked, self._shared(passage, same.any(2))], dim=2), in_passage)
 
         # Then again, at what the question's words mean where they stand.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Tokens
+from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, UNKNOWN, TextCodec, Tokens
 
 __all__ = ["Batch", "Row", "make_row", "pad_rows"]
 
@@ -25,7 +25,7 @@ class Row:
     """One thing to learn, in tokens."""
 
     question: tuple[int, ...]
-    """Tokens of what is asked."""
+    """Tokens of what is asked, END at the end."""
     passage: tuple[int, ...]
     """Tokens of what is read."""
     answer: tuple[int, ...]
@@ -72,11 +72,12 @@ def make_row(
     """
     covered = passage.covering(*evidence) if evidence else None
     span = (covered[0], covered[1] - 1) if covered else None
+    asked = (*question.ids, END)  # so that the passage's first word does not follow the question's last
     if not answer:
-        return Row(question.ids, passage.ids, (), (), None)
+        return Row(asked, passage.ids, (), (), None)
     tokens = codec.encode(answer).cut(most - 1)
-    copied = _align(tokens.ids, question, passage, span)
-    return Row(question.ids, passage.ids, (*tokens.ids, END), (*copied, (NOTHING, NOTHING)), span)
+    copied = _align(tokens, question, passage, span)
+    return Row(asked, passage.ids, (*tokens.ids, END), (*copied, (NOTHING, NOTHING)), span)
 
 
 def pad_rows(rows: Sequence[Row]) -> Batch:
@@ -104,21 +105,18 @@ def _pad(sequences: Sequence[Sequence[int]], filling: int = PADDING) -> Tensor:
     return torch.tensor([[*sequence, *[filling] * (length - len(sequence))] for sequence in sequences])
 
 
-def _align(
-    answer: Sequence[int], question: Tokens, passage: Tokens, span: tuple[int, int] | None
-) -> list[tuple[int, int]]:
+def _align(answer: Tokens, question: Tokens, passage: Tokens, span: tuple[int, int] | None) -> list[tuple[int, int]]:
     """Tells for each token of an answer where it is copied from: the longest pieces first, the evidence before all."""
     found: list[tuple[int, int]] = []
     position = 0
     while position < len(answer):
-        rest = answer[position:]
         best = (0, 0, NOTHING, 0)  # length, preference, source, place
         for source, tokens in ((_PASSAGE, passage), (_QUESTION, question)):
-            for place, token in enumerate(tokens.ids):
-                if token != rest[0]:
+            for place in range(len(tokens)):
+                if not _is_same(answer, position, tokens, place):
                     continue
                 is_evidence = source == _PASSAGE and span is not None and span[0] <= place <= span[1]
-                length = _common(rest, tokens.ids[place:])
+                length = _common(answer, position, tokens, place)
                 goes_on = bool(found) and found[-1] == (source, place - 1)
                 if length == 1 and not is_evidence and not goes_on and not _is_telling(tokens, place):
                     continue
@@ -133,13 +131,24 @@ def _align(
     return found
 
 
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
+def _common(first: Tokens, start: int, second: Tokens, place: int) -> int:
+    """How many tokens agree from two places on."""
     length = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
+    while (
+        start + length < len(first)
+        and place + length < len(second)
+        and _is_same(first, start + length, second, place + length)
+    ):
         length += 1
     return length
+
+
+def _is_same(first: Tokens, start: int, second: Tokens, place: int) -> bool:
+    """Whether two tokens are one; unknown ones by what they say."""
+    if first.ids[start] != second.ids[place]:
+        return False
+    said = (tokens.text[slice(*tokens.places[each])] for tokens, each in ((first, start), (second, place)))
+    return first.ids[start] != UNKNOWN or len(set(said)) == 1
 
 
 def _is_telling(tokens: Tokens, place: int) -> bool:
