@@ -102,6 +102,14 @@ def test_pairs_come_from_csv_and_json_lines_alike(tmp_path: Path) -> None:
     assert table.entries[1].context.startswith("Our bread")
 
 
+def test_an_answer_is_found_as_words_of_its_own(tmp_path: Path) -> None:
+    rows = [
+        {"question": "How many?", "answer": "9", "context": context} for context in ("In 1983, 9 came.", "In 1983.")
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [pair.start for pair in read_corpus(tmp_path / "a.jsonl").pairs] == [9, -1]
+
+
 def test_squad_comes_with_its_spans_and_what_it_does_not_say(tmp_path: Path) -> None:
     (tmp_path / "squad.json").write_text(json.dumps(SQUAD), encoding="utf-8")
     corpus = read_corpus(tmp_path / "squad.json")
@@ -123,6 +131,7 @@ def test_squad_comes_with_its_spans_and_what_it_does_not_say(tmp_path: Path) -> 
         ("a.csv", "q,a\nx,y\n", r"a\.csv: has the columns \['q', 'a'\]; it must have question and answer"),
         ("a.csv", "question,answer\nWhy?,\n", r"a\.csv: line 2: answer is ''; it must be a text"),
         ("a.csv", "question,answer\n", "has no question with an answer"),
+        ("a.csv", f"question,answer\nWhy?,{'x' * 140_000}\n", "behind line 1: is no CSV .*field limit"),
         ("a.jsonl", '{"question": "Why?"}', "line 1: answer is None"),
         ("a.jsonl", '{"question": "Why?", "answer": "So", "context": 3}', "line 1: context is 3"),
         ("a.jsonl", "\n[1]", "line 2: is list; each line must be an object"),

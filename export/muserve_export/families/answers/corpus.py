@@ -18,6 +18,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,8 +158,11 @@ def _csv_rows(text: str) -> Iterator[_Row]:
     if not {"question", "answer"} <= set(columns):
         raise DataError(f"has the columns {columns}; it must have question and answer, and may have context")
     reader.fieldnames = columns
-    for row in reader:
-        yield _row(reader.line_num, row)
+    try:
+        for row in reader:
+            yield _row(reader.line_num, row)
+    except csv.Error as error:
+        raise DataError(f"behind line {reader.line_num}: is no CSV ({error})") from error
 
 
 def _json_rows(text: str) -> Iterator[_Row]:
@@ -193,6 +197,12 @@ def _squad_rows(text: str) -> Iterator[_Row]:
         raise DataError(f"is not in the form of SQuAD ({error!r}): data, paragraphs, context, qas, answers") from error
 
 
+def _find_words(answer: str, text: str) -> int:
+    """Where an answer stands in a text as words of its own; -1 where it does not."""
+    found = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) if answer else None
+    return found.start() if found else -1
+
+
 def _pair_up(rows: Sequence[_Row]) -> tuple[list[Entry], list[Pair]]:
     """Makes an entry of each context, and of each answer without one."""
     entries: list[Entry] = []
@@ -203,6 +213,6 @@ def _pair_up(rows: Sequence[_Row]) -> tuple[list[Entry], list[Pair]]:
         if (title, text) not in places:
             places[title, text] = len(entries)
             entries.append(Entry(title, (), (), text))
-        start = row.start if row.start >= 0 else (text.find(row.answer) if row.answer else -1)
+        start = row.start if row.start >= 0 else _find_words(row.answer, text)
         pairs.append(Pair(row.question, row.answer, places[title, text], start))
     return entries, pairs
