@@ -173,7 +173,7 @@ def test_together_they_learn_to_find_and_to_copy(codec: TextCodec) -> None:
             made.append(row(codec, asked, passage, f"by {answer}.", answer))
         return pad_rows(made)
 
-    for step in range(70):
+    for step in range(110):
         batch = rows(names[(step * 16) % 112 :][:16])
         loss, _ = likelihood(reader, writer, batch)
         optimizer.zero_grad()
