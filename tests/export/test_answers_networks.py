@@ -16,9 +16,9 @@ from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.data import load_data
 from muserve_export.families.answers.model import Reader, Writer
 from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
+from muserve_export.families.answers.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 from muserve_export.families.answers.train import LikelihoodLearner
 from muserve_export.families.answers.vocabulary import learn_vocabulary
-from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 
 TEXTS = [
     (

@@ -14,9 +14,9 @@ from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.corpus import DEFAULT, Corpus, read_corpus
 from muserve_export.families.answers.examples import Example, ExampleMaker
 from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
+from muserve_export.families.answers.text import BEGIN, TextCodec, Tokens
 from muserve_export.families.answers.vocabulary import learn_vocabulary
 from muserve_export.families.answers.wordings import WORDINGS
-from muserve_server.tasks.answer.text import BEGIN, TextCodec, Tokens
 
 __all__ = ["AnswersData", "RowSet", "ask_tokens", "load_data"]
 

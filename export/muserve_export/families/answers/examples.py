@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from muserve_export.errors import DataError
 from muserve_export.families.answers.corpus import Corpus, Pair
 from muserve_export.families.answers.entries import Entry, part_of
-from muserve_export.families.answers.triples import KINDS, Triple, spells
+from muserve_export.families.answers.triples import Triple, spells
 from muserve_export.families.answers.wordings import WORDINGS, answer_sentence, ask
 
 __all__ = ["MOST_CHARACTERS", "MOST_PASSAGES", "Evidence", "Example", "ExampleMaker", "find_silent_kinds"]
@@ -78,7 +78,7 @@ class Example:
     evidence: Evidence | None
     """None without an answer, or where it stands nowhere word for word."""
     kind: str
-    """One of KINDS; "" for questions in words of their own."""
+    """One of `triples.KINDS`; "" for questions in words of their own."""
     subject: int
     """Index of the entry that is asked about."""
     position: int
@@ -295,7 +295,7 @@ def find_silent_kinds(entry: Entry) -> list[str]:
         silent.append("when")
     if not _PLACES.search(entry.text):
         silent.append("where")
-    return [kind for kind in KINDS if kind in silent]
+    return silent
 
 
 def _is_spelled_out(name: str, entry: Entry) -> bool:

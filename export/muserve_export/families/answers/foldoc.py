@@ -46,6 +46,13 @@ _LINK = re.compile(r"\{([^{}]*)\}")
 _ADDRESS = re.compile(r" ?<[^<>\s]+@[^<>\s]+>|\(?(?:https?|ftp)://\S+|\b[\w.+-]+@[\w-]+\.[\w.]+\b")
 _CITATION = re.compile(r" ?\[[^\[\]]*\]\.?")
 _PRONOUNCED = re.compile(r" ?(?<![\w/])/[^/\s][^/]{0,40}[^/\s]/(?=[\s,;.)])(?: or /[^/]{2,40}/)*")
+_EMPTY, _STRESSED = re.compile(r"\( *\)"), re.compile(r"[*_]{1,2}(\w[^*_]*\w)[*_]{1,2}")
+_SPACE_BEFORE_MARK, _LEFT_COMMA = re.compile(r"\s+([,;:)]|\.(?!\w))"), re.compile(r",(?=[,.])")
+# In this order: each may leave what a later one takes away.
+_CLEANED = (
+    (_NAMED_LINK, r"\1"), (_BARE_LINK, ""), (_LINK, r"\1"), (_ADDRESS, ""), (_CITATION, ""), (_PRONOUNCED, ""),
+    (_DATE, ""), (_EMPTY, ""), (_STRESSED, r"\1"), (_SPACE_BEFORE_MARK, r"\1"), (_LEFT_COMMA, ""),
+)  # fmt: skip
 _REPEATED = re.compile(r"^\(([^()]{1,80})\) (?=[A-Z])")
 _OTHER_NAMES = re.compile(r"(?:^|[,;]| or )\s*(?:Or |or |formerly )?\"?([^,;\"]+?)\"?(?=$|[,;]| or )")
 _NO_PROSE = re.compile(
@@ -155,11 +162,7 @@ def _clean(paragraph: str) -> str:
     """Returns a paragraph's prose, or "" if it has none."""
     if _NO_PROSE.match(paragraph) or _DATE.fullmatch(paragraph):
         return ""
-    for pattern, replacement in (
-        (_NAMED_LINK, r"\1"), (_BARE_LINK, ""), (_LINK, r"\1"), (_ADDRESS, ""), (_CITATION, ""), (_PRONOUNCED, ""),
-        (_DATE, ""), (re.compile(r"\( *\)"), ""), (re.compile(r"[*_]{1,2}(\w[^*_]*\w)[*_]{1,2}"), r"\1"),
-        (re.compile(r"\s+([,;:)]|\.(?!\w))"), r"\1"), (re.compile(r",(?=[,.])"), ""),
-    ):  # fmt: skip
+    for pattern, replacement in _CLEANED:
         paragraph = pattern.sub(replacement, paragraph)
     paragraph = " ".join(paragraph.split())
     return paragraph if len(re.findall(r"[A-Za-z]{2,}", paragraph)) >= 2 else ""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, softmax, softplus
 
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_server.tasks.answer.text import PADDING, UNKNOWN
+from muserve_export.families.answers.text import PADDING, UNKNOWN
 
 __all__ = ["Reader", "Reading", "Writer"]
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, UNKNOWN, TextCodec, Tokens
+from muserve_export.families.answers.text import BEGIN, END, NOTHING, PADDING, UNKNOWN, TextCodec, Tokens
 
 __all__ = ["Batch", "Row", "make_row", "pad_rows"]
 

@@ -16,7 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.model import Reader, Reading, Writer
 from muserve_export.families.answers.rows import Batch
-from muserve_server.tasks.answer.text import NOTHING, PADDING
+from muserve_export.families.answers.text import NOTHING, PADDING
 
 __all__ = ["LikelihoodLearner", "likelihood_losses"]
 

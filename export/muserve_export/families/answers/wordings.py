@@ -17,9 +17,12 @@ WORDINGS: Mapping[str, Sequence[str]] = tomllib.loads(
 """Wordings by kind, out of wordings.toml; the commonest stand twice."""
 
 _IRREGULAR = {"written": ("write", "wrote"), "built": ("build", "built"), "made": ("make", "made")}
-_WITH_E = (
-    "invented designed developed launched published founded implemented coined started discovered marketed open-sourced"
-)
+_WITHOUT_E = frozenset(
+    (
+        "invented", "designed", "developed", "launched", "published", "founded", "implemented", "coined", "started",
+        "discovered", "marketed",
+    )
+)  # fmt: skip
 
 
 def ask(triple: Triple, wording: str) -> str:
@@ -32,9 +35,7 @@ def _plain_form(verb: str) -> str:
     """Returns "develop" for "developed"."""
     if verb in _IRREGULAR:
         return _IRREGULAR[verb][0]
-    if verb == "open-sourced":
-        return "open-source"
-    if verb in _WITH_E:
+    if verb in _WITHOUT_E:
         return verb.removesuffix("ed")
     return verb.removesuffix("d")
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from muserve_export.families.answers.text import BEGIN, END, PADDING, SPECIAL, TextCodec, Tokens, Written
 from muserve_export.families.answers.vocabulary import learn_vocabulary
-from muserve_server.tasks.answer.text import BEGIN, END, PADDING, SPECIAL, TextCodec, Tokens, Written
 
 TEXTS = [
     "Plain Engine for Letters (PEL): A high-level language by Ada Smith.",
@@ -96,10 +96,11 @@ def test_an_answer_is_put_together_from_question_words_and_passage(codec: TextCo
 
 def test_a_piece_of_a_text_has_its_tokens(codec: TextCodec) -> None:
     tokens = codec.encode("written by Ada Smith.")
-    assert tokens.covering(11, 20) == (
-        tokens.covering(11, 12)[0],  # type: ignore[index]
-        tokens.covering(19, 20)[1],  # type: ignore[index]
-    )
+    whole, first, last = (tokens.covering(*place) for place in ((11, 20), (11, 12), (19, 20)))
+    assert whole is not None
+    assert first is not None
+    assert last is not None
+    assert whole == (first[0], last[1])
     assert tokens.covering(7, 8) is None
 
 

@@ -1,1 +1,0 @@
-"""Questions and answers: what is read, and what is said of it."""
