@@ -19,6 +19,8 @@ from muserve import __version__
 from muserve.bundle import Bundle
 from muserve.configuration import ConfigurationError
 from muserve.v1 import (
+    answer_pb2,
+    answer_pb2_grpc,
     common_pb2,
     forecast_pb2,
     forecast_pb2_grpc,
@@ -38,6 +40,7 @@ from muserve_server.logs import configure_logging
 from muserve_server.offload import Offloader
 from muserve_server.repository import Repository
 from muserve_server.services import (
+    AnswerService,
     ForecastService,
     Health,
     ImageService,
@@ -52,6 +55,7 @@ __all__ = ["Server", "StartUpError", "main"]
 
 logger = logging.getLogger(__name__)
 
+_ANSWER_SERVICE = answer_pb2.DESCRIPTOR.services_by_name["AnswerService"].full_name
 _FORECAST_SERVICE = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].full_name
 _IMAGE_SERVICE = image_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 _MODEL_SERVICE = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
@@ -89,6 +93,7 @@ class Server:
                 _FORECAST_SERVICE: common_pb2.TASK_FORECAST,
                 _MUSIC_SERVICE: common_pb2.TASK_MUSIC,
                 _TRANSLATION_SERVICE: common_pb2.TASK_TRANSLATION,
+                _ANSWER_SERVICE: common_pb2.TASK_ANSWER,
             },
             (_MODEL_SERVICE,),
         )
@@ -204,6 +209,7 @@ class Server:
         forecast_pb2_grpc.add_ForecastServiceServicer_to_server(ForecastService(self._repository), server)
         music_pb2_grpc.add_MusicServiceServicer_to_server(MusicService(self._repository), server)
         translation_pb2_grpc.add_ImageTranslationServiceServicer_to_server(TranslationService(self._repository), server)
+        answer_pb2_grpc.add_AnswerServiceServicer_to_server(AnswerService(self._repository), server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._repository), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         services = (
@@ -211,6 +217,7 @@ class Server:
             _FORECAST_SERVICE,
             _MUSIC_SERVICE,
             _TRANSLATION_SERVICE,
+            _ANSWER_SERVICE,
             _MODEL_SERVICE,
             _HEALTH_SERVICE,
             reflection.SERVICE_NAME,

@@ -69,6 +69,10 @@ class LocalOptions:
     """See `TaskLimits`."""
     max_bars_per_call: int = 8192
     """See `TaskLimits`."""
+    max_question_bytes: int = 8_000
+    """See `TaskLimits`."""
+    max_context_bytes: int = 64_000
+    """See `TaskLimits`."""
     max_answer_values: int = 2**22
     """See `TaskLimits`."""
     tasks: Mapping[int, TaskFactory] = field(default_factory=lambda: TASKS)

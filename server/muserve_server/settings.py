@@ -84,6 +84,10 @@ class Settings:
     max_bars_per_call: int = option(
         8192, "most bars, over all pieces, that one call may ask for", unit="bars", minimum=1
     )
+    max_question_bytes: int = option(8_000, "longest question, in UTF-8", unit="bytes", minimum=1)
+    max_context_bytes: int = option(
+        64_000, "longest text that one call may bring to be read, in UTF-8", unit="bytes", minimum=1
+    )
     max_concurrent_calls: int = option(4096, "most calls in the server at a time", minimum=1)
     default_deadline_s: float = option(60.0, "deadline of calls that bring none", unit="s", minimum=0.001)
     max_connection_age_s: float = option(
@@ -147,6 +151,8 @@ class Settings:
             max_points_per_series=self.max_points_per_series,
             max_midi_events=self.max_midi_events,
             max_bars_per_call=self.max_bars_per_call,
+            max_question_bytes=self.max_question_bytes,
+            max_context_bytes=self.max_context_bytes,
             max_answer_values=self.max_message_mib * 2**20 // 8,
         )
 

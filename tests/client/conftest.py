@@ -11,6 +11,7 @@ import pytest
 
 from muserve.bundle import MANIFEST_FILE
 from muserve.v1 import forecast_pb2
+from tests.answer_bundles import copy_bundle
 from tests.bundles import image_bundle
 from tests.client.forecasters import drift_bundle
 from tests.music_bundles import chord_bundle, music_bundle
@@ -68,6 +69,15 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     scene_bundle(models)
     invert_bundle(models)
     with serving_in_thread(models, default_models=("translation=scenes",)) as server:
+        yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
+
+
+@pytest.fixture(scope="session")
+def answerer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with the model copies/1."""
+    models = tmp_path_factory.mktemp("answerers")
+    copy_bundle(models)
+    with serving_in_thread(models) as server:
         yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
 
 

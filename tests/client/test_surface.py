@@ -14,14 +14,16 @@ from muserve.errors import ERRORS
 from muserve_client import AsyncClient, Client
 
 PUBLIC = {
-    "Accompaniment", "AsyncClient", "CancelledCallError", "Client", "ConfigurationError", "DeadlineExceededError",
-    "FieldViolation", "Forecast", "Forecasts", "Image", "Images", "Info", "InternalError", "InvalidRequestError",
-    "MessageTooLargeError", "Model", "ModelNotFoundError", "ModelRefusedError", "Music", "MuserveError",
-    "PermissionDeniedError", "Picture", "Piece", "Quantisation", "QueueFullError", "Reconstruction", "Retries",
-    "Timings", "Track", "Translation", "UnavailableError", "UnimplementedError", "__version__",
+    "Accompaniment", "Answer", "Answers", "AsyncClient", "CancelledCallError", "Client", "ConfigurationError",
+    "DeadlineExceededError", "Evidence", "FieldViolation", "Forecast", "Forecasts", "Image", "Images", "Info",
+    "InternalError", "InvalidRequestError", "MessageTooLargeError", "Model", "ModelNotFoundError", "ModelRefusedError",
+    "Music", "MuserveError", "PermissionDeniedError", "Picture", "Piece", "Quantisation", "QuestionAnswer", "Questions",
+    "QueueFullError", "Reconstruction", "Retries", "Source", "Timings", "Track", "Translation", "UnavailableError",
+    "UnimplementedError", "__version__",
 }  # fmt: skip
 METHODS = {
-    "accompany", "close", "forecast", "images", "is_ready", "model", "models", "music", "translate", "wait_until_ready",
+    "accompany", "ask", "close", "forecast", "images", "is_ready", "model", "models", "music", "questions", "translate",
+    "wait_until_ready",
 }  # fmt: skip
 
 

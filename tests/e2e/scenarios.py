@@ -18,6 +18,8 @@ from PIL import Image
 from muserve.bundle import Bundle
 from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import (
+    answer_pb2,
+    answer_pb2_grpc,
     common_pb2,
     forecast_pb2,
     forecast_pb2_grpc,
@@ -30,6 +32,7 @@ from muserve.v1 import (
 )
 from muserve_server.tasks import TASKS, Call, Task, TaskLimits, noise
 from muserve_server.tasks.image.png import encode_png, to_pixels
+from tests.answer_bundles import KINDS, PASSAGES_READ, copy_bundle
 from tests.bundles import (
     DAILY,
     LATENT_SIZE,
@@ -328,4 +331,52 @@ TRANSLATION = Scenario(
     rows=_tiles_of_a_run,
 )
 
-SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED, FORECAST, MUSIC, TRANSLATION)
+
+def _answers(channel: aio.Channel) -> Callable[..., Any]:
+    stub = answer_pb2_grpc.AnswerServiceStub(channel)
+
+    def call(request: Message, **options: Any) -> Any:
+        is_question = isinstance(request, answer_pb2.AnswerQuestionRequest)
+        return (stub.AnswerQuestion if is_question else stub.GenerateQuestions)(request, **options)
+
+    return call
+
+
+def _texts(response: answer_pb2.AnswerQuestionResponse | answer_pb2.GenerateQuestionsResponse) -> list[bytes]:
+    items: Any = response.pairs if isinstance(response, answer_pb2.GenerateQuestionsResponse) else response.answers
+    return [item.SerializeToString(deterministic=True) for item in items]
+
+
+def _ask(question: str, **fields: Any) -> answer_pb2.AnswerQuestionRequest:
+    return answer_pb2.AnswerQuestionRequest(model="copies", question=question, **{"seed": 1} | fields)
+
+
+def _question_rows(request: answer_pb2.AnswerQuestionRequest | answer_pb2.GenerateQuestionsRequest) -> int:
+    is_question = isinstance(request, answer_pb2.AnswerQuestionRequest)
+    return max(request.count, PASSAGES_READ) if is_question else len(KINDS) * 8
+
+
+_LINES = "\n\n".join(["A lamp is on.", "Ann Lee was its inventor.", "The server is on.", "A hand."] * 5)
+
+ANSWERS = Scenario(
+    name="copies",
+    write=lambda root: copy_bundle(root, "copies"),
+    call=_answers,
+    good=[
+        _ask("What is a lantern?"),
+        _ask("lantren", count=20, seed=2**64 - 1),  # spans runs
+        _ask("Node", count=9, first_sample=2**53 - 9),
+        _ask("inventor", context=_LINES, count=3, max_tokens=4),
+        answer_pb2.GenerateQuestionsRequest(model="copies", context=_LINES, count=9, seed=3),
+    ],
+    bad=[
+        (_ask(""), INVALID),
+        (_ask("lamp", count=257), INVALID),
+        (_ask("lamp", max_tokens=1000), INVALID),
+        (answer_pb2.GenerateQuestionsRequest(model="copies"), INVALID),
+    ],
+    media=_texts,
+    rows=_question_rows,
+)
+
+SCENARIOS: tuple[Scenario, ...] = (LOOP, PLAIN, LABELLED, FORECAST, MUSIC, TRANSLATION, ANSWERS)

@@ -16,6 +16,7 @@ import mido
 import pytest
 from PIL import Image
 
+from tests.answer_bundles import copy_bundle
 from tests.bundles import HEIGHT, WIDTH, forecast_bundle, image_bundle
 from tests.music_bundles import music_bundle
 from tests.server.pictorial import image_file, read_png, scene
@@ -29,7 +30,7 @@ SHEET_OF_16 = (4 * WIDTH + 3 * 2, 4 * HEIGHT + 3 * 2)
 
 SCRIPTS = {
     "generate": ["generate"], "forecast": ["forecast"], "music": ["music"],
-    "translate": ["translate", "--image=images.png", "--to=map"],
+    "translate": ["translate", "--image=images.png", "--to=map"], "ask": ["ask", "--question=lamp"],
 }  # fmt: skip
 
 
@@ -40,6 +41,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     forecast_bundle(models, "series")
     music_bundle(models, "band")
     scene_bundle(models, "scenes")
+    copy_bundle(models)
     with server_process(models) as server:
         yield f"localhost:{server.grpc_port}"
 
@@ -187,6 +189,35 @@ def test_node_lists_the_wrong_fields_of_a_translation(checkout: Path, address: s
         refused = node(checkout, address, "translate", flag)
         assert refused.returncode == 2
         assert text in refused.stderr
+
+
+def test_node_answers_and_asks(checkout: Path, address: str) -> None:
+    result = node(checkout, address, "ask", "--question=What is gRPC?", f"--seed={SEED}")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [
+        "gRPC: gRPC is a way to call a server.",
+        f"[gRPC, copies version 1, seed {SEED}]",
+    ]
+    (checkout / "notes.txt").write_text("A lamp is on.\n\nA brush.", encoding="utf-8")
+    asked = node(checkout, address, "ask", "--about=notes.txt", "--seed=1")
+    assert asked.stdout.splitlines() == ["A lamp is on.", "  A lamp is on.", "[copies version 1, seed 1]"]
+    from_text = node(checkout, address, "ask", "--question=lamp", "--context=notes.txt", "--seed=1")
+    assert from_text.stdout.splitlines()[0] == "A lamp is on."
+    unknown = node(checkout, address, "ask", "--question=nodejs", "--seed=1")
+    assert unknown.stdout.startswith("I don't know.\nNearest: Node.js")
+
+
+def test_node_refuses_what_cannot_be_asked(checkout: Path, address: str) -> None:
+    for flags, text in (
+        ((), "give --question"),
+        (("--question=a", "--count=x"), "--count"),
+        (("--about=no.txt",), "no.txt"),
+    ):
+        result = node(checkout, address, "ask", *flags)
+        assert result.returncode == 2
+        assert text in result.stderr
+    result = node(checkout, address, "ask", "--question=a", "--count=1000")
+    assert (result.returncode, result.stderr.splitlines()[1].split(":")[0]) == (1, "  count")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

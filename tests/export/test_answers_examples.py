@@ -11,7 +11,6 @@ import pytest
 
 from muserve_export.errors import DataError
 from muserve_export.families.answers.corpus import Corpus, read_corpus
-from muserve_export.families.answers.entries import Entry, part_of
 from muserve_export.families.answers.examples import (
     MOST_CHARACTERS,
     MOST_PASSAGES,
@@ -19,7 +18,9 @@ from muserve_export.families.answers.examples import (
     ExampleMaker,
     find_silent_kinds,
 )
+from muserve_export.families.answers.parts import part_of
 from muserve_export.families.answers.triples import KINDS, find_triples
+from muserve_server.tasks.answer.entries import Entry
 
 WORDS = (
     "Amber", "Birch", "Cedar", "Delta", "Ember", "Fjord", "Grove", "Heath", "Inlet", "Jetty", "Knoll", "Ledge", "Marsh",

@@ -13,12 +13,14 @@ from lightning_fabric import Fabric
 from torch.nn.functional import cross_entropy, pad
 
 from muserve_export.families.answers.config import AnswersConfig
+from muserve_export.families.answers.critic import Critic
 from muserve_export.families.answers.data import load_data
+from muserve_export.families.answers.drawing import draw_softly, find_candidates, write_greedily
 from muserve_export.families.answers.model import Reader, Writer
 from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
-from muserve_export.families.answers.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
-from muserve_export.families.answers.train import LikelihoodLearner
+from muserve_export.families.answers.train import AnswersLearner
 from muserve_export.families.answers.vocabulary import learn_vocabulary
+from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 
 TEXTS = [
     (
@@ -194,7 +196,11 @@ def test_drawn_rows_teach_to_answer_and_to_ask(tmp_path: Path) -> None:
     )  # fmt: skip
     data = load_data(config)
     torch.manual_seed(0)
-    batch = data.training.batch(torch.arange(200))
+    batches = [data.training.batch(torch.arange(100)) for _ in range(12)]
+    lengths = [(each.passage > 0).sum(1) for each in batches]
+    spread = sum(int(each.max() - each.min()) for each in lengths) / len(lengths)
+    assert spread < 0.7 * int(torch.cat(lengths).max() - torch.cat(lengths).min())  # short passages with short ones
+    batch = max(batches, key=lambda each: each.passage.shape[1])
     assert len(data.training) == 40
     assert batch.question.shape[1] <= 12 + 1  # and END
     assert batch.passage.shape[1] <= 40
@@ -207,8 +213,8 @@ def test_drawn_rows_teach_to_answer_and_to_ask(tmp_path: Path) -> None:
     words = torch.tensor([data.codec.encode(word).ids[0] for word in ("who", "when", "where", "what")])
     assert torch.isin(batch.wanted[asks], words).any()
     torch.manual_seed(0)
-    assert all(torch.equal(*pair) for pair in zip(batch, data.training.batch(torch.arange(200)), strict=True))
-    subject = LikelihoodLearner(Fabric(accelerator="cpu", devices=1), config, data.codec.size)
+    assert all(torch.equal(*pair) for pair in zip(batches[0], data.training.batch(torch.arange(100)), strict=True))
+    subject = AnswersLearner(Fabric(accelerator="cpu", devices=1), config, data.codec.size)
     losses = [
         sum(value.item() for value in subject.step(tuple(data.training.batch(torch.arange(32))), step, 30).values())
         for step in range(1, 31)
@@ -233,3 +239,77 @@ def write(networks: tuple[Reader, Writer], batch: Batch) -> tuple[Any, ...]:
     source = torch.cat([batch.question, batch.passage], dim=1)
     noise = torch.zeros(len(batch.question), CONFIG.latent_size)
     return *writer(batch.written, batch.places, noise, (read.memory, read.hidden, read.cell), source), read
+
+
+def test_what_is_worded_and_what_is_copied_are_added_up() -> None:
+    words = torch.full((1, 8), 1e-6)
+    words[0, [1, 4, 5]] = torch.tensor([0.2, 0.1, 0.2])
+    copies = torch.tensor([[0.05, 0.15, 0.3, 1e-6]])
+    source = torch.tensor([[5, 5, 6, 0]])
+    found = find_candidates(words.log(), copies.log(), source, 4)
+    assert found.tokens[0, :3].tolist() == [5, 6, 4]
+    assert torch.allclose(found.logarithms[0, :3].exp(), torch.tensor([0.4, 0.3, 0.1]), atol=1e-4)
+    assert found.places[0, :3].tolist() == [NOTHING, 2, NOTHING]  # 5 is rather worded, 6 can only be copied
+    copied = find_candidates((words * 0.1).log(), copies.log(), source, 1)
+    assert (copied.tokens.item(), copied.places.item()) == (6, 2)
+
+
+def test_drawn_answers_are_what_gradients_go_through(codec: TextCodec, networks: tuple[Reader, Writer]) -> None:
+    reader, writer = networks
+    batch = batch_of(codec)
+    source = torch.cat([batch.question, batch.passage], dim=1)
+    torch.manual_seed(3)
+    drawn = draw_softly(writer, reader(batch.question, batch.passage), source, torch.randn(2, 4), 7, 1.0)
+    chosen = torch.cat([drawn.worded, drawn.picked], dim=2)
+    assert torch.allclose(chosen.max(2).values, torch.ones(chosen.shape[:2]), atol=1e-5)  # one each
+    assert torch.allclose(chosen.sum(2), torch.ones(chosen.shape[:2]), atol=1e-4)
+    assert drawn.is_there[:, 0].all()
+    critic = Critic(CONFIG, codec.size)
+    made = drawn.worded @ critic.embed.weight + drawn.picked @ critic.embed(source)
+    critic(made, drawn.is_there, source).sum().backward()
+    for weight in (writer.query.weight, reader.get_parameter("passage.onward.weight_ih_l0")):
+        assert weight.grad is not None
+        assert weight.grad.abs().sum() > 0
+
+
+def test_what_is_drawn_word_by_word_is_what_the_writer_would_say(
+    codec: TextCodec, networks: tuple[Reader, Writer]
+) -> None:
+    """Given the tokens that were drawn, the writer sees the same state as while it drew them."""
+    reader, writer = networks
+    batch = batch_of(codec)
+    source = torch.cat([batch.question, batch.passage], dim=1)
+    noise = torch.zeros(2, CONFIG.latent_size)
+    with torch.no_grad():
+        read = reader(batch.question, batch.passage)
+        given = writer.embed(batch.written)
+        known = (batch.places >= 0)[..., None].float()
+        picked = torch.nn.functional.one_hot(batch.places.clamp(min=0), source.shape[1]).float() * known
+        follows = pad(picked[..., :-1], (1, 0))
+        softly = writer.go_on(
+            given, picked @ read.memory, follows, noise, (read.memory, read.hidden, read.cell), source
+        )
+        hard = writer(batch.written, batch.places, noise, (read.memory, read.hidden, read.cell), source)
+    for one, other in zip(softly, hard, strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+def test_the_critic_sees_nothing_behind_the_end(codec: TextCodec) -> None:
+    torch.manual_seed(0)
+    critic = Critic(CONFIG, codec.size)
+    answer, source = torch.randn(1, 6, 16), torch.randint(4, 20, (1, 9))
+    is_there = torch.tensor([[True, True, True, False, False, False]])
+    changed = answer.clone()
+    changed[:, 3:] += 1
+    assert torch.allclose(critic(answer, is_there, source), critic(changed, is_there, source), atol=1e-6)
+    assert not torch.allclose(critic(answer, is_there, source), critic(answer + 1, is_there, source), atol=1e-3)
+
+
+def test_greedy_answers_stop_at_their_end(codec: TextCodec, networks: tuple[Reader, Writer]) -> None:
+    reader, writer = networks
+    batch = batch_of(codec)
+    source = torch.cat([batch.question, batch.passage], dim=1)
+    with torch.no_grad():
+        writer.get_parameter("bias")[END] = 50.0
+        written = write_greedily(writer, reader(batch.question, batch.passage), source, torch.zeros(2, 4), 5)
+    assert written.tolist() == [[END], [END]]

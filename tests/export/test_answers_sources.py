@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from muserve_export.errors import DataError
-from muserve_export.families.answers.entries import PARTS, Entry, part_of
 from muserve_export.families.answers.foldoc import read_foldoc
 from muserve_export.families.answers.glossary import read_glossary
+from muserve_export.families.answers.parts import PARTS, part_of
 from muserve_export.families.answers.triples import KINDS, Triple, find_triples, sentences
 from muserve_export.families.answers.wordings import WORDINGS, answer_sentence, ask
+from muserve_server.tasks.answer.entries import Entry
 from tests.export.dictionaries import PLAIN, write_dictionary
 
 QUESTIONS = Path("export/muserve_export/families/answers/questions.jsonl")
@@ -37,7 +38,8 @@ def test_of_a_dictionary_the_prose_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "apt\n\n   <tool> A tool of Debian for packages.\n",
+        "apt\n\n   <Debian> A tool for packages.\n",
+        "orphan\n\n       <software> A package that nobody maintains.\n",  # indented as Debian's own are
         "About\n\n   <introduction> This is a dictionary of words.\n",
         "empty\n\n   {other word}.\n\n   (1999-01-02)\n" .replace("{other word}", "{(http://example.org/)}"),
     ],

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from muserve_export.families.answers.text import BEGIN, END, PADDING, SPECIAL, TextCodec, Tokens, Written
 from muserve_export.families.answers.vocabulary import learn_vocabulary
+from muserve_server.tasks.answer.text import BEGIN, END, PADDING, SPECIAL, TextCodec, Tokens, Written
 
 TEXTS = [
     "Plain Engine for Letters (PEL): A high-level language by Ada Smith.",

@@ -38,7 +38,9 @@ __all__ = [
     "write_own_images",
     "write_own_melody",
     "write_own_music",
+    "write_own_notes",
     "write_own_photo",
+    "write_own_questions",
     "write_own_sales",
     "write_own_seasons",
 ]
@@ -47,6 +49,10 @@ REPOSITORY = Path(__file__).parents[2]
 PLACEHOLDER_SERVER = "localhost:8001"
 QUICK = {  # instead of an hour
     "digits": ("--epochs", "1", "--image-size", "16", "--batch-size", "8"),
+    "answers": (
+        "--epochs", "2", "--rows-per-epoch", "128", "--batch-size", "16", "--vocabulary-size", "500",
+        "--embedding-size", "8", "--hidden-size", "8", "--validation-rows", "8", "--candidates", "4",
+    ),
     "forecast": ("--epochs", "1", "--windows-per-epoch", "32", "--batch-size", "32", "--hidden-size", "4"),
     "music": (
         "--epochs", "1", "--batch-size", "8", "--bar-width", "8", "--beat-width", "8", "--step-width", "8",
@@ -273,6 +279,20 @@ def write_own_seasons(folder: Path) -> None:
         (folder / name).mkdir(parents=True)
         for index in range(3 + seed):
             _draw_hills(index + 10 * seed, ground).save(folder / name / f"{index}.jpg")
+
+
+def write_own_questions(path: Path) -> None:
+    """Writes questions of a shop with their answers: what users bring to train on."""
+    rows = [
+        f"When does shelf {number} get new goods?,Shelf {number} gets new goods at {number % 12 + 1}."
+        for number in range(60)
+    ]
+    path.write_text("\n".join(["question,answer", *rows]) + "\n")
+
+
+def write_own_notes(path: Path) -> None:
+    """Writes a text: what users bring to be asked about."""
+    path.write_text("A lantern is a portable lamp with a case of glass. It was invented by Ann Lee in 1820.\n")
 
 
 def write_own_photo(path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from muserve import __version__
 from muserve_export.families import FAMILIES
+from tests.answer_bundles import copy_bundle
 from tests.bundles import forecast_bundle, image_bundle
 from tests.music_bundles import music_bundle
 from tests.repo.snippets import (
@@ -25,7 +26,9 @@ from tests.repo.snippets import (
     write_own_images,
     write_own_melody,
     write_own_music,
+    write_own_notes,
     write_own_photo,
+    write_own_questions,
     write_own_sales,
     write_own_seasons,
 )
@@ -67,6 +70,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     forecast_bundle(folder, "forecast")
     music_bundle(folder, "music")
     scene_bundle(folder, "translation")
+    copy_bundle(folder, "answers")
     return folder
 
 
@@ -84,6 +88,8 @@ def reader(tmp_path: Path, models: Path, address: str) -> Iterator[Reader]:
     write_own_melody(tmp_path / "melody.mid")
     write_own_seasons(tmp_path / "my-seasons")
     write_own_photo(tmp_path / "photo.jpg")
+    write_own_questions(tmp_path / "my-questions.csv")
+    write_own_notes(tmp_path / "notes.txt")
     example = tmp_path / "clients/examples/satellite.jpg"
     example.parent.mkdir(parents=True)
     shutil.copy(REPOSITORY / example.relative_to(tmp_path), example)

@@ -19,6 +19,14 @@ from muserve_client import Client, Model
 OUT = Path("out")
 SATELLITE = Path(__file__).parents[1] / "satellite.jpg"
 EXIT_WITHIN_S = 30
+QUESTIONS = (
+    "What is deep learning?",
+    "what is pyton",
+    "What does LSTM stand for?",
+    "Who developed gRPC?",
+    "When is tea time?",
+)
+TEXT = "A lantern is a portable lamp with a case of glass. It was invented by Ann Lee in 1820."
 # Thousands of passengers on international airlines by month, 1949 to 1960 (Box and Jenkins, "Time Series Analysis").
 PASSENGERS = (
     112, 118, 132, 129, 121, 135, 148, 148, 136, 119, 104, 118,
@@ -146,6 +154,25 @@ def translate_image(client: Client, model: Model) -> None:
         print(f"  {found.side_by_side.save(OUT / 'side-by-side.png')}: image, translation and way back")
 
 
+def answer_questions(client: Client, model: Model) -> None:
+    """Answers questions out of the model's corpus, one that has no answer, one from a text; and asks about the text."""
+    manifest = client.model(model.name, model.version).manifest
+    with (OUT / "answers.txt").open("w", encoding="utf-8") as file:
+        for question in QUESTIONS if manifest and manifest.answer.corpora else ():
+            found = client.ask(question, seed=1)
+            said = found.text or f"(not answerable; nearest: {', '.join(found.nearest)})"
+            print(f"{question}\n  {said}", file=file)
+            print(f"  {question} {said}")
+        found = client.ask("Who invented the lantern?", TEXT, seed=1)
+        if client.ask("Who invented the lantern?", TEXT, seed=1).answers != found.answers:
+            sys.exit("the same question gave another answer")
+        print(f"{TEXT}\nWho invented the lantern?\n  {found.text}", file=file)
+        for pair in client.questions(TEXT, count=3, seed=1) if manifest and manifest.answer.kinds else ():
+            print(f"{pair.question}\n  {pair.answer}", file=file)
+            print(f"  asked of a text: {pair.question} {pair.answer}")
+    print(f"  {OUT}/answers.txt: {found.info.model}/{found.info.version}")
+
+
 def mean_error(forecast: Sequence[float], came: Sequence[float]) -> float:
     """Returns the mean distance of forecasts from what came, as a share of it."""
     return sum(abs(point - real) / real for point, real in zip(forecast, came, strict=True)) / len(came)
@@ -172,6 +199,10 @@ def main() -> None:
             if model.default:
                 print("translation:")
                 translate_image(client, model)
+        for model in client.models("answer"):
+            if model.default:
+                print("answers:")
+                answer_questions(client, model)
     print(f"done in {time.monotonic() - started:.1f} s; the server has stopped")
 
 

@@ -1,4 +1,4 @@
-"""The Python SDK: images, music, translations, forecasts, models and errors of a Muserve server, in typed calls.
+"""The Python SDK: images, music, translations, answers, forecasts and models of a Muserve server, in typed calls.
 
 with Client("localhost:8001") as client:
     client.images(count=16, seed=7).save("digits/")
@@ -30,15 +30,19 @@ from muserve_client.models import Model
 from muserve_client.music import Accompaniment, Music, Piece, Quantisation, Track
 from muserve_client.options import Retries
 from muserve_client.pictures import Picture
+from muserve_client.questions import Answer, Answers, Evidence, QuestionAnswer, Questions, Source
 from muserve_client.translation import Reconstruction, Translation
 
 __all__ = [
     "Accompaniment",
+    "Answer",
+    "Answers",
     "AsyncClient",
     "CancelledCallError",
     "Client",
     "ConfigurationError",
     "DeadlineExceededError",
+    "Evidence",
     "FieldViolation",
     "Forecast",
     "Forecasts",
@@ -57,9 +61,12 @@ __all__ = [
     "Picture",
     "Piece",
     "Quantisation",
+    "QuestionAnswer",
+    "Questions",
     "QueueFullError",
     "Reconstruction",
     "Retries",
+    "Source",
     "Timings",
     "Track",
     "Translation",

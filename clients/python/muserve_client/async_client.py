@@ -11,6 +11,7 @@ import grpc
 from grpc import aio
 
 from muserve.errors import CancelledCallError
+from muserve_client.asking import answer_request, answer_rpc, questions_request, questions_rpc
 from muserve_client.composing import accompany_request, accompany_rpc, music_request, music_rpc
 from muserve_client.core import CLOSED, Attempts, Method, Rpc
 from muserve_client.forecasting import forecast_job
@@ -20,6 +21,7 @@ from muserve_client.images import Images, image_request, images_rpc
 from muserve_client.models import Model, get_model_rpc, list_models_rpc
 from muserve_client.music import Accompaniment, Music
 from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
+from muserve_client.questions import Answers, Questions
 from muserve_client.series import Columns
 from muserve_client.translating import translate_request, translate_rpc
 from muserve_client.translation import Translation
@@ -210,6 +212,48 @@ class AsyncClient:
             translate_request, image, target, cycle=cycle, side_by_side=side_by_side, model=model, version=version
         )
         return await self._call(translate_rpc(request), timeout_s, request_id)
+
+    async def ask(
+        self,
+        question: str,
+        context: str | None = None,
+        *,
+        count: int | None = None,
+        seed: int | None = None,
+        first_sample: int = 0,
+        max_tokens: int | None = None,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Answers:
+        """Answers a question; see `Client.ask`."""
+        request = answer_request(
+            question,
+            context,
+            count=count,
+            seed=seed,
+            first_sample=first_sample,
+            max_tokens=max_tokens,
+            model=model,
+            version=version,
+        )
+        return await self._call(answer_rpc(request), timeout_s, request_id)
+
+    async def questions(
+        self,
+        context: str,
+        *,
+        count: int | None = None,
+        seed: int | None = None,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Questions:
+        """Asks about a text; see `Client.questions`."""
+        request = questions_request(context, count=count, seed=seed, model=model, version=version)
+        return await self._call(questions_rpc(request), timeout_s, request_id)
 
     async def models(
         self, task: str | None = None, *, timeout_s: float | None = None, request_id: str | None = None

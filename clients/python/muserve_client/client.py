@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from muserve.errors import CancelledCallError
+from muserve_client.asking import answer_request, answer_rpc, questions_request, questions_rpc
 from muserve_client.composing import accompany_request, accompany_rpc, music_request, music_rpc
 from muserve_client.core import CLOSED, Attempts, Method, Rpc
 from muserve_client.forecasting import forecast_job
@@ -19,6 +20,7 @@ from muserve_client.images import Images, image_request, images_rpc
 from muserve_client.models import Model, get_model_rpc, list_models_rpc
 from muserve_client.music import Accompaniment, Music
 from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
+from muserve_client.questions import Answers, Questions
 from muserve_client.series import Columns
 from muserve_client.translating import translate_request, translate_rpc
 from muserve_client.translation import Translation
@@ -352,6 +354,85 @@ class Client:
         """
         request = translate_request(image, target, cycle=cycle, side_by_side=side_by_side, model=model, version=version)
         return self._call(translate_rpc(request), timeout_s, request_id)
+
+    def ask(
+        self,
+        question: str,
+        context: str | None = None,
+        *,
+        count: int | None = None,
+        seed: int | None = None,
+        first_sample: int = 0,
+        max_tokens: int | None = None,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Answers:
+        """Answers a question, from a text or from the model's own corpus.
+
+        Args:
+            question: As a person asks: "What is a GAN?".
+            context: The text to answer from; entries or paragraphs are set apart by empty lines. None searches the
+                model's corpus, whatever the question's spelling.
+            count: How many answers; None takes 1. The first of a seed is the likeliest, all others are drawn.
+            seed: From 0 up to 2^64 - 1; None lets the server draw one, which the answer names.
+            first_sample: Index in the seed's endless series to begin at.
+            max_tokens: Most tokens of an answer, words or pieces of words; None takes the model's own limit.
+            model: Its name; "" takes the server's default.
+            version: Its version; None takes the newest.
+            timeout_s: Seconds for this call, retries included; None takes the client's.
+            request_id: The call's name in the server's log; None draws one.
+
+        Returns:
+            The answers with their evidence and where they were read. There are none if the question cannot be answered
+            from what was read: that is no error.
+
+        Raises:
+            MuserveError: As `muserve.errors` lists them.
+        """
+        request = answer_request(
+            question,
+            context,
+            count=count,
+            seed=seed,
+            first_sample=first_sample,
+            max_tokens=max_tokens,
+            model=model,
+            version=version,
+        )
+        return self._call(answer_rpc(request), timeout_s, request_id)
+
+    def questions(
+        self,
+        context: str,
+        *,
+        count: int | None = None,
+        seed: int | None = None,
+        model: str = "",
+        version: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Questions:
+        """Asks questions that a text answers, each with its answer.
+
+        Args:
+            context: The text; entries or paragraphs are set apart by empty lines.
+            count: Most questions; None takes 5. Fewer come where the text does not give more.
+            seed: See `ask`.
+            model: See `ask`. Not every model can ask.
+            version: See `ask`.
+            timeout_s: See `ask`. Long texts take long.
+            request_id: See `ask`.
+
+        Returns:
+            Questions and answers in the order of the text, with model, digest and seed.
+
+        Raises:
+            MuserveError: As `muserve.errors` lists them.
+        """
+        request = questions_request(context, count=count, seed=seed, model=model, version=version)
+        return self._call(questions_rpc(request), timeout_s, request_id)
 
     def models(
         self, task: str | None = None, *, timeout_s: float | None = None, request_id: str | None = None

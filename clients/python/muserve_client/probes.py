@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from muserve.v1 import forecast_pb2, image_pb2, manifest_pb2, music_pb2, translation_pb2
+from muserve.v1 import answer_pb2, forecast_pb2, image_pb2, manifest_pb2, music_pb2, translation_pb2
+from muserve_client.asking import answer_rpc, questions_rpc
 from muserve_client.composing import accompany_rpc, music_rpc
 from muserve_client.core import Rpc
 from muserve_client.forecasting import FORECAST
@@ -36,6 +37,9 @@ _LEAST_VALUES = 48
 _LEVELS = (0.1, 0.5, 0.9)
 _OTHER_SIDE = 24
 _MOST_SIDE = 512
+_DEFAULT_ANSWERS = 3
+_QUESTION = "What is a lantern?"
+_TEXT = "A lantern is a portable lamp with a case of glass. It was invented by Ann Lee in 1820."
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,58 @@ def _other_translation(
     )
 
 
+def _answers(request: answer_pb2.AnswerQuestionRequest) -> Rpc[Answer]:
+    def read(response: answer_pb2.AnswerQuestionResponse) -> Answer:
+        items = {f"sample {each.sample}": each.SerializeToString(deterministic=True) for each in response.answers}
+        # That there is no answer is an answer too.
+        items = items or {"no answer": str(response.answerable).encode()}
+        return Answer(response.info.digest, response.info.timings.batch_rows, items)
+
+    return Rpc(answer_rpc(request).method, request, read)
+
+
+def _default_question(_manifest: manifest_pb2.ModelManifest) -> answer_pb2.AnswerQuestionRequest:
+    return answer_pb2.AnswerQuestionRequest(question=_QUESTION, context=_TEXT, count=_DEFAULT_ANSWERS, seed=_SEED)
+
+
+def _other_question(request: answer_pb2.AnswerQuestionRequest, index: int) -> answer_pb2.AnswerQuestionRequest:
+    return answer_pb2.AnswerQuestionRequest(
+        model=request.model,
+        version=request.version,
+        question=f"Who made lamp {index}?",
+        context=f"Lamp {index} was made by Ann Lee in {1800 + index % 200}. {_TEXT}",
+        count=1 + index % _MOST_OTHER_ITEMS,
+        seed=_OTHER_SEEDS + index,
+    )
+
+
+def _asked(request: answer_pb2.GenerateQuestionsRequest) -> Rpc[Answer]:
+    def read(response: answer_pb2.GenerateQuestionsResponse) -> Answer:
+        items = {
+            f"question {index}": pair.SerializeToString(deterministic=True) for index, pair in enumerate(response.pairs)
+        }
+        items = items or {"no question": str(response.rejected).encode()}
+        return Answer(response.info.digest, response.info.timings.batch_rows, items)
+
+    return Rpc(questions_rpc(request).method, request, read)
+
+
+def _default_asking(manifest: manifest_pb2.ModelManifest) -> answer_pb2.GenerateQuestionsRequest | None:
+    if not manifest.answer.kinds:
+        return None
+    return answer_pb2.GenerateQuestionsRequest(context=_TEXT, count=_DEFAULT_ANSWERS, seed=_SEED)
+
+
+def _other_asking(request: answer_pb2.GenerateQuestionsRequest, index: int) -> answer_pb2.GenerateQuestionsRequest:
+    return answer_pb2.GenerateQuestionsRequest(
+        model=request.model,
+        version=request.version,
+        context=f"Lamp {index} was made by Ann Lee in {1800 + index % 200}.",
+        count=1 + index % _MOST_OTHER_ITEMS,
+        seed=_OTHER_SEEDS + index,
+    )
+
+
 def _pattern(width: int, height: int, seed: int) -> bytes:
     """Draws waves of colour that no other seed draws."""
     pixels = bytes(
@@ -333,6 +389,27 @@ PROBES: Mapping[str, Probe] = MappingProxyType(
             rpc=_translations,
             settle=lambda _request: None,
             other=_other_translation,
+            apart=_copy,
+            alone=lambda request, _index: _copy(request),
+        ),
+        "answer_question": Probe(
+            task="answer",
+            nouns=("answers", "samples", "bytes"),
+            default=_default_question,
+            rpc=_answers,
+            settle=_seeded,
+            other=_other_question,
+            apart=_copy,
+            alone=_one_sample,
+        ),
+        "generate_questions": Probe(
+            task="answer",
+            nouns=("questions", "sets", "bytes"),
+            name="default questions",
+            default=_default_asking,
+            rpc=_asked,
+            settle=_seeded,
+            other=_other_asking,
             apart=_copy,
             alone=lambda request, _index: _copy(request),
         ),

@@ -42,6 +42,8 @@ class BundlePlan:
     """Requests to record; without a file yet."""
     samples: Callable[[LocalModel], Awaitable[Mapping[str, bytes]]]
     """Makes files to show, by name, from the opened bundle."""
+    assets: Mapping[str, bytes] = field(default_factory=dict)
+    """Files that the task reads, by their path in the bundle: "assets/tokenizer.json"."""
     notes: str = ""
     """What the model card says of limits and known faults, as Markdown."""
     measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = field(default=None)
@@ -99,6 +101,9 @@ def _write(plan: BundlePlan, folder: Path, name: str, version: int) -> None:
     manifest = manifest_pb2.ModelManifest()
     manifest.CopyFrom(plan.manifest)
     manifest.name, manifest.version = name, version
+    for path, content in plan.assets.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
     manifest.graphs.extend(write_graphs(plan.graphs, folder))
     manifest.frameworks.update({"muserve": __version__})
     manifest.frameworks.update({"onnxruntime": _onnxruntime_version()})
@@ -137,7 +142,7 @@ async def _record(plan: BundlePlan, folder: Path, manifest: manifest_pb2.ModelMa
             entry.CopyFrom(golden)
             entry.file = f"goldens/{golden.name}.npz"
             with (folder / entry.file).open("wb") as file:
-                np.savez(file, allow_pickle=False, **tensors)
+                np.savez_compressed(file, allow_pickle=False, **tensors)
         for file_name, content in (await plan.samples(model)).items():
             (folder / "samples" / file_name).write_bytes(content)
 

@@ -18,6 +18,7 @@ _RECIPES = Path(__file__).parents[1] / "recipes"
 
 FAMILIES: Mapping[str, str] = MappingProxyType(
     {
+        "answers": "a question-answer generator: a computing dictionary, or your own questions and answers",
         "digits": "a GAN on small images: handwritten digits, or your own",
         "forecast": "an LSTM that continues time series, with quantiles",
         "music": "a MuseGAN that writes and accompanies music: the bundled styles, or your own MIDI files",

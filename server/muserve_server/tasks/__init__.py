@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from muserve.v1 import common_pb2
+from muserve_server.tasks.answer import AnswerTask
 from muserve_server.tasks.base import Call, Rows, Task, TaskFactory, TaskLimits
 from muserve_server.tasks.forecast import ForecastTask
 from muserve_server.tasks.image import ImageTask
@@ -18,6 +19,7 @@ TASKS: Mapping[int, TaskFactory] = MappingProxyType(
         common_pb2.TASK_FORECAST: ForecastTask,
         common_pb2.TASK_MUSIC: MusicTask,
         common_pb2.TASK_TRANSLATION: TranslationTask,
+        common_pb2.TASK_ANSWER: AnswerTask,
     }
 )
 """The tasks that this build can serve, by `muserve.v1.Task`."""

@@ -104,6 +104,14 @@ class TaskLimits(Protocol):
         """Most bars, over all pieces and in whole phrases, that one call may ask for."""
 
     @property
+    def max_question_bytes(self) -> int:
+        """Most bytes, in UTF-8, of a question."""
+
+    @property
+    def max_context_bytes(self) -> int:
+        """Most bytes, in UTF-8, of a text that one call may bring to be read."""
+
+    @property
     def max_answer_values(self) -> int:
         """Most numbers of 64 bits in one answer: as many as a message has room for."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIRST_FREE_STREAM", "MAX_SAMPLE_INDEX", "draw_seed", "integers", "standard_normal"]
+__all__ = ["FIRST_FREE_STREAM", "MAX_SAMPLE_INDEX", "draw_seed", "integers", "standard_normal", "uniform"]
 
 MAX_SAMPLE_INDEX = 2**53
 """Sample indices stay below this, so that every language's numbers hold them."""
@@ -61,6 +61,19 @@ def integers(seed: int, first_sample: int, count: int, limit: int) -> NDArray[np
     """Draws one whole number of 0 … limit - 1 a sample: int64 [count]. Its stream is not the normals'."""
     words = _words(seed, _LABEL_STREAM, first_sample, count, 1)[:, 0]
     return (words % np.uint64(limit)).astype(np.int64)
+
+
+def uniform(seed: int, first_sample: int, count: int, size: int, *, stream: int) -> NDArray[np.float64]:
+    """Draws numbers of [0, 1): float64 [count, size]; row i depends on seed, stream, first_sample + i and size alone.
+
+    Args:
+        seed: 0 up to 2^64 - 1.
+        first_sample: Index of the first sample.
+        count: Number of samples.
+        size: Values a sample.
+        stream: From FIRST_FREE_STREAM on.
+    """
+    return (_words(seed, stream, first_sample, count, size) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 class _Key(np.random.bit_generator.ISeedSequence):

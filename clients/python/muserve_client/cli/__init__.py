@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from muserve import __version__
 from muserve.configuration import ConfigurationError, parse_flags
 from muserve.errors import MuserveError, UnavailableError
-from muserve_client.cli import accompany, forecast, images, models, music, translate, verify
+from muserve_client.cli import accompany, ask, forecast, images, models, music, questions, translate, verify
 
 __all__ = ["main"]
 
-_COMMANDS = (images, music, accompany, translate, forecast, models, verify)
+_COMMANDS = (images, music, accompany, translate, ask, questions, forecast, models, verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="muserve",
         allow_abbrev=False,
-        description="Call a Muserve server: images, music, translations, forecasts, models, proof of determinism.",
+        description="Call a Muserve server: images, music, translations, answers, forecasts, models, determinism.",
     )
     parser.add_argument("--version", action="version", version=f"muserve {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -20,18 +20,21 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from muserve_export.errors import DataError
-from muserve_export.families.answers.entries import Entry
+from muserve_export.families.answers.articles import find_articles
 from muserve_export.families.answers.glossary import read_glossary
 from muserve_export.families.answers.triples import Triple, find_triples
+from muserve_server.tasks.answer.entries import Entry, read_entries
 
-__all__ = ["DEFAULT", "Corpus", "Pair", "read_corpus"]
+__all__ = ["ABOUT", "DEFAULT", "Corpus", "CorpusFile", "Pair", "read_corpus"]
 
 DEFAULT = Path("data/answers")
+ABOUT = "about.json"
+"""Of each file, its origin and its licence."""
 _FORMS = "a folder with *.jsonl or *.toml, or a .csv, .jsonl or .json file"
 
 
@@ -50,6 +53,20 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class CorpusFile:
+    """One file of a corpus."""
+
+    name: str
+    """Its name without ending."""
+    entries: int
+    """How many of the corpus's entries are from it; they stand one behind the other."""
+    origin: str
+    """Where it comes from."""
+    licence: str
+    """Its terms."""
+
+
+@dataclass(frozen=True)
 class Corpus:
     """Entries, and what can be asked about them."""
 
@@ -63,6 +80,10 @@ class Corpus:
     """Questions in words of their own."""
     sha256: str
     """Digest of the files."""
+    files: Sequence[CorpusFile] = ()
+    """What the entries are from, in their order."""
+    articles: Mapping[str, str] = field(default_factory=dict)
+    """Titles that are said with "a" or "an", each with which."""
 
 
 def read_corpus(path: Path = DEFAULT) -> Corpus:
@@ -91,12 +112,15 @@ def read_corpus(path: Path = DEFAULT) -> Corpus:
         raise DataError(
             f"{path}: has no question with an answer; give a column each: question, answer and, if need be, context"
         )
-    return Corpus(path, entries, (), pairs, hashlib.sha256(content).hexdigest())
+    file = _own_file(path, len(entries))
+    return Corpus(path, entries, (), pairs, hashlib.sha256(content).hexdigest(), (file,))
 
 
 def _read_folder(folder: Path) -> Corpus:
     entries: list[Entry] = []
     triples: list[Triple] = []
+    files: list[CorpusFile] = []
+    about = _read_about(folder)
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.toml")]):
         digest.update(f"\0{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -108,9 +132,28 @@ def _read_folder(folder: Path) -> Corpus:
             own = list(_read_entries(path))
             triples += [triple for index, entry in enumerate(own, first) for triple in find_triples(index, entry)]
         entries += own
+        origin, licence = about.get(path.name, ("", ""))
+        file = _own_file(path, len(own))
+        files.append(replace(file, origin=origin or file.origin, licence=licence or file.licence))
     if not entries:
         raise DataError(f"{folder} has no entries; it must be {_FORMS}")
-    return Corpus(folder, entries, triples, (), digest.hexdigest())
+    return Corpus(folder, entries, triples, (), digest.hexdigest(), files, find_articles(entries))
+
+
+def _own_file(path: Path, entries: int) -> CorpusFile:
+    return CorpusFile(path.stem, entries, f"the user's file {path.name}", "as the user has it")
+
+
+def _read_about(folder: Path) -> Mapping[str, tuple[str, str]]:
+    """Reads origin and licence by file, if the folder says them."""
+    path = folder / ABOUT
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {str(name): (str(own["origin"]), str(own["licence"])) for name, own in content.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: cannot be read ({error!r}); make the data again, or remove it") from error
 
 
 def _shifted(triple: Triple, by: int) -> Triple:
@@ -119,15 +162,11 @@ def _shifted(triple: Triple, by: int) -> Triple:
 
 def _read_entries(path: Path) -> Iterator[Entry]:
     try:
-        for number, row in _json_lines(path.read_text(encoding="utf-8")):
-            title, text = row.get("title"), row.get("text")
-            if not isinstance(title, str) or not isinstance(text, str) or not title.strip() or not text.strip():
-                raise DataError(f"line {number}: must have a title and a text, got {title!r} and {text!r}")
-            lists = [row.get(name) or [] for name in ("aliases", "domains")]
-            if not all(isinstance(own, list) and all(isinstance(each, str) for each in own) for own in lists):
-                raise DataError(f"line {number}: aliases and domains must be lists of texts, got {lists}")
-            yield Entry(title, tuple(lists[0]), tuple(lists[1]), text)
-    except (UnicodeDecodeError, DataError) as error:
+        for entry in read_entries(path):
+            if not entry.title.strip():
+                raise DataError(f"the entry {entry.text[:40]!r} has no title; give one")
+            yield entry
+    except (OSError, ValueError, DataError) as error:
         raise DataError(f"{path}: {error}") from error
 
 

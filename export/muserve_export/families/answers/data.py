@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from muserve_export.errors import DataError
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.corpus import DEFAULT, Corpus, read_corpus
 from muserve_export.families.answers.examples import Example, ExampleMaker
+from muserve_export.families.answers.parts import PARTS, part_of
 from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
-from muserve_export.families.answers.text import BEGIN, TextCodec, Tokens
 from muserve_export.families.answers.vocabulary import learn_vocabulary
 from muserve_export.families.answers.wordings import WORDINGS
+from muserve_server.tasks.answer.reading import ask_tokens
+from muserve_server.tasks.answer.text import BEGIN, TextCodec, Tokens
 
-__all__ = ["AnswersData", "RowSet", "ask_tokens", "load_data"]
+__all__ = ["AnswersData", "RowSet", "load_data"]
 
+_VALIDATION_SEED = 4_000
+_MOST_DRAWS = 20
+_REMEMBERED = 2**15
+_BATCHES_DRAWN = 3
+"""Of so many batches drawn and sorted by length one is taken."""
 _OTHER_PASSAGE = 0.3
 """Share of the answered questions that are shown beside a passage which does not answer them."""
 
@@ -32,6 +41,12 @@ class AnswersData:
     """Entries, and what can be asked about them."""
     config: AnswersConfig
     """How to read it."""
+
+    @property
+    def split(self) -> str:
+        """How the entries are dealt out, in words."""
+        counts = Counter(part_of(entry.title or entry.text) for entry in self.corpus.entries)
+        return ", ".join(f"{counts[part]:,} {part}" for part in PARTS) + "; by title"
 
     @cached_property
     def vocabulary(self) -> str:
@@ -53,6 +68,15 @@ class AnswersData:
         """What to learn from."""
         return RowSet(ExampleMaker(self.corpus, "train"), self.codec, self.config)
 
+    @cached_property
+    def validation(self) -> Batch:
+        """Answered questions to choose weights by; those of the training part where nothing else is held out."""
+        try:
+            rows = RowSet(ExampleMaker(self.corpus, "validation"), self.codec, self.config)
+        except DataError:
+            rows = self.training
+        return rows.answered(self.config.validation_rows, _VALIDATION_SEED)
+
 
 class RowSet:
     """Rows of one part; see `training.loop.TrainingSet`."""
@@ -62,18 +86,39 @@ class RowSet:
         self._maker = maker
         self._codec = codec
         self._config = config
+        self._encode = lru_cache(maxsize=_REMEMBERED)(codec.encode)
 
     def __len__(self) -> int:
         return self._config.rows_per_epoch
 
     def batch(self, indices: Tensor) -> Batch:
-        """Draws rows; torch's seed decides which.
+        """Draws rows; torch's seed decides which. Passages of a batch are of like length, so that little is padding.
 
         Args:
             indices: int64 [item]; how many.
         """
         random = np.random.default_rng(int(torch.randint(2**62, ())))
-        return pad_rows([self._draw(random) for _ in indices])
+        count = len(indices)
+        rows = sorted((self._draw(random) for _ in range(_BATCHES_DRAWN * count)), key=lambda row: len(row.passage))
+        first = count * int(random.integers(_BATCHES_DRAWN))
+        return pad_rows(rows[first : first + count])
+
+    def answered(self, count: int, seed: int) -> Batch:
+        """Draws rows that have an answer, as questions are asked.
+
+        Args:
+            count: How many.
+            seed: Which.
+        """
+        random = np.random.default_rng(seed)
+        rows: list[Row] = []
+        for _ in range(_MOST_DRAWS * count):
+            row = self._draw(random)
+            if row.answer and row.question[0] != BEGIN:
+                rows.append(row)
+            if len(rows) == count:
+                break
+        return pad_rows(rows)
 
     def _draw(self, random: np.random.Generator) -> Row:
         """Puts a question beside the passage that it is about, or beside another, which does not answer it."""
@@ -84,23 +129,17 @@ class RowSet:
         asks = example.kind in WORDINGS and random.random() < self._config.ask_share
         if asks and not is_other:  # what another passage says is not known
             # What an entry does not say cannot be asked of it either.
-            wanted = example.question if example.answer else ""
+            wanted = (example.plain or example.question) if example.answer else ""
             return self._row(ask_tokens(self._codec, example.kind), example, position, wanted)
         question = self._codec.encode(example.question).cut(self._config.question_tokens)
         return self._row(question, example, position, "" if is_other else example.answer)
 
     def _row(self, question: Tokens, example: Example, position: int, answer: str) -> Row:
-        passage = self._codec.encode(example.passages[position]).cut(self._config.passage_tokens)
+        passage = self._encode(example.passages[position]).cut(self._config.passage_tokens)
         evidence = (example.evidence.start, example.evidence.end) if example.evidence and answer else None
         if evidence and evidence[1] > passage.places[-1][1]:
             answer, evidence = "", None  # it was cut off
         return make_row(self._codec, question, passage, answer, evidence, most=self._config.answer_tokens)
-
-
-def ask_tokens(codec: TextCodec, kind: str) -> Tokens:
-    """What stands in place of a question where one is to be written: a mark, and what kind."""
-    tokens = codec.encode(kind)
-    return Tokens(kind, (BEGIN, *tokens.ids), ((0, 0), *tokens.places), (True, *tokens.spaced))
 
 
 def load_data(config: AnswersConfig) -> AnswersData:

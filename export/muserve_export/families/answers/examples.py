@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from muserve_export.errors import DataError
 from muserve_export.families.answers.corpus import Corpus, Pair
-from muserve_export.families.answers.entries import Entry, part_of
+from muserve_export.families.answers.parts import part_of
 from muserve_export.families.answers.triples import Triple, spells
-from muserve_export.families.answers.wordings import WORDINGS, answer_sentence, ask
+from muserve_export.families.answers.wordings import PLAIN, WORDINGS, answer_sentence, ask
+from muserve_server.tasks.answer.entries import Entry
 
 __all__ = ["MOST_CHARACTERS", "MOST_PASSAGES", "Evidence", "Example", "ExampleMaker", "find_silent_kinds"]
 
@@ -31,6 +32,8 @@ _UNANSWERABLE = 0.2
 _NEAR = 0.5
 """Share of the passages beside the right one that are near it: of its field, or with a word of its name."""
 _LOWER, _LOWER_SUBJECT, _BARE, _ALIAS = 0.15, 0.25, 0.3, 0.3
+_AS_PROSE = 0.25
+"""Share of the passages that say "A tool is a program which …" for "tool: A program which …", as other texts do."""
 _RARE_KINDS = {"what": 1.0, "stands for": 1.5, "who": 4.0, "when": 6.0, "where": 10.0}
 """How often a triple is drawn: of some kinds there are few."""
 
@@ -83,6 +86,20 @@ class Example:
     """Index of the entry that is asked about."""
     position: int
     """Which of the passages is that entry's; -1 if none is."""
+    plain: str = ""
+    """The question as it is to be asked by who knows the answer; "" if it is `question` itself."""
+
+
+@dataclass(frozen=True)
+class _Prose:
+    """An entry in sentences alone."""
+
+    text: str
+    """As an entry's text."""
+    start: int
+    """Where its definition begins in it."""
+    definition_start: int
+    """Where that begins in the entry's own text."""
 
 
 class ExampleMaker:
@@ -141,8 +158,23 @@ class ExampleMaker:
             return Example(question, self._passages(triple.entry, random)[0], "", None, triple.kind, triple.entry, -1)
         passages, position = self._passages(triple.entry, random, with_entry=True)
         place = self._place(triple)
+        prose = self._prose(triple.entry) if place and random.random() < _AS_PROSE else None
+        if prose and place:
+            shift = prose.start - self._offset(triple.entry) - prose.definition_start
+            if triple.kind == "what":
+                place = (prose.start, prose.start + len(triple.answer))
+            elif triple.start > prose.definition_start:
+                place = (place[0] + shift, place[1] + shift)
+            else:
+                prose = None  # what is asked stands before the definition, or among the names
+        if prose and place and place[1] <= len(prose.text):
+            passages = (*passages[:position], prose.text, *passages[position + 1 :])
+        elif prose:
+            place = self._place(triple)
         evidence = Evidence(position, *place) if place else None
-        return Example(question, passages, answer_sentence(triple), evidence, triple.kind, triple.entry, position)
+        plain = ask(triple, str(random.choice(PLAIN[triple.kind])), self._corpus.articles.get(triple.subject, ""))
+        answer = answer_sentence(triple, self._corpus.articles.get(triple.subject, ""))
+        return Example(question, passages, answer, evidence, triple.kind, triple.entry, position, plain)
 
     def of_pair(self, pair: Pair, random: np.random.Generator, *, is_there: bool = True) -> Example:
         """Asks a question in its own words; its answer is what was given, if its entry is among the passages."""
@@ -174,11 +206,10 @@ class ExampleMaker:
         count = int(random.integers(1, MOST_PASSAGES + 1))
         names = {name.casefold() for name in self._corpus.entries[index].names if name}
         others: list[int] = []
-        near = self._near(index)
         for _ in range(8 * count):
             if len(others) >= count - with_entry:
                 break
-            pool = near if near and random.random() < _NEAR else self.entries
+            pool = (random.random() < _NEAR and self._near(index, random)) or self.entries
             other = int(pool[int(random.integers(len(pool)))])
             is_same = names & {name.casefold() for name in self._corpus.entries[other].names}
             if other != index and other not in others and not is_same:
@@ -195,6 +226,23 @@ class ExampleMaker:
             return whole
         end = whole.rfind(" ", 0, MOST_CHARACTERS + 1)
         return whole[: end if end > 0 else MOST_CHARACTERS]
+
+    def _prose(self, index: int) -> _Prose | None:
+        """An entry that is defined by a phrase, with that as a sentence; None if it is not."""
+        definition = self._definitions.get(index)
+        entry = self._corpus.entries[index]
+        if definition is None or definition.answer.startswith(entry.title):
+            return None
+        sentence = answer_sentence(definition, self._corpus.articles.get(entry.title, ""))
+        if not sentence.endswith(definition.answer[1:]):
+            return None
+        text = sentence + entry.text[definition.start + len(definition.answer) :]
+        end = text.rfind(" ", 0, MOST_CHARACTERS + 1) if len(text) > MOST_CHARACTERS else len(text)
+        return _Prose(text[:end], len(sentence) - len(definition.answer), definition.start)
+
+    @cached_property
+    def _definitions(self) -> Mapping[int, Triple]:
+        return {triple.entry: triple for triple in self.triples if triple.kind == "what"}
 
     def _offset(self, index: int) -> int:
         entry = self._corpus.entries[index]
@@ -215,9 +263,11 @@ class ExampleMaker:
             return triple
         return replace(triple, subject=str(random.choice(names[1:])))
 
-    def _near(self, index: int) -> Sequence[int]:
+    def _near(self, index: int, random: np.random.Generator) -> Sequence[int]:
+        """Entries with a word of an entry's name, or of its field: the first are few, so they come as often."""
         entry = self._corpus.entries[index]
-        return [*self._by_feature[entry.domains[:1]], *self._by_feature[entry.title.split(" ")[-1].casefold()]]
+        named = self._by_feature[entry.title.split(" ")[-1].casefold()]
+        return named if len(named) > 1 and random.random() < 0.5 else self._by_feature[entry.domains[:1]]
 
     @cached_property
     def _by_feature(self) -> Mapping[object, list[int]]:

@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from muserve_export.errors import DataError
-from muserve_export.families.answers.entries import Entry
 from muserve_export.families.answers.triples import spells
+from muserve_server.tasks.answer.entries import Entry
 
 __all__ = ["LICENCE", "ORIGIN", "read_foldoc"]
 
@@ -36,27 +36,34 @@ _DIGITS = {
     for value, character in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 }
 _ABOUT_ITSELF = "<introduction>"
+# Debian adds a few entries of its own, which have another licence: they are indented more, as code is, or marked.
+_OF_DEBIAN = re.compile(r"<Debian>|\ADictionary\.debian")
 
-_DOMAINS = re.compile(r"^((?:\d+\. )?)<([a-z][a-z ,/-]*)> ?")
+_DOMAINS = re.compile(r"^((?:\d+\. )?)<([A-Za-z][\w ,/&-]*)> ?")
 _SENSE = re.compile(r"^\d+\. ")
 _DATE = re.compile(r"\(\d{4}-\d{2}-\d{2}\)$")
 _BARE_LINK = re.compile(r"\{?\((?:https?|ftp|mailto|news|telnet|file):[^)]*\)\}?")
 _NAMED_LINK = re.compile(r"\{([^{}]*?) ?\((?:https?:|ftp:|mailto:|news:|[^()]*\.html)[^()]*\)\}")
 _LINK = re.compile(r"\{([^{}]*)\}")
 _ADDRESS = re.compile(r" ?<[^<>\s]+@[^<>\s]+>|\(?(?:https?|ftp)://\S+|\b[\w.+-]+@[\w-]+\.[\w.]+\b")
-_CITATION = re.compile(r" ?\[[^\[\]]*\]\.?")
-_PRONOUNCED = re.compile(r" ?(?<![\w/])/[^/\s][^/]{0,40}[^/\s]/(?=[\s,;.)])(?: or /[^/]{2,40}/)*")
+_CITATION = re.compile(r" ?\[[^\[\]]{2,}\]\.?")  # one letter is an index: "a[i]"
+_PRONOUNCED = re.compile(r" ?(?<![\w/])/[^/\s][^/]{0,40}[^/\s]/(?=[\s,;.)])(?:,? (?:or|\*not\*) /[^/]{2,40}/)*")
+_LEFT_LABEL = re.compile(
+    r" ?\b(?:E-?mail|Mailing list|Usenet newsgroups?|Telephone|Home page|Address): ?(?:\(\?\) ?)?(?:\.|$)"
+)
 _EMPTY, _STRESSED = re.compile(r"\( *\)"), re.compile(r"[*_]{1,2}(\w[^*_]*\w)[*_]{1,2}")
 _SPACE_BEFORE_MARK, _LEFT_COMMA = re.compile(r"\s+([,;:)]|\.(?!\w))"), re.compile(r",(?=[,.])")
 # In this order: each may leave what a later one takes away.
 _CLEANED = (
     (_NAMED_LINK, r"\1"), (_BARE_LINK, ""), (_LINK, r"\1"), (_ADDRESS, ""), (_CITATION, ""), (_PRONOUNCED, ""),
-    (_DATE, ""), (_EMPTY, ""), (_STRESSED, r"\1"), (_SPACE_BEFORE_MARK, r"\1"), (_LEFT_COMMA, ""),
+    (_DATE, ""), (_EMPTY, ""), (_STRESSED, r"\1"), (_SPACE_BEFORE_MARK, r"\1"), (_LEFT_LABEL, ""),
+    (_LEFT_COMMA, ""),
 )  # fmt: skip
+_NAMES_FIRST = re.compile(r"^(\([^()]{1,80}\)) (<[A-Za-z][\w ,/&-]*>) ")
 _REPEATED = re.compile(r"^\(([^()]{1,80})\) (?=[A-Z])")
 _OTHER_NAMES = re.compile(r"(?:^|[,;]| or )\s*(?:Or |or |formerly )?\"?([^,;\"]+?)\"?(?=$|[,;]| or )")
 _NO_PROSE = re.compile(
-    r"^(?:See(?: also)?:?|Compare(?: with)?|Contrast(?: with)?|Opposite of|E-?mail:|Mailing list:|Usenet newsgroups?:|"
+    r"^(?:See(?: also)?:?|Compare(?: with)?|Contrast(?: with)?|Opposite of|E-?mail:?|Mailing list:|Usenet newsgroups?:|"
     r"(?:Latest |Current )?[Vv]ersion:|Home(?: page)?|Telephone:|Address:|\[|\(See|Not to be confused)(?![a-z])"
 )
 
@@ -112,11 +119,12 @@ def _parse(text: str) -> Entry | None:
     names = []
     while lines and lines[0] and not lines[0].startswith(" "):
         names.append(" ".join(lines.pop(0).split()))
-    if not names or _ABOUT_ITSELF in text or "Debian" in text:
+    if not names or _ABOUT_ITSELF in text or _OF_DEBIAN.search(text):
         return None
     domains: list[str] = []
     paragraphs: list[str] = []
     for paragraph in _paragraphs(lines):
+        paragraph = _NAMES_FIRST.sub(r"\2 \1 ", paragraph)
         if found := _DOMAINS.match(paragraph):
             domains += [domain.strip() for domain in found[2].split(",") if domain.strip() not in domains]
             paragraph = found[1] + paragraph[found.end() :]

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from muserve_export.errors import DataError
-from muserve_export.families.answers.entries import Entry
 from muserve_export.families.answers.triples import KINDS, Triple, preposition_before, sentences
+from muserve_server.tasks.answer.entries import Entry
 
 __all__ = ["BUNDLED", "LICENCE", "ORIGIN", "read_glossary"]
 

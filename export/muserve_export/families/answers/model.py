@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, softmax, softplus
 
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_export.families.answers.text import PADDING, UNKNOWN
+from muserve_server.tasks.answer.text import PADDING, UNKNOWN
 
 __all__ = ["Reader", "Reading", "Writer"]
 
 _NEVER = -1e4
-_LEAST = 1e-8
+_LEAST = 1e-9
 
 
 class Reading(NamedTuple):
@@ -82,17 +82,17 @@ class Reader(nn.Module):
 
         # Each word of the passage looks at the question's words that are like it.
         alike = self.align(passage_words) @ self.align(question_words).transpose(1, 2)
-        looked = _attend(alike / math.sqrt(question_words.shape[2]), in_question, question_words)
+        looked = _attend(alike / math.sqrt(self.embed.embedding_dim), in_question, question_words)
         read = self.passage(torch.cat([passage_words, looked, self._shared(passage, same.any(2))], dim=2), in_passage)
 
         # Then again, at what the question's words mean where they stand.
-        context = _attend(read @ asked.transpose(1, 2) / math.sqrt(read.shape[-1]), in_question, asked)
+        context = _attend(read @ asked.transpose(1, 2) / math.sqrt(self.asked.in_features), in_question, asked)
         read = read + self.fuse(torch.cat([read, context, read * context, read - context], dim=2))
         read = read + self.reread(self.dropout(read), in_passage)  # [row, passage token, state]
 
         gist = _pool(self.asked(asked)[..., 0], in_question, asked)  # [row, state]
-        start = (self.starts(read) * gist[:, None]).sum(2) / math.sqrt(gist.shape[-1])
-        end = (self.ends(read) * gist[:, None]).sum(2) / math.sqrt(gist.shape[-1])
+        start = (self.starts(read) * gist[:, None]).sum(2) / math.sqrt(self.asked.in_features)
+        end = (self.ends(read) * gist[:, None]).sum(2) / math.sqrt(self.asked.in_features)
         found = _pool(start + end, in_passage, read)
         most = read.masked_fill(~in_passage[..., None], _NEVER).amax(1)
         seen = torch.cat([gist, found], dim=1)
@@ -143,20 +143,47 @@ class Writer(nn.Module):
             Logarithm of each word's probability to be worded, [row, step, vocabulary]; of each source token's to be
             copied, [row, step, source token]: together all of these are one; and hidden and cell after the last step.
         """
-        memory, hidden, cell = reading
+        memory = reading[0]
         known = places >= 0
         at = places.clamp(min=0)[..., None].expand(-1, -1, memory.shape[2])
         copied = memory.gather(1, at) * known[..., None].to(memory.dtype)
-        given = torch.cat([self.embed(tokens), copied], dim=2)
-        repeated = noise[:, None].expand(-1, tokens.shape[1], -1)
-        states, (hidden, cell) = self.lstm(
-            torch.cat([self.dropout(given), repeated], dim=2), (hidden[None].contiguous(), cell[None].contiguous())
-        )
-        scores = self.query(states) @ memory.transpose(1, 2) / math.sqrt(memory.shape[2])  # [row, step, source token]
-        # What follows the word that was copied last is the likeliest of all to be copied next.
         order = torch.arange(source.shape[1], device=source.device)
-        follows = (order == places[..., None] + 1) & known[..., None]
-        scores = scores + self.follow(states) * follows.to(scores.dtype)
+        follows = ((order == places[..., None] + 1) & known[..., None]).to(memory.dtype)
+        return self.go_on(self.embed(tokens), copied, follows, noise, reading, source)
+
+    def go_on(
+        self,
+        written: Tensor,
+        copied: Tensor,
+        follows: Tensor,
+        noise: Tensor,
+        reading: tuple[Tensor, Tensor, Tensor],
+        source: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Does what `forward` does, of what was written before as numbers, so that gradients go through it.
+
+        Args:
+            written: Embedding of what was written before each step, [row, step, embedding].
+            copied: What it meant where it was copied from, 0 where it was not, [row, step, state].
+            follows: Whether a source token stands behind it, [row, step, source token].
+            noise: See `forward`.
+            reading: See `forward`.
+            source: See `forward`.
+
+        Returns:
+            As `forward`.
+        """
+        memory, hidden, cell = reading
+        repeated = noise[:, None].expand(-1, written.shape[1], -1)
+        given = self.dropout(torch.cat([written, copied], dim=2))
+        states, (hidden, cell) = self.lstm(
+            torch.cat([given, repeated], dim=2), (hidden[None].contiguous(), cell[None].contiguous())
+        )
+        scores = (
+            self.query(states) @ memory.transpose(1, 2) / math.sqrt(self.query.out_features)
+        )  # [row, step, source token]
+        # What follows the word that was copied last is the likeliest of all to be copied next.
+        scores = scores + self.follow(states) * follows
         scores = scores.masked_fill((source == PADDING)[:, None], _NEVER)
         looks = softmax(scores, dim=2)
         seen = self.dropout(torch.cat([states, looks @ memory], dim=2))
@@ -164,7 +191,7 @@ class Writer(nn.Module):
         words = log_softmax(self.word(seen) @ self.embed.weight.T + self.bias, dim=2)
         return (
             words - softplus(copies),  # as logsigmoid, which onnxruntime takes apart and loses in small numbers
-            torch.log(looks + _LEAST) - softplus(-copies),
+            torch.log(looks.clamp(min=_LEAST)) - softplus(-copies),  # adding it is what onnxruntime leaves out
             hidden[0],
             cell[0],
         )

@@ -6,6 +6,7 @@ to be answered by, and its answer the question.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from muserve_export.families.answers.text import BEGIN, END, NOTHING, PADDING, UNKNOWN, TextCodec, Tokens
+from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, UNKNOWN, TextCodec, Tokens
 
 __all__ = ["Batch", "Row", "make_row", "pad_rows"]
 
@@ -108,20 +109,22 @@ def _pad(sequences: Sequence[Sequence[int]], filling: int = PADDING) -> Tensor:
 def _align(answer: Tokens, question: Tokens, passage: Tokens, span: tuple[int, int] | None) -> list[tuple[int, int]]:
     """Tells for each token of an answer where it is copied from: the longest pieces first, the evidence before all."""
     found: list[tuple[int, int]] = []
+    where: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for source, tokens in ((_PASSAGE, passage), (_QUESTION, question)):
+        for place, token in enumerate(tokens.ids):
+            where[token].append((source, place))
     position = 0
     while position < len(answer):
         best = (0, 0, NOTHING, 0)  # length, preference, source, place
-        for source, tokens in ((_PASSAGE, passage), (_QUESTION, question)):
-            for place in range(len(tokens)):
-                if not _is_same(answer, position, tokens, place):
-                    continue
-                is_evidence = source == _PASSAGE and span is not None and span[0] <= place <= span[1]
-                length = _common(answer, position, tokens, place)
-                goes_on = bool(found) and found[-1] == (source, place - 1)
-                if length == 1 and not is_evidence and not goes_on and not _is_telling(tokens, place):
-                    continue
-                # Of pieces as long as each other: of the evidence, behind the last, earliest.
-                best = max(best, (length, 2 * is_evidence + goes_on, source, -place))
+        for source, place in where.get(answer.ids[position], ()):
+            tokens = passage if source == _PASSAGE else question
+            length = _common(answer, position, tokens, place)
+            is_evidence = source == _PASSAGE and span is not None and span[0] <= place <= span[1]
+            goes_on = bool(found) and found[-1] == (source, place - 1)
+            if not length or (length == 1 and not is_evidence and not goes_on and not _is_telling(tokens, place)):
+                continue
+            # Of pieces as long as each other: of the evidence, behind the last, earliest.
+            best = max(best, (length, 2 * is_evidence + goes_on, source, -place))
         length, _, source, place = best[0], best[1], best[2], -best[3]
         if length:
             found += [(source, place + step) for step in range(length)]

@@ -21,10 +21,10 @@ from tempfile import TemporaryDirectory
 from muserve_export.debian import fetch_package, unpack_package
 from muserve_export.errors import DataError
 from muserve_export.families.answers import foldoc, glossary
+from muserve_export.families.answers.corpus import ABOUT
 
-__all__ = ["ABOUT", "collect_answers"]
+__all__ = ["collect_answers"]
 
-ABOUT = "about.json"
 _PACKAGE = "dict-foldoc"
 
 

@@ -1,74 +1,214 @@
-"""Teaches a reader and a writer by likelihood: what is answerable, where the evidence is, and what to write."""
+"""Teaches a reader and a writer: first by likelihood, then also against a discriminator of what is written.
+
+By likelihood: what is answerable, where the evidence is, and each next token. Then the writer writes by itself, and a
+discriminator says how much less like a person's answer that is than the true one (Jolicoeur-Martineau, "The
+relativistic discriminator", 2018; Nie et al., "RelGAN", 2019), through Gumbel-softmax; the likelihood stays. Now and
+then answers to validation questions are written and measured; what was best is kept, and learning stops when they get
+worse.
+"""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, softplus
 
 from muserve_export.families.answers.config import AnswersConfig
+from muserve_export.families.answers.critic import Critic
+from muserve_export.families.answers.data import RowSet, load_data
+from muserve_export.families.answers.drawing import draw_softly, write_greedily
 from muserve_export.families.answers.model import Reader, Reading, Writer
 from muserve_export.families.answers.rows import Batch
-from muserve_export.families.answers.text import NOTHING, PADDING
+from muserve_export.families.answers.scoring import token_f1s
+from muserve_export.families.answers.tutorial import LengthSet, TutorialLearner
+from muserve_export.training.loop import init_weights, train
+from muserve_export.training.run import RunFolder
+from muserve_server.tasks.answer.text import NOTHING, PADDING
 
-__all__ = ["LikelihoodLearner", "likelihood_losses"]
+__all__ = ["AnswersLearner", "likelihood_losses", "train_answers"]
 
 _NEVER = -1e4
 _MOST_GRADIENT = 5.0
+_GENERATORS = ("reader", "writer")
+_LOSSES = ("likelihood_loss", "answerable_loss", "evidence_loss", "adversarial_loss", "critic_loss")
+_SHOWN_AT_ONCE = 64
 
 
-class LikelihoodLearner:
-    """A reader and a writer, taught together; see `training.loop.Learner`."""
+class AnswersLearner:
+    """A reader and a writer, taught together, and a discriminator; see `training.loop.Learner`."""
 
-    def __init__(self, fabric: Fabric, config: AnswersConfig, vocabulary: int) -> None:
+    def __init__(
+        self, fabric: Fabric, config: AnswersConfig, vocabulary: int, validation: tuple[Tensor, ...] | None = None
+    ) -> None:
+        """Makes the networks.
+
+        Args:
+            fabric: Launched.
+            config: How.
+            vocabulary: Number of tokens.
+            validation: A `Batch` of rows with answers to choose weights by; None keeps the newest.
+        """
         torch.manual_seed(config.seed)
         self._fabric = fabric
         self._config = config
-        reader, writer = Reader(config, vocabulary), Writer(config, vocabulary)
+        self._validation = Batch(*(fabric.to_device(each) for each in validation)) if validation else None
+        networks: dict[str, nn.Module] = {"reader": Reader(config, vocabulary), "writer": Writer(config, vocabulary)}
+        self._best = _Best(networks).to(fabric.device)
+        networks["critic"] = Critic(config, vocabulary)
         self._modules: dict[str, Any] = {}
         self._optimizers: dict[str, Any] = {}
-        for name, module in (("reader", reader), ("writer", writer)):
+        for name, module in networks.items():
             optimizer = torch.optim.Adam(module.parameters(), lr=config.learning_rate)
-            self._modules[name], self._optimizers[f"{name}_optimizer"] = fabric.setup(module, optimizer)
+            self._modules[name], self._optimizers[name] = fabric.setup(module, optimizer)
+        self._modules["writer"].mark_forward_method("go_on")
 
     def modules(self) -> Mapping[str, Any]:
-        """Networks by name."""
-        return self._modules
+        """Networks by name; "best" holds what is exported."""
+        return {**self._modules, "best": self._best}
 
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name."""
-        return self._optimizers
-
-    def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
-        """Teaches one batch."""
-        share = _learning_rate_share(step, steps, self._config.warm_up_share)
-        for optimizer in self._optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = self._config.learning_rate * share
-            optimizer.zero_grad()
-        losses = likelihood_losses(self._modules["reader"], self._modules["writer"], Batch(*batch), self._config)
-        loss = losses["likelihood_loss"] + self._config.reading_weight * (
-            losses["answerable_loss"] + losses["evidence_loss"]
-        )
-        self._fabric.backward(loss)
-        for name, module in self._modules.items():
-            self._fabric.clip_gradients(module, self._optimizers[f"{name}_optimizer"], max_norm=_MOST_GRADIENT)
-            self._optimizers[f"{name}_optimizer"].step()
-        return {name: value.detach() for name, value in losses.items()}
+        return {f"{name}_optimizer": optimizer for name, optimizer in self._optimizers.items()}
 
     def sheet(self) -> NDArray[np.uint8] | None:
         """Texts make no sheet."""
         return None
 
+    def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
+        """Teaches one batch; none any more once validation has fallen."""
+        nothing = torch.zeros((), device=self._fabric.device)
+        losses = dict.fromkeys(_LOSSES, nothing)
+        if not self._best.has_fallen(self._config.patience):
+            self._set_learning_rates(step, steps)
+            losses |= self._learn(Batch(*batch), is_judged=step > self._config.adversary_from * steps)
+            if step % self._config.validate_every_steps == 0 or step == steps:
+                self._validate(counts=step > self._config.adversary_from * steps)
+        losses["validation_f1"] = self._best.last.clone()
+        return {name: value.detach() for name, value in losses.items()}
 
-def likelihood_losses(reader: Any, writer: Any, batch: Batch, config: AnswersConfig) -> dict[str, Tensor]:
+    def _learn(self, rows: Batch, *, is_judged: bool) -> dict[str, Tensor]:
+        losses, read = likelihood_losses(self._modules["reader"], self._modules["writer"], rows, self._config)
+        loss = losses["likelihood_loss"] + self._config.reading_weight * (
+            losses["answerable_loss"] + losses["evidence_loss"]
+        )
+        if not is_judged or not bool((rows.answerable > 0).any()):
+            self._apply(loss, *_GENERATORS)
+            return losses
+        adversarial, judge_again = self._judge(rows, read)
+        self._apply(loss + self._config.adversary_weight * adversarial, *_GENERATORS)
+        critical = judge_again()
+        self._apply(critical, "critic")
+        return {**losses, "adversarial_loss": adversarial, "critic_loss": critical}
+
+    def _judge(self, rows: Batch, read: Reading) -> tuple[Tensor, Callable[[], Tensor]]:
+        """Lets the writer write, and says how that compares; returns its loss, and what gives the discriminator's."""
+        critic, writer = self._modules["critic"], self._modules["writer"]
+        chosen = rows.answerable > 0
+        source = torch.cat([rows.question, rows.passage], dim=1)[chosen]
+        reading = Reading(*(part[chosen] for part in read))
+        noise = torch.randn(len(source), self._config.latent_size, device=source.device)
+        most = self._config.adversary_tokens
+        drawn = draw_softly(writer, reading, source, noise, most, self._config.temperature)
+        true = rows.wanted[chosen][:, :most]
+
+        def compare(worded: Tensor, picked: Tensor) -> Tensor:
+            """How much more like a person's the true answers are than the drawn ones: [row]."""
+            made = worded @ critic.embed.weight + picked @ critic.embed(source)
+            judged: Tensor = critic(critic.embed(true), true != PADDING, source) - critic(made, drawn.is_there, source)
+            return judged
+
+        critic.requires_grad_(requires_grad=False)
+        adversarial = softplus(compare(drawn.worded, drawn.picked)).mean()
+        critic.requires_grad_(requires_grad=True)
+        return adversarial, lambda: softplus(-compare(drawn.worded.detach(), drawn.picked.detach())).mean()
+
+    def _set_learning_rates(self, step: int, steps: int) -> None:
+        share = _learning_rate_share(step, steps, self._config.warm_up_share)
+        for name, optimizer in self._optimizers.items():
+            is_generator = name in _GENERATORS
+            rate = self._config.learning_rate * share if is_generator else self._config.critic_learning_rate
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+    def _apply(self, loss: Tensor, *names: str) -> None:
+        for name in names:
+            self._optimizers[name].zero_grad()
+        self._fabric.backward(loss)
+        for name in names:
+            self._fabric.clip_gradients(self._modules[name], self._optimizers[name], max_norm=_MOST_GRADIENT)
+            self._optimizers[name].step()
+
+    def _validate(self, *, counts: bool) -> None:
+        """Writes answers to the validation rows, and keeps the weights if they were never better."""
+        networks = {name: self._modules[name].module for name in _GENERATORS}
+        if self._validation is None:
+            self._best.keep(networks, 0.0, counts=False)
+            return
+        for network in networks.values():
+            network.eval()
+        score = measure(networks["reader"], networks["writer"], self._validation, self._config)
+        for network in networks.values():
+            network.train()
+        self._best.keep(networks, score, counts=counts)
+
+
+class _Best(nn.Module):
+    """The weights that were best so far, and by what figure."""
+
+    score: Tensor
+    last: Tensor
+    falls: Tensor
+
+    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.reader = copy.deepcopy(networks["reader"]).requires_grad_(requires_grad=False)
+        self.writer = copy.deepcopy(networks["writer"]).requires_grad_(requires_grad=False)
+        self.register_buffer("score", torch.tensor(-1.0))
+        self.register_buffer("last", torch.tensor(0.0))
+        self.register_buffer("falls", torch.tensor(0))
+
+    def keep(self, networks: Mapping[str, nn.Module], score: float, *, counts: bool) -> None:
+        """Takes a figure, and the weights if it is the best; counts how often it is not."""
+        self.last.fill_(score)
+        if score >= float(self.score):
+            self.score.fill_(score)
+            self.falls.zero_()
+            self.reader.load_state_dict(networks["reader"].state_dict())
+            self.writer.load_state_dict(networks["writer"].state_dict())
+        elif counts:
+            self.falls += 1
+
+    def has_fallen(self, patience: int) -> bool:
+        """Whether it has been worse for too long."""
+        return int(self.falls) >= patience
+
+
+def measure(reader: nn.Module, writer: nn.Module, rows: Batch, config: AnswersConfig) -> float:
+    """Writes answers without noise and returns their mean token F1."""
+    scores: list[float] = []
+    with torch.no_grad():
+        for first in range(0, len(rows.question), _SHOWN_AT_ONCE):
+            part = Batch(*(each[first : first + _SHOWN_AT_ONCE] for each in rows))
+            source = torch.cat([part.question, part.passage], dim=1)
+            noise = torch.zeros(len(source), config.latent_size, device=source.device)
+            read = reader(part.question, part.passage)
+            written = write_greedily(writer, read, source, noise, config.answer_tokens)
+            scores += token_f1s(written.tolist(), part.wanted.tolist())
+    return float(np.mean(scores))
+
+
+def likelihood_losses(
+    reader: Any, writer: Any, batch: Batch, config: AnswersConfig
+) -> tuple[dict[str, Tensor], Reading]:
     """Measures networks on rows.
 
     Args:
@@ -79,7 +219,7 @@ def likelihood_losses(reader: Any, writer: Any, batch: Batch, config: AnswersCon
 
     Returns:
         Means: of the negative logarithm of each wanted token's likelihood, of the cross-entropies of answerability and
-        of the evidence's two ends.
+        of the evidence's two ends; and what was read.
     """
     read: Reading = reader(batch.question, batch.passage)
     source = torch.cat([batch.question, batch.passage], dim=1)
@@ -97,11 +237,36 @@ def likelihood_losses(reader: Any, writer: Any, batch: Batch, config: AnswersCon
             cross_entropy(read.start[has_evidence], batch.start[has_evidence])
             + cross_entropy(read.end[has_evidence], batch.end[has_evidence])
         ) / 2
-    return {
+    losses = {
         "likelihood_loss": -each[is_wanted].sum() / is_wanted.sum().clamp(min=1),
         "answerable_loss": binary_cross_entropy_with_logits(read.answerable, batch.answerable),
         "evidence_loss": evidence,
     }
+    return losses, read
+
+
+def train_answers(fabric: Fabric, config: AnswersConfig, run: RunFolder, *, init_from: Path | None = None) -> None:
+    """Trains, or goes on with a run.
+
+    Args:
+        fabric: Launched.
+        config: How.
+        run: Where to write; begun or resumed.
+        init_from: A checkpoint or run folder to take the first weights from.
+
+    Raises:
+        ExportError: The data, the checkpoint or the losses are of no use; says why.
+    """
+    data = load_data(config)
+    learner: AnswersLearner | TutorialLearner
+    rows: RowSet | LengthSet
+    if config.architecture == "tutorial":
+        learner, rows = TutorialLearner(fabric, config), LengthSet(data.corpus)
+    else:
+        learner, rows = AnswersLearner(fabric, config, data.codec.size, data.validation), data.training
+    if init_from is not None:
+        init_weights(learner, init_from)
+    train(fabric, "answers", learner, rows, config, run, data_sha256=data.corpus.sha256)
 
 
 def _learning_rate_share(step: int, steps: int, warm_up: float) -> float:

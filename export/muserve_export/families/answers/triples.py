@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from muserve_export.families.answers.entries import Entry
+from muserve_server.tasks.answer.entries import Entry
 
 __all__ = ["KINDS", "Triple", "find_triples", "preposition_before", "sentences", "spells"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from muserve_export.families.answers.text import CONTINUES, SPECIAL
+from muserve_server.tasks.answer.text import CONTINUES, SPECIAL
 
 __all__ = ["learn_vocabulary"]
 

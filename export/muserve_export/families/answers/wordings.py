@@ -6,15 +6,20 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 from muserve_export.families.answers.triples import Triple
 
-__all__ = ["WORDINGS", "answer_sentence", "ask"]
+__all__ = ["PLAIN", "WORDINGS", "answer_sentence", "ask"]
 
-WORDINGS: Mapping[str, Sequence[str]] = tomllib.loads(
+_ALL: Mapping[str, Any] = tomllib.loads(
     (files("muserve_export.families.answers") / "wordings.toml").read_text(encoding="utf-8")
 )
+WORDINGS: Mapping[str, Sequence[str]] = {kind: own for kind, own in _ALL.items() if kind != "plain"}
 """Wordings by kind, out of wordings.toml; the commonest stand twice."""
+
+PLAIN: Mapping[str, Sequence[str]] = _ALL["plain"]
+"""The few in which questions are asked by the model itself."""
 
 _IRREGULAR = {"written": ("write", "wrote"), "built": ("build", "built"), "made": ("make", "made")}
 _WITHOUT_E = frozenset(
@@ -25,10 +30,16 @@ _WITHOUT_E = frozenset(
 )  # fmt: skip
 
 
-def ask(triple: Triple, wording: str) -> str:
-    """Puts a triple's words into a wording."""
+def ask(triple: Triple, wording: str, article: str = "") -> str:
+    """Puts a triple's words into a wording.
+
+    Args:
+        triple: What is asked about.
+        wording: With {x} for its subject, and more as in wordings.toml.
+        article: What stands before the subject: "a", "an" or nothing.
+    """
     past = _IRREGULAR.get(triple.verb, ("", triple.verb))[1]
-    return wording.format(x=triple.subject, verb=triple.verb, past=past, do=_plain_form(triple.verb))
+    return wording.format(x=_with(article, triple.subject), verb=triple.verb, past=past, do=_plain_form(triple.verb))
 
 
 def _plain_form(verb: str) -> str:
@@ -40,25 +51,34 @@ def _plain_form(verb: str) -> str:
     return verb.removesuffix("d")
 
 
-def answer_sentence(triple: Triple) -> str:
-    """Says an answer in a whole sentence."""
+def answer_sentence(triple: Triple, article: str = "") -> str:
+    """Says an answer in a whole sentence.
+
+    Args:
+        triple: The answer and what it is about.
+        article: What stands before the subject: "a", "an" or nothing.
+    """
     x, answer = triple.subject, triple.answer
     if triple.kind == "what":
         # A glossary's sentences are whole already.
         is_whole = re.match(rf"(?:(?:an?|the) )?{re.escape(x)}\b", answer, re.IGNORECASE)
         if is_whole:
             return answer
-        return f"{_capital(x)} is {_uncapital(answer)}"
+        return f"{_capital(_with(article, x))} is {_uncapital(answer)}"
     said = f"{x} stands for {answer}"
     if triple.kind != "stands for":
-        said = f"{_capital(x)} was {triple.verb} {triple.preposition} {answer}"
+        said = f"{_capital(_with(article, x))} was {triple.verb} {triple.preposition} {answer}"
     return said if said.endswith(".") else f"{said}."
+
+
+def _with(article: str, subject: str) -> str:
+    return f"{article} {subject}" if article else subject
 
 
 def _capital(text: str) -> str:
     """Begins a sentence, unless the name has a spelling of its own: "iOS", "gRPC"."""
     first = text.split(" ")[0]
-    is_plain = first.replace("-", "").isalpha() and first.islower() and len(first) > 2
+    is_plain = first.replace("-", "").isalpha() and first.islower() and (len(first) > 2 or first in ("a", "an"))
     return text[:1].upper() + text[1:] if is_plain else text
 
 

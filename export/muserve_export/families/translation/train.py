@@ -207,7 +207,8 @@ class CycleLearner(_Learner):
             (_judged(judge(self._augment(fake)), real=True) for judge, fake in zip(judges, fakes, strict=True)),
             torch.zeros((), device=reals[0].device),
         )
-        cycle = l1_loss(generators[1](fakes[0]), reals[0]) + l1_loss(generators[0](fakes[1]), reals[1])
+        cycle = l1_loss(generators[1](self._noised(fakes[0])), reals[0])
+        cycle = cycle + l1_loss(generators[0](self._noised(fakes[1])), reals[1])
         loss = adversarial + cycle_weight * (cycle + self._config.identity_weight * identity)
         self._apply(loss, *DIRECTIONS)
         for judge in judges:
@@ -225,6 +226,16 @@ class CycleLearner(_Learner):
             self._apply(loss, f"{name}_discriminator")
             total = total + loss.detach()
         return total
+
+    def _noised(self, images: Tensor) -> Tensor:
+        """Covers what a generator hides in an image for the way back and no eye sees.
+
+        Chu et al., "CycleGAN, a Master of Steganography", 2017; Bashkirova et al., "Adversarial Self-Defense for
+        Cycle-Consistent GANs", 2019.
+        """
+        if self._config.cycle_noise:
+            images = images + self._config.cycle_noise * torch.randn_like(images)
+        return images
 
     def _augment(self, images: Tensor) -> Tensor:
         if self._config.augment_translation:

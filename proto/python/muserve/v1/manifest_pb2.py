@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from muserve.v1 import answer_pb2 as muserve_dot_v1_dot_answer__pb2
 from muserve.v1 import common_pb2 as muserve_dot_v1_dot_common__pb2
 from muserve.v1 import forecast_pb2 as muserve_dot_v1_dot_forecast__pb2
 from muserve.v1 import image_pb2 as muserve_dot_v1_dot_image__pb2
@@ -29,7 +30,7 @@ from muserve.v1 import music_pb2 as muserve_dot_v1_dot_music__pb2
 from muserve.v1 import translation_pb2 as muserve_dot_v1_dot_translation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19muserve/v1/manifest.proto\x12\nmuserve.v1\x1a\x17muserve/v1/common.proto\x1a\x19muserve/v1/forecast.proto\x1a\x16muserve/v1/image.proto\x1a\x16muserve/v1/music.proto\x1a\x1cmuserve/v1/translation.proto\"\x84\x06\n\rModelManifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x1e\n\x04task\x18\x04 \x01(\x0e\x32\x10.muserve.v1.Task\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12!\n\x06graphs\x18\x06 \x03(\x0b\x32\x11.muserve.v1.Graph\x12*\n\x05image\x18\n \x01(\x0b\x32\x19.muserve.v1.ImageSettingsH\x00\x12\x30\n\x08\x66orecast\x18\x0b \x01(\x0b\x32\x1c.muserve.v1.ForecastSettingsH\x00\x12*\n\x05music\x18\x0c \x01(\x0b\x32\x19.muserve.v1.MusicSettingsH\x00\x12\x36\n\x0btranslation\x18\r \x01(\x0b\x32\x1f.muserve.v1.TranslationSettingsH\x00\x12/\n\rtraining_data\x18\x14 \x03(\x0b\x32\x18.muserve.v1.TrainingData\x12\x0f\n\x07licence\x18\x15 \x01(\t\x12#\n\x07metrics\x18\x16 \x03(\x0b\x32\x12.muserve.v1.Metric\x12*\n\x07goldens\x18\x17 \x03(\x0b\x32\x19.muserve.v1.GoldenRequest\x12%\n\x05\x66iles\x18\x18 \x03(\x0b\x32\x16.muserve.v1.BundleFile\x12=\n\nframeworks\x18\x19 \x03(\x0b\x32).muserve.v1.ModelManifest.FrameworksEntry\x12\x39\n\x08training\x18\x1a \x03(\x0b\x32\'.muserve.v1.ModelManifest.TrainingEntry\x1a\x31\n\x0f\x46rameworksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rTrainingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08settings\"\x95\x02\n\x05Graph\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x11\n\tonnx_file\x18\x02 \x01(\t\x12\x18\n\x10torchscript_file\x18\x03 \x01(\t\x12&\n\x06inputs\x18\x04 \x03(\x0b\x32\x16.muserve.v1.TensorSpec\x12\'\n\x07outputs\x18\x05 \x03(\x0b\x32\x16.muserve.v1.TensorSpec\x12\r\n\x05opset\x18\x06 \x01(\r\x12\x16\n\x0emax_batch_rows\x18\x07 \x01(\r\x12\"\n\x06parity\x18\x08 \x01(\x0b\x32\x12.muserve.v1.Parity\x12\x35\n\x10\x62\x61tch_invariance\x18\t \x01(\x0b\x32\x1b.muserve.v1.BatchInvariance\"\\\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05\x64type\x18\x02 \x01(\x0e\x32\x14.muserve.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04unit\x18\x04 \x01(\t\"m\n\x06Parity\x12\x11\n\ttolerance\x18\x01 \x01(\x01\x12\x13\n\x0b\x62\x61tch_sizes\x18\x02 \x03(\r\x12\x19\n\x11onnx_max_abs_diff\x18\x03 \x01(\x01\x12 \n\x18torchscript_max_abs_diff\x18\x04 \x01(\x01\"`\n\x0f\x42\x61tchInvariance\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x13\n\x0b\x62\x61tch_sizes\x18\x02 \x03(\r\x12\x14\n\x0cmax_abs_diff\x18\x03 \x01(\x01\x12\x13\n\x0bmeasured_on\x18\x04 \x01(\t\"\xed\x01\n\rImageSettings\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x14\n\x0clatent_input\x18\x02 \x01(\t\x12\x13\n\x0blatent_size\x18\x03 \x01(\r\x12\x14\n\x0cimage_output\x18\x04 \x01(\t\x12\x0e\n\x06height\x18\x05 \x01(\r\x12\r\n\x05width\x18\x06 \x01(\r\x12\x10\n\x08\x63hannels\x18\x07 \x01(\r\x12\r\n\x05\x62lack\x18\x08 \x01(\x02\x12\r\n\x05white\x18\t \x01(\x02\x12\x0e\n\x06labels\x18\n \x03(\t\x12\x13\n\x0blabel_input\x18\x0b \x01(\t\x12\x18\n\x10truncation_input\x18\x0c \x01(\t\"\xec\x01\n\x10\x46orecastSettings\x12\r\n\x05graph\x18\x01 \x01(\t\x12,\n\x07scaling\x18\x02 \x01(\x0e\x32\x1b.muserve.v1.ForecastScaling\x12\x14\n\x0cwindow_steps\x18\x03 \x01(\r\x12\x15\n\rhorizon_steps\x18\x04 \x01(\r\x12\x11\n\tquantiles\x18\x05 \x03(\x01\x12\x32\n\x0b\x66requencies\x18\x06 \x03(\x0b\x32\x1d.muserve.v1.FrequencySettings\x12\x13\n\x0bmax_horizon\x18\x07 \x01(\r\x12\x12\n\nmin_points\x18\x08 \x01(\r\"\xa2\x01\n\x11\x46requencySettings\x12(\n\tfrequency\x18\x01 \x01(\x0e\x32\x15.muserve.v1.Frequency\x12\x0f\n\x07periods\x18\x02 \x03(\r\x12\x15\n\rcontext_steps\x18\x03 \x01(\r\x12\x15\n\rhorizon_steps\x18\x04 \x01(\r\x12\x14\n\x0c\x65xperimental\x18\x05 \x01(\x08\x12\x0e\n\x06spread\x18\x06 \x01(\x01\"\xad\x04\n\rMusicSettings\x12\x11\n\tgenerator\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63ompanist\x18\x02 \x01(\t\x12\x0c\n\x04\x62\x61rs\x18\x03 \x01(\r\x12\x15\n\rbeats_per_bar\x18\x04 \x01(\r\x12\x11\n\tbeat_unit\x18\x05 \x01(\r\x12\x15\n\rsteps_per_bar\x18\x06 \x01(\r\x12\x14\n\x0clowest_pitch\x18\x07 \x01(\r\x12\x0f\n\x07pitches\x18\x08 \x01(\r\x12\x10\n\x08max_bars\x18\t \x01(\r\x12.\n\x06tracks\x18\n \x03(\x0b\x32\x1e.muserve.v1.MusicTrackSettings\x12.\n\x06styles\x18\x0b \x03(\x0b\x32\x1e.muserve.v1.MusicStyleSettings\x12\x1d\n\x15\x63onstant_latent_input\x18\x0c \x01(\t\x12\x1c\n\x14\x63onstant_latent_size\x18\r \x01(\r\x12\x19\n\x11\x62\x61r_latents_input\x18\x0e \x01(\t\x12\x17\n\x0f\x62\x61r_latent_size\x18\x0f \x01(\r\x12\x13\n\x0bstyle_input\x18\x10 \x01(\t\x12\x13\n\x0btempo_input\x18\x11 \x01(\t\x12\x15\n\rdensity_input\x18\x12 \x01(\t\x12\x14\n\x0conset_output\x18\x13 \x01(\t\x12\x13\n\x0bhold_output\x18\x14 \x01(\t\x12\x17\n\x0fonset_threshold\x18\x15 \x01(\x02\x12\x16\n\x0ehold_threshold\x18\x16 \x01(\x02\"\xb1\x01\n\x12MusicTrackSettings\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x64rums\x18\x03 \x01(\x08\x12\x0f\n\x07program\x18\x04 \x01(\r\x12\x10\n\x08velocity\x18\x05 \x01(\r\x12\x19\n\x11off_beat_velocity\x18\x06 \x01(\r\x12\x16\n\x0emin_note_steps\x18\x07 \x01(\r\x12\x1a\n\x12max_notes_per_step\x18\x08 \x01(\r\"|\n\x12MusicStyleSettings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\ttempo_bpm\x18\x02 \x01(\x01\x12\x18\n\x10lowest_tempo_bpm\x18\x03 \x01(\x01\x12\x19\n\x11highest_tempo_bpm\x18\x04 \x01(\x01\x12\x10\n\x08programs\x18\x05 \x03(\r\"\xb8\x01\n\x13TranslationSettings\x12\x34\n\ndirections\x18\x01 \x03(\x0b\x32 .muserve.v1.TranslationDirection\x12\x13\n\x0bimage_input\x18\x02 \x01(\t\x12\x14\n\x0cimage_output\x18\x03 \x01(\t\x12\x11\n\ttile_size\x18\x04 \x01(\r\x12\x0f\n\x07overlap\x18\x05 \x01(\r\x12\r\n\x05\x62lack\x18\x06 \x01(\x02\x12\r\n\x05white\x18\x07 \x01(\x02\"E\n\x14TranslationDirection\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\r\n\x05graph\x18\x03 \x01(\t\"L\n\x0cTrainingData\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12\x0f\n\x07licence\x18\x03 \x01(\t\x12\r\n\x05split\x18\x04 \x01(\t\"\x8b\x01\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x11\n\treference\x18\x04 \x01(\x01\x12\x16\n\x0ereference_name\x18\x05 \x01(\t\x12+\n\x06others\x18\x06 \x03(\x0b\x32\x1b.muserve.v1.MetricReference\".\n\x0fMetricReference\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"\xe5\x02\n\rGoldenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x11\n\ttolerance\x18\x03 \x01(\x01\x12<\n\x0fgenerate_images\x18\n \x01(\x0b\x32!.muserve.v1.GenerateImagesRequestH\x00\x12/\n\x08\x66orecast\x18\x0b \x01(\x0b\x32\x1b.muserve.v1.ForecastRequestH\x00\x12:\n\x0egenerate_music\x18\x0c \x01(\x0b\x32 .muserve.v1.GenerateMusicRequestH\x00\x12\x31\n\taccompany\x18\r \x01(\x0b\x32\x1c.muserve.v1.AccompanyRequestH\x00\x12<\n\x0ftranslate_image\x18\x0e \x01(\x0b\x32!.muserve.v1.TranslateImageRequestH\x00\x42\t\n\x07request\"P\n\nBundleFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x10\n\x08optional\x18\x04 \x01(\x08*\x8f\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x03\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x04\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x05*m\n\x0f\x46orecastScaling\x12 \n\x1c\x46ORECAST_SCALING_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46ORECAST_SCALING_NONE\x10\x01\x12\x1d\n\x19\x46ORECAST_SCALING_RELATIVE\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19muserve/v1/manifest.proto\x12\nmuserve.v1\x1a\x17muserve/v1/answer.proto\x1a\x17muserve/v1/common.proto\x1a\x19muserve/v1/forecast.proto\x1a\x16muserve/v1/image.proto\x1a\x16muserve/v1/music.proto\x1a\x1cmuserve/v1/translation.proto\"\xb2\x06\n\rModelManifest\x12\x16\n\x0e\x66ormat_version\x18\x01 \x01(\r\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\r\x12\x1e\n\x04task\x18\x04 \x01(\x0e\x32\x10.muserve.v1.Task\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12!\n\x06graphs\x18\x06 \x03(\x0b\x32\x11.muserve.v1.Graph\x12*\n\x05image\x18\n \x01(\x0b\x32\x19.muserve.v1.ImageSettingsH\x00\x12\x30\n\x08\x66orecast\x18\x0b \x01(\x0b\x32\x1c.muserve.v1.ForecastSettingsH\x00\x12*\n\x05music\x18\x0c \x01(\x0b\x32\x19.muserve.v1.MusicSettingsH\x00\x12\x36\n\x0btranslation\x18\r \x01(\x0b\x32\x1f.muserve.v1.TranslationSettingsH\x00\x12,\n\x06\x61nswer\x18\x0e \x01(\x0b\x32\x1a.muserve.v1.AnswerSettingsH\x00\x12/\n\rtraining_data\x18\x14 \x03(\x0b\x32\x18.muserve.v1.TrainingData\x12\x0f\n\x07licence\x18\x15 \x01(\t\x12#\n\x07metrics\x18\x16 \x03(\x0b\x32\x12.muserve.v1.Metric\x12*\n\x07goldens\x18\x17 \x03(\x0b\x32\x19.muserve.v1.GoldenRequest\x12%\n\x05\x66iles\x18\x18 \x03(\x0b\x32\x16.muserve.v1.BundleFile\x12=\n\nframeworks\x18\x19 \x03(\x0b\x32).muserve.v1.ModelManifest.FrameworksEntry\x12\x39\n\x08training\x18\x1a \x03(\x0b\x32\'.muserve.v1.ModelManifest.TrainingEntry\x1a\x31\n\x0f\x46rameworksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a/\n\rTrainingEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08settings\"\x95\x02\n\x05Graph\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x11\n\tonnx_file\x18\x02 \x01(\t\x12\x18\n\x10torchscript_file\x18\x03 \x01(\t\x12&\n\x06inputs\x18\x04 \x03(\x0b\x32\x16.muserve.v1.TensorSpec\x12\'\n\x07outputs\x18\x05 \x03(\x0b\x32\x16.muserve.v1.TensorSpec\x12\r\n\x05opset\x18\x06 \x01(\r\x12\x16\n\x0emax_batch_rows\x18\x07 \x01(\r\x12\"\n\x06parity\x18\x08 \x01(\x0b\x32\x12.muserve.v1.Parity\x12\x35\n\x10\x62\x61tch_invariance\x18\t \x01(\x0b\x32\x1b.muserve.v1.BatchInvariance\"\\\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x05\x64type\x18\x02 \x01(\x0e\x32\x14.muserve.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0c\n\x04unit\x18\x04 \x01(\t\"m\n\x06Parity\x12\x11\n\ttolerance\x18\x01 \x01(\x01\x12\x13\n\x0b\x62\x61tch_sizes\x18\x02 \x03(\r\x12\x19\n\x11onnx_max_abs_diff\x18\x03 \x01(\x01\x12 \n\x18torchscript_max_abs_diff\x18\x04 \x01(\x01\"`\n\x0f\x42\x61tchInvariance\x12\r\n\x05\x65xact\x18\x01 \x01(\x08\x12\x13\n\x0b\x62\x61tch_sizes\x18\x02 \x03(\r\x12\x14\n\x0cmax_abs_diff\x18\x03 \x01(\x01\x12\x13\n\x0bmeasured_on\x18\x04 \x01(\t\"\xed\x01\n\rImageSettings\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x14\n\x0clatent_input\x18\x02 \x01(\t\x12\x13\n\x0blatent_size\x18\x03 \x01(\r\x12\x14\n\x0cimage_output\x18\x04 \x01(\t\x12\x0e\n\x06height\x18\x05 \x01(\r\x12\r\n\x05width\x18\x06 \x01(\r\x12\x10\n\x08\x63hannels\x18\x07 \x01(\r\x12\r\n\x05\x62lack\x18\x08 \x01(\x02\x12\r\n\x05white\x18\t \x01(\x02\x12\x0e\n\x06labels\x18\n \x03(\t\x12\x13\n\x0blabel_input\x18\x0b \x01(\t\x12\x18\n\x10truncation_input\x18\x0c \x01(\t\"\xec\x01\n\x10\x46orecastSettings\x12\r\n\x05graph\x18\x01 \x01(\t\x12,\n\x07scaling\x18\x02 \x01(\x0e\x32\x1b.muserve.v1.ForecastScaling\x12\x14\n\x0cwindow_steps\x18\x03 \x01(\r\x12\x15\n\rhorizon_steps\x18\x04 \x01(\r\x12\x11\n\tquantiles\x18\x05 \x03(\x01\x12\x32\n\x0b\x66requencies\x18\x06 \x03(\x0b\x32\x1d.muserve.v1.FrequencySettings\x12\x13\n\x0bmax_horizon\x18\x07 \x01(\r\x12\x12\n\nmin_points\x18\x08 \x01(\r\"\xa2\x01\n\x11\x46requencySettings\x12(\n\tfrequency\x18\x01 \x01(\x0e\x32\x15.muserve.v1.Frequency\x12\x0f\n\x07periods\x18\x02 \x03(\r\x12\x15\n\rcontext_steps\x18\x03 \x01(\r\x12\x15\n\rhorizon_steps\x18\x04 \x01(\r\x12\x14\n\x0c\x65xperimental\x18\x05 \x01(\x08\x12\x0e\n\x06spread\x18\x06 \x01(\x01\"\xad\x04\n\rMusicSettings\x12\x11\n\tgenerator\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x63\x63ompanist\x18\x02 \x01(\t\x12\x0c\n\x04\x62\x61rs\x18\x03 \x01(\r\x12\x15\n\rbeats_per_bar\x18\x04 \x01(\r\x12\x11\n\tbeat_unit\x18\x05 \x01(\r\x12\x15\n\rsteps_per_bar\x18\x06 \x01(\r\x12\x14\n\x0clowest_pitch\x18\x07 \x01(\r\x12\x0f\n\x07pitches\x18\x08 \x01(\r\x12\x10\n\x08max_bars\x18\t \x01(\r\x12.\n\x06tracks\x18\n \x03(\x0b\x32\x1e.muserve.v1.MusicTrackSettings\x12.\n\x06styles\x18\x0b \x03(\x0b\x32\x1e.muserve.v1.MusicStyleSettings\x12\x1d\n\x15\x63onstant_latent_input\x18\x0c \x01(\t\x12\x1c\n\x14\x63onstant_latent_size\x18\r \x01(\r\x12\x19\n\x11\x62\x61r_latents_input\x18\x0e \x01(\t\x12\x17\n\x0f\x62\x61r_latent_size\x18\x0f \x01(\r\x12\x13\n\x0bstyle_input\x18\x10 \x01(\t\x12\x13\n\x0btempo_input\x18\x11 \x01(\t\x12\x15\n\rdensity_input\x18\x12 \x01(\t\x12\x14\n\x0conset_output\x18\x13 \x01(\t\x12\x13\n\x0bhold_output\x18\x14 \x01(\t\x12\x17\n\x0fonset_threshold\x18\x15 \x01(\x02\x12\x16\n\x0ehold_threshold\x18\x16 \x01(\x02\"\xb1\x01\n\x12MusicTrackSettings\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x64rums\x18\x03 \x01(\x08\x12\x0f\n\x07program\x18\x04 \x01(\r\x12\x10\n\x08velocity\x18\x05 \x01(\r\x12\x19\n\x11off_beat_velocity\x18\x06 \x01(\r\x12\x16\n\x0emin_note_steps\x18\x07 \x01(\r\x12\x1a\n\x12max_notes_per_step\x18\x08 \x01(\r\"|\n\x12MusicStyleSettings\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\ttempo_bpm\x18\x02 \x01(\x01\x12\x18\n\x10lowest_tempo_bpm\x18\x03 \x01(\x01\x12\x19\n\x11highest_tempo_bpm\x18\x04 \x01(\x01\x12\x10\n\x08programs\x18\x05 \x03(\r\"\xb8\x01\n\x13TranslationSettings\x12\x34\n\ndirections\x18\x01 \x03(\x0b\x32 .muserve.v1.TranslationDirection\x12\x13\n\x0bimage_input\x18\x02 \x01(\t\x12\x14\n\x0cimage_output\x18\x03 \x01(\t\x12\x11\n\ttile_size\x18\x04 \x01(\r\x12\x0f\n\x07overlap\x18\x05 \x01(\r\x12\r\n\x05\x62lack\x18\x06 \x01(\x02\x12\r\n\x05white\x18\x07 \x01(\x02\"E\n\x14TranslationDirection\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x0e\n\x06target\x18\x02 \x01(\t\x12\r\n\x05graph\x18\x03 \x01(\t\"\x91\x03\n\x0e\x41nswerSettings\x12\x0e\n\x06reader\x18\x01 \x01(\t\x12\x0e\n\x06writer\x18\x02 \x01(\t\x12\x16\n\x0etokenizer_file\x18\x03 \x01(\t\x12\x17\n\x0fquestion_tokens\x18\x04 \x01(\r\x12\x16\n\x0epassage_tokens\x18\x05 \x01(\r\x12\x1a\n\x12passage_characters\x18\x06 \x01(\r\x12\x15\n\ranswer_tokens\x18\x07 \x01(\r\x12\x13\n\x0blatent_size\x18\x08 \x01(\r\x12)\n\x07\x63orpora\x18\t \x03(\x0b\x32\x18.muserve.v1.AnswerCorpus\x12\x15\n\rpassages_read\x18\n \x01(\r\x12\x15\n\rsearch_weight\x18\x0b \x01(\x01\x12\x18\n\x10\x61nswerable_scale\x18\x0c \x01(\x01\x12\x19\n\x11\x61nswerable_offset\x18\r \x01(\x01\x12\x1c\n\x14\x61nswerable_threshold\x18\x0e \x01(\x01\x12\r\n\x05kinds\x18\x0f \x03(\t\x12\x13\n\x0btemperature\x18\x10 \x01(\x01\"K\n\x0c\x41nswerCorpus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x0f\n\x07licence\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\"L\n\x0cTrainingData\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06origin\x18\x02 \x01(\t\x12\x0f\n\x07licence\x18\x03 \x01(\t\x12\r\n\x05split\x18\x04 \x01(\t\"\x8b\x01\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\x11\n\treference\x18\x04 \x01(\x01\x12\x16\n\x0ereference_name\x18\x05 \x01(\t\x12+\n\x06others\x18\x06 \x03(\x0b\x32\x1b.muserve.v1.MetricReference\".\n\x0fMetricReference\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\"\xe7\x03\n\rGoldenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x66ile\x18\x02 \x01(\t\x12\x11\n\ttolerance\x18\x03 \x01(\x01\x12<\n\x0fgenerate_images\x18\n \x01(\x0b\x32!.muserve.v1.GenerateImagesRequestH\x00\x12/\n\x08\x66orecast\x18\x0b \x01(\x0b\x32\x1b.muserve.v1.ForecastRequestH\x00\x12:\n\x0egenerate_music\x18\x0c \x01(\x0b\x32 .muserve.v1.GenerateMusicRequestH\x00\x12\x31\n\taccompany\x18\r \x01(\x0b\x32\x1c.muserve.v1.AccompanyRequestH\x00\x12<\n\x0ftranslate_image\x18\x0e \x01(\x0b\x32!.muserve.v1.TranslateImageRequestH\x00\x12<\n\x0f\x61nswer_question\x18\x0f \x01(\x0b\x32!.muserve.v1.AnswerQuestionRequestH\x00\x12\x42\n\x12generate_questions\x18\x10 \x01(\x0b\x32$.muserve.v1.GenerateQuestionsRequestH\x00\x42\t\n\x07request\"P\n\nBundleFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x10\n\x08optional\x18\x04 \x01(\x08*\x8f\x01\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x13\n\x0f\x44\x41TA_TYPE_INT64\x10\x02\x12\x13\n\x0f\x44\x41TA_TYPE_INT32\x10\x03\x12\x12\n\x0e\x44\x41TA_TYPE_BOOL\x10\x04\x12\x13\n\x0f\x44\x41TA_TYPE_UINT8\x10\x05*m\n\x0f\x46orecastScaling\x12 \n\x1c\x46ORECAST_SCALING_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46ORECAST_SCALING_NONE\x10\x01\x12\x1d\n\x19\x46ORECAST_SCALING_RELATIVE\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,48 +41,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELMANIFEST_FRAMEWORKSENTRY']._serialized_options = b'8\001'
   _globals['_MODELMANIFEST_TRAININGENTRY']._loaded_options = None
   _globals['_MODELMANIFEST_TRAININGENTRY']._serialized_options = b'8\001'
-  _globals['_DATATYPE']._serialized_start=4008
-  _globals['_DATATYPE']._serialized_end=4151
-  _globals['_FORECASTSCALING']._serialized_start=4153
-  _globals['_FORECASTSCALING']._serialized_end=4262
-  _globals['_MODELMANIFEST']._serialized_start=172
-  _globals['_MODELMANIFEST']._serialized_end=944
-  _globals['_MODELMANIFEST_FRAMEWORKSENTRY']._serialized_start=834
-  _globals['_MODELMANIFEST_FRAMEWORKSENTRY']._serialized_end=883
-  _globals['_MODELMANIFEST_TRAININGENTRY']._serialized_start=885
-  _globals['_MODELMANIFEST_TRAININGENTRY']._serialized_end=932
-  _globals['_GRAPH']._serialized_start=947
-  _globals['_GRAPH']._serialized_end=1224
-  _globals['_TENSORSPEC']._serialized_start=1226
-  _globals['_TENSORSPEC']._serialized_end=1318
-  _globals['_PARITY']._serialized_start=1320
-  _globals['_PARITY']._serialized_end=1429
-  _globals['_BATCHINVARIANCE']._serialized_start=1431
-  _globals['_BATCHINVARIANCE']._serialized_end=1527
-  _globals['_IMAGESETTINGS']._serialized_start=1530
-  _globals['_IMAGESETTINGS']._serialized_end=1767
-  _globals['_FORECASTSETTINGS']._serialized_start=1770
-  _globals['_FORECASTSETTINGS']._serialized_end=2006
-  _globals['_FREQUENCYSETTINGS']._serialized_start=2009
-  _globals['_FREQUENCYSETTINGS']._serialized_end=2171
-  _globals['_MUSICSETTINGS']._serialized_start=2174
-  _globals['_MUSICSETTINGS']._serialized_end=2731
-  _globals['_MUSICTRACKSETTINGS']._serialized_start=2734
-  _globals['_MUSICTRACKSETTINGS']._serialized_end=2911
-  _globals['_MUSICSTYLESETTINGS']._serialized_start=2913
-  _globals['_MUSICSTYLESETTINGS']._serialized_end=3037
-  _globals['_TRANSLATIONSETTINGS']._serialized_start=3040
-  _globals['_TRANSLATIONSETTINGS']._serialized_end=3224
-  _globals['_TRANSLATIONDIRECTION']._serialized_start=3226
-  _globals['_TRANSLATIONDIRECTION']._serialized_end=3295
-  _globals['_TRAININGDATA']._serialized_start=3297
-  _globals['_TRAININGDATA']._serialized_end=3373
-  _globals['_METRIC']._serialized_start=3376
-  _globals['_METRIC']._serialized_end=3515
-  _globals['_METRICREFERENCE']._serialized_start=3517
-  _globals['_METRICREFERENCE']._serialized_end=3563
-  _globals['_GOLDENREQUEST']._serialized_start=3566
-  _globals['_GOLDENREQUEST']._serialized_end=3923
-  _globals['_BUNDLEFILE']._serialized_start=3925
-  _globals['_BUNDLEFILE']._serialized_end=4005
+  _globals['_DATATYPE']._serialized_start=4690
+  _globals['_DATATYPE']._serialized_end=4833
+  _globals['_FORECASTSCALING']._serialized_start=4835
+  _globals['_FORECASTSCALING']._serialized_end=4944
+  _globals['_MODELMANIFEST']._serialized_start=197
+  _globals['_MODELMANIFEST']._serialized_end=1015
+  _globals['_MODELMANIFEST_FRAMEWORKSENTRY']._serialized_start=905
+  _globals['_MODELMANIFEST_FRAMEWORKSENTRY']._serialized_end=954
+  _globals['_MODELMANIFEST_TRAININGENTRY']._serialized_start=956
+  _globals['_MODELMANIFEST_TRAININGENTRY']._serialized_end=1003
+  _globals['_GRAPH']._serialized_start=1018
+  _globals['_GRAPH']._serialized_end=1295
+  _globals['_TENSORSPEC']._serialized_start=1297
+  _globals['_TENSORSPEC']._serialized_end=1389
+  _globals['_PARITY']._serialized_start=1391
+  _globals['_PARITY']._serialized_end=1500
+  _globals['_BATCHINVARIANCE']._serialized_start=1502
+  _globals['_BATCHINVARIANCE']._serialized_end=1598
+  _globals['_IMAGESETTINGS']._serialized_start=1601
+  _globals['_IMAGESETTINGS']._serialized_end=1838
+  _globals['_FORECASTSETTINGS']._serialized_start=1841
+  _globals['_FORECASTSETTINGS']._serialized_end=2077
+  _globals['_FREQUENCYSETTINGS']._serialized_start=2080
+  _globals['_FREQUENCYSETTINGS']._serialized_end=2242
+  _globals['_MUSICSETTINGS']._serialized_start=2245
+  _globals['_MUSICSETTINGS']._serialized_end=2802
+  _globals['_MUSICTRACKSETTINGS']._serialized_start=2805
+  _globals['_MUSICTRACKSETTINGS']._serialized_end=2982
+  _globals['_MUSICSTYLESETTINGS']._serialized_start=2984
+  _globals['_MUSICSTYLESETTINGS']._serialized_end=3108
+  _globals['_TRANSLATIONSETTINGS']._serialized_start=3111
+  _globals['_TRANSLATIONSETTINGS']._serialized_end=3295
+  _globals['_TRANSLATIONDIRECTION']._serialized_start=3297
+  _globals['_TRANSLATIONDIRECTION']._serialized_end=3366
+  _globals['_ANSWERSETTINGS']._serialized_start=3369
+  _globals['_ANSWERSETTINGS']._serialized_end=3770
+  _globals['_ANSWERCORPUS']._serialized_start=3772
+  _globals['_ANSWERCORPUS']._serialized_end=3847
+  _globals['_TRAININGDATA']._serialized_start=3849
+  _globals['_TRAININGDATA']._serialized_end=3925
+  _globals['_METRIC']._serialized_start=3928
+  _globals['_METRIC']._serialized_end=4067
+  _globals['_METRICREFERENCE']._serialized_start=4069
+  _globals['_METRICREFERENCE']._serialized_end=4115
+  _globals['_GOLDENREQUEST']._serialized_start=4118
+  _globals['_GOLDENREQUEST']._serialized_end=4605
+  _globals['_BUNDLEFILE']._serialized_start=4607
+  _globals['_BUNDLEFILE']._serialized_end=4687
 # @@protoc_insertion_point(module_scope)

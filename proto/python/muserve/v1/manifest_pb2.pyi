@@ -1,3 +1,4 @@
+from muserve.v1 import answer_pb2 as _answer_pb2
 from muserve.v1 import common_pb2 as _common_pb2
 from muserve.v1 import forecast_pb2 as _forecast_pb2
 from muserve.v1 import image_pb2 as _image_pb2
@@ -37,7 +38,7 @@ FORECAST_SCALING_NONE: ForecastScaling
 FORECAST_SCALING_RELATIVE: ForecastScaling
 
 class ModelManifest(_message.Message):
-    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "forecast", "music", "translation", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
+    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "forecast", "music", "translation", "answer", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
     class FrameworksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +63,7 @@ class ModelManifest(_message.Message):
     FORECAST_FIELD_NUMBER: _ClassVar[int]
     MUSIC_FIELD_NUMBER: _ClassVar[int]
     TRANSLATION_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
     TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +81,7 @@ class ModelManifest(_message.Message):
     forecast: ForecastSettings
     music: MusicSettings
     translation: TranslationSettings
+    answer: AnswerSettings
     training_data: _containers.RepeatedCompositeFieldContainer[TrainingData]
     licence: str
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
@@ -86,7 +89,7 @@ class ModelManifest(_message.Message):
     files: _containers.RepeatedCompositeFieldContainer[BundleFile]
     frameworks: _containers.ScalarMap[str, str]
     training: _containers.ScalarMap[str, str]
-    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., music: _Optional[_Union[MusicSettings, _Mapping]] = ..., translation: _Optional[_Union[TranslationSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., music: _Optional[_Union[MusicSettings, _Mapping]] = ..., translation: _Optional[_Union[TranslationSettings, _Mapping]] = ..., answer: _Optional[_Union[AnswerSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Graph(_message.Message):
     __slots__ = ("role", "onnx_file", "torchscript_file", "inputs", "outputs", "opset", "max_batch_rows", "parity", "batch_invariance")
@@ -320,6 +323,54 @@ class TranslationDirection(_message.Message):
     graph: str
     def __init__(self, source: _Optional[str] = ..., target: _Optional[str] = ..., graph: _Optional[str] = ...) -> None: ...
 
+class AnswerSettings(_message.Message):
+    __slots__ = ("reader", "writer", "tokenizer_file", "question_tokens", "passage_tokens", "passage_characters", "answer_tokens", "latent_size", "corpora", "passages_read", "search_weight", "answerable_scale", "answerable_offset", "answerable_threshold", "kinds", "temperature")
+    READER_FIELD_NUMBER: _ClassVar[int]
+    WRITER_FIELD_NUMBER: _ClassVar[int]
+    TOKENIZER_FILE_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_CHARACTERS_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LATENT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    CORPORA_FIELD_NUMBER: _ClassVar[int]
+    PASSAGES_READ_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ANSWERABLE_SCALE_FIELD_NUMBER: _ClassVar[int]
+    ANSWERABLE_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    ANSWERABLE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    reader: str
+    writer: str
+    tokenizer_file: str
+    question_tokens: int
+    passage_tokens: int
+    passage_characters: int
+    answer_tokens: int
+    latent_size: int
+    corpora: _containers.RepeatedCompositeFieldContainer[AnswerCorpus]
+    passages_read: int
+    search_weight: float
+    answerable_scale: float
+    answerable_offset: float
+    answerable_threshold: float
+    kinds: _containers.RepeatedScalarFieldContainer[str]
+    temperature: float
+    def __init__(self, reader: _Optional[str] = ..., writer: _Optional[str] = ..., tokenizer_file: _Optional[str] = ..., question_tokens: _Optional[int] = ..., passage_tokens: _Optional[int] = ..., passage_characters: _Optional[int] = ..., answer_tokens: _Optional[int] = ..., latent_size: _Optional[int] = ..., corpora: _Optional[_Iterable[_Union[AnswerCorpus, _Mapping]]] = ..., passages_read: _Optional[int] = ..., search_weight: _Optional[float] = ..., answerable_scale: _Optional[float] = ..., answerable_offset: _Optional[float] = ..., answerable_threshold: _Optional[float] = ..., kinds: _Optional[_Iterable[str]] = ..., temperature: _Optional[float] = ...) -> None: ...
+
+class AnswerCorpus(_message.Message):
+    __slots__ = ("name", "file", "licence", "origin")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    LICENCE_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    file: str
+    licence: str
+    origin: str
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., licence: _Optional[str] = ..., origin: _Optional[str] = ...) -> None: ...
+
 class TrainingData(_message.Message):
     __slots__ = ("name", "origin", "licence", "split")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -357,7 +408,7 @@ class MetricReference(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class GoldenRequest(_message.Message):
-    __slots__ = ("name", "file", "tolerance", "generate_images", "forecast", "generate_music", "accompany", "translate_image")
+    __slots__ = ("name", "file", "tolerance", "generate_images", "forecast", "generate_music", "accompany", "translate_image", "answer_question", "generate_questions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
@@ -366,6 +417,8 @@ class GoldenRequest(_message.Message):
     GENERATE_MUSIC_FIELD_NUMBER: _ClassVar[int]
     ACCOMPANY_FIELD_NUMBER: _ClassVar[int]
     TRANSLATE_IMAGE_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_QUESTION_FIELD_NUMBER: _ClassVar[int]
+    GENERATE_QUESTIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     file: str
     tolerance: float
@@ -374,7 +427,9 @@ class GoldenRequest(_message.Message):
     generate_music: _music_pb2.GenerateMusicRequest
     accompany: _music_pb2.AccompanyRequest
     translate_image: _translation_pb2.TranslateImageRequest
-    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ..., forecast: _Optional[_Union[_forecast_pb2.ForecastRequest, _Mapping]] = ..., generate_music: _Optional[_Union[_music_pb2.GenerateMusicRequest, _Mapping]] = ..., accompany: _Optional[_Union[_music_pb2.AccompanyRequest, _Mapping]] = ..., translate_image: _Optional[_Union[_translation_pb2.TranslateImageRequest, _Mapping]] = ...) -> None: ...
+    answer_question: _answer_pb2.AnswerQuestionRequest
+    generate_questions: _answer_pb2.GenerateQuestionsRequest
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ..., forecast: _Optional[_Union[_forecast_pb2.ForecastRequest, _Mapping]] = ..., generate_music: _Optional[_Union[_music_pb2.GenerateMusicRequest, _Mapping]] = ..., accompany: _Optional[_Union[_music_pb2.AccompanyRequest, _Mapping]] = ..., translate_image: _Optional[_Union[_translation_pb2.TranslateImageRequest, _Mapping]] = ..., answer_question: _Optional[_Union[_answer_pb2.AnswerQuestionRequest, _Mapping]] = ..., generate_questions: _Optional[_Union[_answer_pb2.GenerateQuestionsRequest, _Mapping]] = ...) -> None: ...
 
 class BundleFile(_message.Message):
     __slots__ = ("path", "sha256", "size_bytes", "optional")

@@ -1,0 +1,133 @@
+"""Writes answers in torch, word after word: as they are served, or such that gradients go through every choice."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import gumbel_softmax, pad
+
+from muserve_export.families.answers.model import Reading
+from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, UNKNOWN
+
+__all__ = ["Candidates", "Drawn", "draw_softly", "find_candidates", "write_greedily"]
+
+
+_LEAST, _NONE = 1e-6, 1e-12
+
+
+class Candidates(NamedTuple):
+    """What may come next, the likeliest first."""
+
+    tokens: Tensor
+    """int64 [row, candidate]."""
+    logarithms: Tensor
+    """Of their probabilities, worded and copied together: [row, candidate]."""
+    places: Tensor
+    """Which source token to copy it from; -1 if it is rather worded: int64 [row, candidate]."""
+
+
+class Drawn(NamedTuple):
+    """Answers that gradients go through."""
+
+    worded: Tensor
+    """Which word was worded at each step, one or none: [row, step, vocabulary]."""
+    picked: Tensor
+    """Which source token was copied, one or none: [row, step, source token]."""
+    is_there: Tensor
+    """Whether a step belongs to the answer, its END too: bool [row, step]."""
+
+
+def find_candidates(words: Tensor, copies: Tensor, source: Tensor, count: int) -> Candidates:
+    """Adds up what is worded and what is copied.
+
+    Args:
+        words: Logarithm of each word's probability to be worded, [row, vocabulary].
+        copies: Of each source token's to be copied, [row, source token].
+        source: int64 [row, source token].
+        count: How many to return.
+    """
+    worded = words.exp()
+    order = torch.arange(words.shape[1], device=words.device)
+    # What is unknown has no spelling: it can only be copied. Nothing begins or fills up in the middle.
+    spelled = (order >= END).to(worded.dtype)
+    may_be = spelled + (order == UNKNOWN).to(worded.dtype)
+    copied = torch.zeros_like(worded).scatter_add(1, source, copies.exp())
+    together = worded * spelled + copied * may_be
+    likelihoods, tokens = together.topk(count, dim=1)
+    # What is hardly likely at all is the best once more, so that rounding decides nothing.
+    tells = likelihoods > _LEAST
+    tokens = torch.where(tells, tokens, tokens[:, :1])
+    is_it = source[:, None] == tokens[..., None]  # [row, candidate, source token]
+    best = torch.where(is_it, copies[:, None], torch.full_like(copies[:, None], -torch.inf)).argmax(2)
+    is_copied = copied.gather(1, tokens) > together.gather(1, tokens) / 2
+    places = torch.where(is_copied, best, torch.full_like(best, NOTHING))
+    return Candidates(tokens, torch.log(torch.where(tells, likelihoods, torch.full_like(likelihoods, _NONE))), places)
+
+
+def write_greedily(writer: Any, reading: Reading, source: Tensor, noise: Tensor, steps: int) -> Tensor:
+    """Writes the likeliest word at each step.
+
+    Args:
+        writer: A Writer, in evaluation mode.
+        reading: Of rows.
+        source: int64 [row, source token].
+        noise: [row, latent].
+        steps: Most words.
+
+    Returns:
+        int64 [row, step], PADDING behind END.
+    """
+    state = (reading.memory, reading.hidden, reading.cell)
+    token = torch.full((len(source), 1), BEGIN, device=source.device)
+    place = torch.full((len(source), 1), NOTHING, device=source.device)
+    is_done = torch.zeros(len(source), dtype=torch.bool, device=source.device)
+    written = []
+    for _ in range(steps):
+        words, copies, hidden, cell = writer(token, place, noise, state, source)
+        best = find_candidates(words[:, 0], copies[:, 0], source, 1)
+        token, place = best.tokens, best.places
+        written.append(token[:, 0].masked_fill(is_done, PADDING))
+        is_done = is_done | (token[:, 0] == END)
+        state = (reading.memory, hidden, cell)
+        if is_done.all():
+            break
+    return torch.stack(written, dim=1)
+
+
+def draw_softly(writer: Any, reading: Reading, source: Tensor, noise: Tensor, steps: int, temperature: float) -> Drawn:
+    """Draws words by Gumbel-softmax (Jang et al., 2017): one word each, with the gradient of the mixture.
+
+    Args:
+        writer: A Writer.
+        reading: Of rows.
+        source: int64 [row, source token].
+        noise: [row, latent].
+        steps: Most words.
+        temperature: How soft the gradient is.
+    """
+    state = (reading.memory, reading.hidden, reading.cell)
+    vocabulary = writer.embed.weight.shape[0]
+    sources = writer.embed(source)  # [row, source token, embedding]
+    given = writer.embed(torch.full((len(source), 1), BEGIN, device=source.device))
+    copied = torch.zeros_like(reading.memory[:, :1])
+    follows = torch.zeros_like(source[:, None], dtype=given.dtype)
+    is_open = torch.ones(len(source), dtype=torch.bool, device=source.device)
+    steps_worded, steps_picked, steps_there = [], [], []
+    for _ in range(steps):
+        words, copies, hidden, cell = writer.go_on(given, copied, follows, noise, state, source)
+        chosen = gumbel_softmax(torch.cat([words, copies], dim=2), tau=temperature, hard=True)
+        worded, picked = chosen.split([vocabulary, source.shape[1]], dim=2)
+        given = worded @ writer.embed.weight + picked @ sources
+        copied = picked @ reading.memory
+        follows = pad(picked[..., :-1], (1, 0))
+        state = (reading.memory, hidden, cell)
+        steps_worded.append(worded)
+        steps_picked.append(picked)
+        steps_there.append(is_open)
+        is_end = worded[:, 0, END] + (picked[:, 0] * (source == END)).sum(1)
+        is_open = is_open & (is_end < 0.5)
+        if not is_open.any():
+            break
+    return Drawn(torch.cat(steps_worded, dim=1), torch.cat(steps_picked, dim=1), torch.stack(steps_there, dim=1))

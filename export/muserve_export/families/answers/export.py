@@ -1,0 +1,255 @@
+"""Writes an answers run as a bundle of the answer task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from muserve.configuration import build
+from muserve.v1 import answer_pb2, common_pb2, manifest_pb2
+from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
+from muserve_export.families.answers.calibrate import Calibration, calibrate
+from muserve_export.families.answers.config import AnswersConfig
+from muserve_export.families.answers.data import AnswersData, load_data
+from muserve_export.families.answers.drawing import find_candidates
+from muserve_export.families.answers.examples import MOST_CHARACTERS
+from muserve_export.families.answers.model import Reader, Writer
+from muserve_export.families.answers.samples import draw_samples
+from muserve_export.families.answers.tutorial import export_tutorial
+from muserve_export.families.answers.wordings import WORDINGS
+from muserve_export.training.run import RunFolder
+from muserve_server.tasks.answer.text import PADDING, SPECIAL
+
+__all__ = ["ReaderGraph", "WriterGraph", "export_answers"]
+
+_TOLERANCE = 2e-4
+_GOLDEN_TOLERANCE = 2e-3
+_READER_ROWS, _WRITER_ROWS = 32, 64
+_TOKENIZER = "assets/tokenizer.json"
+_TEMPERATURE = 0.7
+_PASSAGES_READ = 8
+_GOLDEN = "A lantern is a portable lamp with a case of glass. It was invented by Ann Lee in 1820."
+_FLOAT, _INT = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
+
+
+class ReaderGraph(nn.Module):
+    """The reader as it is served."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self.reader = reader
+
+    def forward(self, question: Tensor, passage: Tensor) -> tuple[Tensor, ...]:
+        """Reads: see `Reader.forward`."""
+        return tuple(self.reader(question, passage))
+
+
+class WriterGraph(nn.Module):
+    """One step of the writer as it is served: what may come next, few and the likeliest first."""
+
+    def __init__(self, writer: Writer, candidates: int) -> None:
+        super().__init__()
+        self.writer = writer
+        self.candidates = candidates
+
+    def forward(
+        self, token: Tensor, place: Tensor, noise: Tensor, memory: Tensor, hidden: Tensor, cell: Tensor, source: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Goes on by one token: see `Writer.forward` and `find_candidates`."""
+        words, copies, hidden, cell = self.writer(token[:, None], place[:, None], noise, (memory, hidden, cell), source)
+        found = find_candidates(words[:, 0], copies[:, 0], source, self.candidates)
+        return (*found, hidden, cell)
+
+
+def export_answers(
+    run: RunFolder,
+    destination: Path,
+    *,
+    name: str,
+    version: int | None = None,
+    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None,
+    notes: str = "",
+) -> Path:
+    """Writes the newest checkpoint of a run as models/<name>/<version>.
+
+    Args:
+        run: A trained run.
+        destination: The folder of all bundles.
+        name: Name of the model.
+        version: Positive and new; None takes one more than the newest.
+        measure: Measures the bundle for its manifest and card.
+        notes: Limits and known faults for the card, as Markdown.
+
+    Returns:
+        The bundle's folder.
+
+    Raises:
+        ExportError: The run, the name or the version cannot be used, or a graph is not what was trained.
+    """
+    config = build(AnswersConfig, run.values())
+    data = load_data(config)
+    checkpoint = run.finished(config, data.corpus.sha256)
+    if config.architecture == "tutorial":
+        return export_tutorial(checkpoint, data.corpus, destination, name=name, version=version)
+    reader, writer = Reader(config, data.codec.size), Writer(config, data.codec.size)
+    for module, part in ((reader, "reader"), (writer, "writer")):
+        prefix = f"{part}."
+        module.load_state_dict(
+            {key.removeprefix(prefix): value for key, value in checkpoint["best"].items() if key.startswith(prefix)}
+        )
+        module.eval()
+    plan = BundlePlan(
+        manifest=_manifest(config, data, calibrate(reader, data)),
+        graphs=_graphs(config, data, reader, writer),
+        assets=_assets(data),
+        training=run.described(config, checkpoint),
+        goldens=[_golden()],
+        samples=lambda model: draw_samples(model, data),
+        measure=measure,
+        notes=notes,
+    )
+    return write_bundle(plan, destination, name=name, version=version)
+
+
+def _manifest(config: AnswersConfig, data: AnswersData, calibration: Calibration) -> manifest_pb2.ModelManifest:
+    corpora = [
+        manifest_pb2.AnswerCorpus(
+            name=file.name, file=f"assets/{file.name}.jsonl", licence=file.licence, origin=file.origin
+        )
+        for file in data.corpus.files
+    ]
+    training_data = [
+        manifest_pb2.TrainingData(
+            name=f"{file.name}, {file.entries:,} entries", origin=file.origin, licence=file.licence, split=data.split
+        )
+        for file in data.corpus.files
+    ]
+    return manifest_pb2.ModelManifest(
+        task=common_pb2.TASK_ANSWER,
+        description="Answers questions from a text or its corpus, and asks questions that a text answers.",
+        training_data=training_data,
+        licence="LicenseRef-owner" if config.data else "Apache-2.0 AND GFDL-1.1-or-later",
+        answer=manifest_pb2.AnswerSettings(
+            reader="reader",
+            writer="writer",
+            tokenizer_file=_TOKENIZER,
+            question_tokens=config.question_tokens,
+            passage_tokens=config.passage_tokens,
+            passage_characters=MOST_CHARACTERS,
+            answer_tokens=config.answer_tokens,
+            latent_size=config.latent_size,
+            corpora=corpora,
+            passages_read=_PASSAGES_READ,
+            search_weight=calibration.search_weight,
+            answerable_scale=calibration.scale,
+            answerable_offset=calibration.offset,
+            answerable_threshold=calibration.threshold,
+            # Pairs of one's own have no kinds, so nothing was learnt of asking.
+            kinds=list(WORDINGS) if data.corpus.triples else [],
+            temperature=_TEMPERATURE,
+        ),
+    )
+
+
+def _assets(data: AnswersData) -> Mapping[str, bytes]:
+    assets = {_TOKENIZER: data.vocabulary.encode()}
+    first = 0
+    for file in data.corpus.files:
+        entries = data.corpus.entries[first : first + file.entries]
+        first += file.entries
+        lines = (
+            json.dumps(
+                {"title": entry.title, **({"aliases": entry.aliases} if entry.aliases else {}), "text": entry.text},
+                ensure_ascii=False,
+            )
+            for entry in entries
+        )
+        assets[f"assets/{file.name}.jsonl"] = ("\n".join(lines) + "\n").encode()
+    return assets
+
+
+def _graphs(config: AnswersConfig, data: AnswersData, reader: Reader, writer: Writer) -> list[GraphSource]:
+    question, passage = config.question_tokens + 1, config.passage_tokens
+    source, state, cells = question + passage, 2 * config.hidden_size, 4 * config.hidden_size
+    size, candidates = data.codec.size, min(config.candidates, data.codec.size)
+    memory = _tensor("memory", _FLOAT, (source, state), "what each token means")
+    hidden = _tensor("hidden", _FLOAT, (cells,), "the writer's state")
+    cell = _tensor("cell", _FLOAT, (cells,), "the writer's cells")
+
+    def draw_texts(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        texts = []
+        for length in (question, passage):
+            tokens = random.integers(len(SPECIAL), size, (rows, length))
+            tokens[np.arange(length)[None] >= random.integers(2, length + 1, (rows, 1))] = PADDING
+            texts.append(tokens)
+        # Some words stand in both.
+        texts[1][:, :2] = texts[0][:, :2]
+        return tuple(texts)
+
+    def draw_step(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        texts = draw_texts(rows, random)
+        with torch.no_grad():
+            read = reader(*(torch.from_numpy(text) for text in texts))
+        source_tokens = np.concatenate(texts, axis=1)
+        place = random.integers(-1, 2, rows)
+        token = np.where(place < 0, random.integers(len(SPECIAL), size, rows), source_tokens[np.arange(rows), place])
+        noise = random.standard_normal((rows, config.latent_size)).astype(np.float32)
+        return token, place, noise, read.memory.numpy(), read.hidden.numpy(), read.cell.numpy(), source_tokens
+
+    return [
+        GraphSource(
+            role="reader",
+            module=ReaderGraph(reader).eval(),
+            inputs=(
+                _tensor("question", _INT, (question,), "token"), _tensor("passage", _INT, (passage,), "token"),
+            ),
+            outputs=(
+                memory, hidden, cell, _tensor("answerable", _FLOAT, (), "logit"),
+                _tensor("start", _FLOAT, (passage,), "logit"), _tensor("end", _FLOAT, (passage,), "logit"),
+            ),
+            draw=draw_texts,
+            max_batch_rows=_READER_ROWS,
+            tolerance=_TOLERANCE,
+        ),
+        GraphSource(
+            role="writer",
+            module=WriterGraph(writer, candidates).eval(),
+            inputs=(
+                _tensor("token", _INT, (), "token"), _tensor("place", _INT, (), "source token, -1 for none"),
+                _tensor("noise", _FLOAT, (config.latent_size,), "standard normal"), memory, hidden, cell,
+                _tensor("source", _INT, (source,), "token"),
+            ),
+            outputs=(
+                _tensor("tokens", _INT, (candidates,), "token"),
+                _tensor("logarithms", _FLOAT, (candidates,), "of probabilities"),
+                _tensor("places", _INT, (candidates,), "source token, -1 for none"),
+                _tensor("next_hidden", _FLOAT, (cells,), "the writer's state"),
+                _tensor("next_cell", _FLOAT, (cells,), "the writer's cells"),
+            ),
+            draw=draw_step,
+            max_batch_rows=_WRITER_ROWS,
+            tolerance=_TOLERANCE,
+        ),
+    ]  # fmt: skip
+
+
+def _tensor(name: str, dtype: manifest_pb2.DataType, shape: Sequence[int], unit: str) -> manifest_pb2.TensorSpec:
+    return manifest_pb2.TensorSpec(name=name, dtype=dtype, shape=[-1, *shape], unit=unit)
+
+
+def _golden() -> manifest_pb2.GoldenRequest:
+    """A question about a text of its own, twice: the likeliest answer and a drawn one, cut short."""
+    return manifest_pb2.GoldenRequest(
+        name="lantern",
+        tolerance=_GOLDEN_TOLERANCE,
+        answer_question=answer_pb2.AnswerQuestionRequest(
+            question="What is a lantern?", context=_GOLDEN, count=2, seed=1, max_tokens=5
+        ),
+    )

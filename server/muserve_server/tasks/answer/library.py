@@ -1,0 +1,93 @@
+"""The corpora of a bundle, and what a question is answered from: passages of theirs, or of a text of the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from muserve.bundle import Bundle, BundleFileError
+from muserve.v1 import manifest_pb2
+from muserve_server.tasks.answer.entries import Entry, read_entries
+from muserve_server.tasks.answer.passages import Passage, cut_context, cut_entry
+from muserve_server.tasks.answer.search import Document, Index
+
+__all__ = ["Library", "ToRead", "choose_from_context"]
+
+_NEAREST = 5
+
+
+@dataclass(frozen=True)
+class ToRead:
+    """What is read for a question."""
+
+    question: str
+    """As it is read."""
+    passages: tuple[Passage, ...]
+    """The likeliest first."""
+    points: tuple[float, ...]
+    """What the search gave each, as a share of the best one's."""
+    nearest: tuple[str, ...]
+    """Titles of the entries nearest to the question, the nearest first."""
+
+
+class Library:
+    """The entries of a bundle's corpora, ready to be searched."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Reads and indexes the corpora.
+
+        Raises:
+            BundleFileError: One cannot be read.
+        """
+        settings = bundle.manifest.answer
+        self._settings = settings
+        self.entries: Sequence[Entry] = []
+        """Of all corpora, one behind the other."""
+        self._corpora: list[int] = []
+        for number, corpus in enumerate(settings.corpora):
+            try:
+                own = list(read_entries(bundle.folder / corpus.file))
+            except (OSError, ValueError) as error:
+                raise BundleFileError(f"{bundle}: {corpus.file}: {error}") from error
+            self.entries += own
+            self._corpora += [number] * len(own)
+        self._index = Index([_document(entry) for entry in self.entries]) if self.entries else None
+
+    def corpus_of(self, entry: int) -> manifest_pb2.AnswerCorpus:
+        """The corpus that an entry belongs to."""
+        return self._settings.corpora[self._corpora[entry]]
+
+    def choose(self, question: str) -> ToRead:
+        """Finds what to read for a question."""
+        if self._index is None:
+            return ToRead(question, (), (), ())
+        found = self._index.find(question, max(_NEAREST, self._settings.passages_read))
+        passages: list[Passage] = []
+        points: list[float] = []
+        for number, share in zip(found.documents, found.points, strict=True):
+            own = cut_entry(self.entries[number], number, self._settings.passage_characters)
+            passages += own
+            points += [share] * len(own)
+        most = self._settings.passages_read
+        nearest = tuple(dict.fromkeys(self.entries[number].title for number in found.documents))[:_NEAREST]
+        return ToRead(found.question, tuple(passages[:most]), tuple(points[:most]), nearest)
+
+
+def choose_from_context(question: str, context: str, settings: manifest_pb2.AnswerSettings) -> ToRead:
+    """Finds what of a caller's text to read for a question."""
+    passages = cut_context(context, settings.passage_characters)
+    if len(passages) <= settings.passages_read:
+        return ToRead(question, tuple(passages), (1.0,) * len(passages), ())
+    index = Index(
+        [Document((passage.heading.rstrip(": "),) if passage.heading else (), passage.text) for passage in passages]
+    )
+    found = index.find(question, settings.passages_read)
+    # What shares no word with the question may answer it still; it comes last.
+    others = [number for number in range(len(passages)) if number not in found.documents]
+    chosen = [*found.documents, *others][: settings.passages_read]
+    points = [*found.points, *[0.0] * len(others)][: settings.passages_read]
+    return ToRead(question, tuple(passages[number] for number in chosen), tuple(points), ())
+
+
+def _document(entry: Entry) -> Document:
+    return Document(tuple(name for name in entry.names if name), entry.text)

@@ -1,0 +1,122 @@
+"""Cuts texts into passages that a reader can read at once, and knows where each stands in its text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from muserve_server.tasks.answer.entries import Entry
+
+__all__ = ["Passage", "cut_context", "cut_entry"]
+
+_BLOCK_END = re.compile(r"\n[ \t\r\f\v]*\n\s*")
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])[\")\]]*\s+(?=[\"'(\[]?[^\Wa-z_])|\n+)")
+_HEADING = re.compile(r"(?:(?![.!?]\s)[^\n]){1,160}?: (?=\S)")
+_LEAST_SENTENCE = 20
+"""Shorter pieces are no sentences: "e.g. A"."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What is read at once."""
+
+    text: str
+    """Its heading, if there is one, and a piece of a text."""
+    heading: str
+    """What stands before that piece: "tool (instrument): "; "" if nothing does."""
+    start: int
+    """Where the piece begins in the text that it was cut from."""
+    heading_start: int
+    """Where the heading begins in it."""
+    entry: int = -1
+    """Index of the entry that it belongs to; -1 for a text of the caller's."""
+
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """Finds a part of the passage in the text that it was cut from.
+
+        Args:
+            start: First character in the passage.
+            end: One after its last; a part that goes beyond the heading ends with it.
+        """
+        length = len(self.heading)
+        if start < length:
+            return self.heading_start + start, self.heading_start + min(end, length)
+        return self.start + start - length, self.start + end - length
+
+
+def cut_entry(entry: Entry, index: int, most: int) -> list[Passage]:
+    """Cuts an entry; each passage begins with its names.
+
+    Args:
+        entry: To cut.
+        index: The entry's.
+        most: Most characters of a passage.
+    """
+    heading = entry.heading if len(entry.heading) <= most // 2 else ""
+    pieces = _pieces(entry.text, 0, len(entry.text), most - len(heading), overlap=False)
+    return [Passage(heading + entry.text[start:end], heading, start, 0, index) for start, end in pieces]
+
+
+def cut_context(context: str, most: int) -> list[Passage]:
+    """Cuts a text of the caller's at empty lines, and what is longer than a passage at the ends of sentences.
+
+    A heading such as "tool: " stands before each passage of its paragraph; without one, passages share a sentence.
+
+    Args:
+        context: Any text.
+        most: Most characters of a passage.
+    """
+    found = []
+    for start, end in _blocks(context):
+        heading = _HEADING.match(context, start, end)
+        length = heading.end() - start if heading and heading.end() - start <= most // 2 else 0
+        pieces = _pieces(context, start + length, end, most - length, overlap=not length)
+        for first, last in pieces:
+            name = context[start : start + length]
+            found.append(Passage(name + context[first:last], name, first, start))
+    return found
+
+
+def _blocks(text: str) -> Iterator[tuple[int, int]]:
+    """Yields where the pieces between empty lines begin and end, without white space around them."""
+    start = 0
+    for first, last in [*(found.span() for found in _BLOCK_END.finditer(text)), (len(text), len(text))]:
+        block = text[start:first]
+        if block.strip():
+            yield start + len(block) - len(block.lstrip()), start + len(block.rstrip())
+        start = last
+
+
+def _pieces(text: str, start: int, end: int, most: int, *, overlap: bool) -> list[tuple[int, int]]:
+    """Packs sentences into pieces of at most so many characters."""
+    if end - start <= most:
+        return [(start, end)] if end > start else []
+    pieces: list[tuple[int, int]] = []
+    held: list[tuple[int, int]] = []
+    for sentence in _sentences(text, start, end, most):
+        if held and sentence[1] - held[0][0] > most:
+            pieces.append((held[0][0], held[-1][1]))
+            held = held[-1:] if overlap and len(held) > 1 and sentence[1] - held[-1][0] <= most else []
+        held.append(sentence)
+    return [*pieces, (held[0][0], held[-1][1])] if held else pieces
+
+
+def _sentences(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    """Yields where sentences begin and end; those that are too long are cut at words."""
+    ends = [found.span() for found in _SENTENCE_END.finditer(text, start, end)]
+    for first, last in [*ends, (end, end)]:
+        if first - start < _LEAST_SENTENCE and first < end:
+            continue
+        yield from _cut_long(text, start, first, most)
+        start = last
+
+
+def _cut_long(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+    while end - start > most:
+        space = max(text.rfind(" ", start + 1, start + most + 1), text.rfind("\n", start + 1, start + most + 1))
+        cut = space if space > start else start + most
+        yield start, cut
+        start = cut + 1 if space > start else cut
+    if end > start:
+        yield start, end

@@ -1,0 +1,103 @@
+"""Whether a bundle's answer settings fit its graphs and files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from muserve.bundle import Bundle, ManifestError
+from muserve.v1 import manifest_pb2
+from muserve_server.tasks.base import TaskLimits
+
+__all__ = ["check_settings"]
+
+_MOST_TOKENS = 2048
+_MOST_PASSAGES = 64
+_FLOAT, _INT = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
+_ANY = 0
+"""A size that is not checked: only that it is one."""
+
+Shapes = Mapping[str, tuple[int, tuple[int, ...]]]
+
+
+def check_settings(bundle: Bundle, limits: TaskLimits) -> None:
+    """Checks that answer settings agree with themselves, with the bundle's graphs and with this server.
+
+    Raises:
+        ManifestError: They do not; says where.
+    """
+    settings = bundle.manifest.answer
+    for name, most in (
+        ("question_tokens", _MOST_TOKENS), ("passage_tokens", _MOST_TOKENS), ("answer_tokens", _MOST_TOKENS),
+        ("passage_characters", 100 * _MOST_TOKENS), ("latent_size", _MOST_TOKENS), ("passages_read", _MOST_PASSAGES),
+    ):  # fmt: skip
+        if not 1 <= getattr(settings, name) <= most:
+            raise ManifestError(f"{bundle}: answer.{name} is {getattr(settings, name)}; allowed: 1 up to {most}")
+    if settings.passages_read > limits.max_samples_per_call:
+        raise ManifestError(
+            f"{bundle}: answer.passages_read is {settings.passages_read}; max_samples_per_call of this server is "
+            f"{limits.max_samples_per_call}"
+        )
+    numbers = ("search_weight", "answerable_scale", "answerable_offset", "answerable_threshold", "temperature")
+    for name in numbers:
+        if not math.isfinite(getattr(settings, name)):
+            raise ManifestError(f"{bundle}: answer.{name} is {getattr(settings, name)}; it must be finite")
+    if settings.temperature <= 0:
+        raise ManifestError(f"{bundle}: answer.temperature is {settings.temperature}; it must be above 0")
+    if len(set(settings.kinds)) < len(settings.kinds) or "" in settings.kinds:
+        raise ManifestError(f"{bundle}: answer.kinds are {list(settings.kinds)}; they must be different names")
+    listed = {file.path for file in bundle.manifest.files}
+    for path in (settings.tokenizer_file, *(corpus.file for corpus in settings.corpora)):
+        if path not in listed:
+            raise ManifestError(f"{bundle}: the answer settings name the file {path!r}, which the bundle lacks")
+    _check_graphs(bundle)
+
+
+def _check_graphs(bundle: Bundle) -> None:
+    settings = bundle.manifest.answer
+    question, passage = settings.question_tokens + 1, settings.passage_tokens
+    source = question + passage
+    state: Shapes = {"hidden": (_FLOAT, (-1, _ANY)), "cell": (_FLOAT, (-1, _ANY))}
+    memory: Shapes = {"memory": (_FLOAT, (-1, source, _ANY))}
+    reader_inputs: Shapes = {"question": (_INT, (-1, question)), "passage": (_INT, (-1, passage))}
+    reader_outputs: Shapes = {
+        **memory, **state,
+        "answerable": (_FLOAT, (-1,)), "start": (_FLOAT, (-1, passage)), "end": (_FLOAT, (-1, passage)),
+    }  # fmt: skip
+    writer_inputs: Shapes = {
+        "token": (_INT, (-1,)), "place": (_INT, (-1,)), "noise": (_FLOAT, (-1, settings.latent_size)),
+        **memory, **state, "source": (_INT, (-1, source)),
+    }  # fmt: skip
+    candidates = (-1, _ANY)
+    writer_outputs: Shapes = {
+        "tokens": (_INT, candidates), "logarithms": (_FLOAT, candidates), "places": (_INT, candidates),
+        "next_hidden": state["hidden"], "next_cell": state["cell"],
+    }  # fmt: skip
+    graphs = {graph.role: graph for graph in bundle.manifest.graphs}
+    for name, role, inputs, outputs in (
+        ("reader", settings.reader, reader_inputs, reader_outputs),
+        ("writer", settings.writer, writer_inputs, writer_outputs),
+    ):
+        if role not in graphs:
+            raise ManifestError(f"{bundle}: answer.{name} is {role!r}, which is no graph of the bundle")
+        for side, wanted, specs in (
+            ("inputs", inputs, graphs[role].inputs), ("outputs", outputs, graphs[role].outputs)
+        ):  # fmt: skip
+            if not _fits(specs, wanted):
+                found = {spec.name: list(spec.shape) for spec in specs}
+                needed = {key: list(shape) for key, (_, shape) in wanted.items()}
+                raise ManifestError(
+                    f"{bundle}: graph {role!r} must have the {side} {needed} (0 for any size); it has {found}"
+                )
+
+
+def _fits(specs: Sequence[manifest_pb2.TensorSpec], wanted: Shapes) -> bool:
+    if {spec.name for spec in specs} != set(wanted):
+        return False
+    return all(_is_like(spec, *wanted[spec.name]) for spec in specs)
+
+
+def _is_like(spec: manifest_pb2.TensorSpec, dtype: int, shape: tuple[int, ...]) -> bool:
+    if spec.dtype != dtype or len(spec.shape) != len(shape):
+        return False
+    return all(size == own or (own == _ANY and size > 0) for size, own in zip(spec.shape, shape, strict=True))

@@ -1,0 +1,117 @@
+"""Answers AnswerQuestion and GenerateQuestions: finds what to read, reads it, writes token by token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from muserve.bundle import Bundle, BundleFileError
+from muserve.v1 import answer_pb2
+from muserve_server.tasks.answer.asking import Asker
+from muserve_server.tasks.answer.library import Library, ToRead, choose_from_context
+from muserve_server.tasks.answer.passages import Passage
+from muserve_server.tasks.answer.reader import PassageReader
+from muserve_server.tasks.answer.reading import Reading, Span
+from muserve_server.tasks.answer.requests import AnswerPlan, plan_answer, plan_questions
+from muserve_server.tasks.answer.settings import check_settings
+from muserve_server.tasks.answer.text import TextCodec
+from muserve_server.tasks.answer.writing import Draft, draw_noise, write
+from muserve_server.tasks.base import Call, TaskLimits
+
+__all__ = ["AnswerTask"]
+
+
+class AnswerTask:
+    """The answer task of one bundle."""
+
+    def __init__(self, bundle: Bundle, limits: TaskLimits) -> None:
+        """Checks that the manifest's answer settings fit its graphs, and reads tokenizer and corpora.
+
+        Raises:
+            ManifestError: They do not.
+            BundleFileError: A file cannot be read.
+        """
+        check_settings(bundle, limits)
+        self._bundle = bundle
+        self._limits = limits
+        self._settings = bundle.manifest.answer
+        path = bundle.folder / self._settings.tokenizer_file
+        try:
+            self._codec = TextCodec(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BundleFileError(f"{bundle}: {self._settings.tokenizer_file}: {error}") from error
+        self._library = Library(bundle)
+        self._reader = PassageReader(self._settings, self._codec)
+        self._asker = Asker(self._settings, self._codec, self._reader)
+
+    async def run(
+        self, request: answer_pb2.AnswerQuestionRequest | answer_pb2.GenerateQuestionsRequest, call: Call
+    ) -> answer_pb2.AnswerQuestionResponse | answer_pb2.GenerateQuestionsResponse:
+        """Answers a question, or asks; see `Task.run`."""
+        if isinstance(request, answer_pb2.GenerateQuestionsRequest):
+            plan = plan_questions(request, self._limits, str(self._bundle), can_ask=bool(self._settings.kinds))
+            return await self._asker.ask(request.context, plan, call)
+        return await self._answer(request, call)
+
+    async def _answer(self, request: answer_pb2.AnswerQuestionRequest, call: Call) -> answer_pb2.AnswerQuestionResponse:
+        plan = plan_answer(request, self._settings, self._limits, has_corpus=bool(self._library.entries))
+        to_read = await call.offload(self._choose, request)
+        response = answer_pb2.AnswerQuestionResponse(nearest=to_read.nearest, question_read=to_read.question)
+        response.info.seed = plan.seed
+        if not to_read.passages:
+            return response
+        readings = await self._reader.read_question(to_read.question, to_read.passages, call)
+        best = self._best(readings, to_read)
+        response.answerable = self._probability(best.answerable)
+        response.is_answerable = response.answerable >= self._settings.answerable_threshold
+        self._name_source(response, best.passage)
+        if response.is_answerable:
+            drafts = await self._write(best, plan, call)
+            self._add_answers(response, drafts, plan)
+        return response
+
+    def _choose(self, request: answer_pb2.AnswerQuestionRequest) -> ToRead:
+        question = " ".join(request.question.split())
+        if request.HasField("context"):
+            return choose_from_context(question, request.context, self._settings)
+        return self._library.choose(question)
+
+    def _best(self, readings: Sequence[Reading], to_read: ToRead) -> Reading:
+        weight = self._settings.search_weight
+        scores = [reading.answerable + weight * share for reading, share in zip(readings, to_read.points, strict=True)]
+        return readings[max(range(len(readings)), key=scores.__getitem__)]
+
+    def _probability(self, logit: float) -> float:
+        value = (self._settings.answerable_scale or 1.0) * logit + self._settings.answerable_offset
+        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, value))))
+
+    async def _write(self, reading: Reading, plan: AnswerPlan, call: Call) -> list[Draft]:
+        settings = self._settings
+        draws = draw_noise(plan.seed, plan.first_sample, plan.count, settings.latent_size, settings.answer_tokens)
+        drafts = [Draft(reading, draw) for draw in draws]
+        await write(drafts, call, settings.writer, most=plan.max_tokens, temperature=settings.temperature)
+        return drafts
+
+    def _name_source(self, response: answer_pb2.AnswerQuestionResponse, passage: Passage) -> None:
+        if passage.entry < 0:
+            response.source.SetInParent()
+            return
+        entry = self._library.entries[passage.entry]
+        response.source.title = entry.title
+        response.source.aliases.extend(entry.aliases)
+        response.source.text = passage.text
+        response.source.corpus = self._library.corpus_of(passage.entry).name
+
+    def _add_answers(
+        self, response: answer_pb2.AnswerQuestionResponse, drafts: Sequence[Draft], plan: AnswerPlan
+    ) -> None:
+        for sample, draft in enumerate(drafts, plan.first_sample):
+            answer = response.answers.add(text=draft.say(self._codec), score=draft.score, sample=sample)
+            if draft.reading.evidence:
+                answer.evidence.CopyFrom(evidence_of(draft.reading.passage, draft.reading.evidence))
+
+
+def evidence_of(passage: Passage, span: Span) -> answer_pb2.Evidence:
+    """Says where evidence stands: in its passage, or in the caller's text."""
+    start, end = (span.start, span.end) if passage.entry >= 0 else passage.place(span.start, span.end)
+    return answer_pb2.Evidence(text=passage.text[span.start : span.end], start=start, end=end)

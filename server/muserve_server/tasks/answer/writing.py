@@ -1,0 +1,169 @@
+"""Writes texts token by token: many rows in each step of the writer, each until its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from muserve_server.tasks import noise
+from muserve_server.tasks.answer.reading import Reading
+from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
+from muserve_server.tasks.base import Call, Rows
+
+__all__ = ["Draft", "Draw", "draw_noise", "write"]
+
+_CHOICE_STREAM = noise.FIRST_FREE_STREAM
+_QUESTION, _PASSAGE = 0, 1
+
+
+@dataclass(frozen=True)
+class Draw:
+    """By what chance a text is written."""
+
+    noise: NDArray[np.float32]
+    """What one text differs from another by, [latent]."""
+    uniform: NDArray[np.float64] | None
+    """A number from 0 up to 1 for each step, [step]; None takes the likeliest token each time."""
+
+
+@dataclass
+class Draft:
+    """A text as it is written."""
+
+    reading: Reading
+    """What it is about."""
+    draw: Draw
+    """By what chance."""
+    written: list[Written] = field(default_factory=list)
+    """Its tokens so far."""
+    logarithm: float = 0.0
+    """Of the probability of its tokens."""
+    steps: int = 0
+    """How many there were, the end too."""
+    is_done: bool = False
+    """Whether its end was written."""
+
+    @property
+    def score(self) -> float:
+        """Probability of its tokens, as their geometric mean."""
+        return math.exp(self.logarithm / self.steps) if self.steps else 0.0
+
+    def say(self, codec: TextCodec) -> str:
+        """Its text."""
+        return codec.say(self.written, [self.reading.question, self.reading.tokens])
+
+
+def draw_noise(seed: int, first_sample: int, count: int, latent_size: int, steps: int) -> list[Draw]:
+    """Draws the chances of some samples of a seed; that of sample 0 is none at all.
+
+    Args:
+        seed: 0 up to 2^64 - 1.
+        first_sample: Index of the first.
+        count: How many.
+        latent_size: Length of the noise.
+        steps: Most tokens of a text.
+    """
+    vectors = noise.standard_normal(seed, first_sample, count, latent_size)
+    chances = noise.uniform(seed, first_sample, count, steps, stream=_CHOICE_STREAM)
+    return [
+        Draw(np.zeros_like(vector), None) if first_sample + index == 0 else Draw(vector, chance)
+        for index, (vector, chance) in enumerate(zip(vectors, chances, strict=True))
+    ]
+
+
+async def write(drafts: Sequence[Draft], call: Call, graph: str, *, most: int, temperature: float) -> None:
+    """Writes texts to their ends.
+
+    Args:
+        drafts: To fill.
+        call: Runs the writer.
+        graph: The writer's role.
+        most: Most tokens of a text.
+        temperature: Drawn tokens have their probability raised to the power of 1 / this.
+
+    Raises:
+        MuserveError: The queue is full, the deadline has passed, or the graph failed.
+    """
+    open_ = list(drafts)
+    rows = await call.run_soon(_begin, open_)
+    for step in range(most):
+        outputs = await call.infer(graph, rows)
+        await call.run_soon(_take, open_, outputs, step, temperature)
+        stays = np.array([not draft.is_done for draft in open_])
+        open_ = [draft for draft in open_ if not draft.is_done]
+        if not open_:
+            return
+        rows = await call.run_soon(_go_on, open_, rows, outputs, stays)
+
+
+def _begin(drafts: Sequence[Draft]) -> dict[str, NDArray[Any]]:
+    readings = [draft.reading for draft in drafts]
+    return {
+        "token": np.full(len(drafts), BEGIN, np.int64),
+        "place": np.full(len(drafts), NOTHING, np.int64),
+        "noise": np.stack([draft.draw.noise for draft in drafts]),
+        **{name: np.stack([reading.tensors[name] for reading in readings]) for name in ("memory", "hidden", "cell")},
+        "source": np.stack([reading.source for reading in readings]),
+    }
+
+
+def _go_on(
+    drafts: Sequence[Draft], rows: Mapping[str, NDArray[Any]], outputs: Rows, stays: NDArray[np.bool_]
+) -> dict[str, NDArray[Any]]:
+    """Makes the next step's rows, of the texts that have not ended."""
+    # What does not change is only copied when a row has left.
+    constant = {name: rows[name] if stays.all() else rows[name][stays] for name in ("noise", "memory", "source")}
+    return {
+        "token": np.array([draft.written[-1].id for draft in drafts], np.int64),
+        "place": np.array([_place(draft, draft.written[-1]) for draft in drafts], np.int64),
+        **constant,
+        **{name: outputs[f"next_{name}"][stays] for name in ("hidden", "cell")},
+    }
+
+
+def _place(draft: Draft, written: Written) -> int:
+    """Which source token that is, question and passage one behind the other."""
+    if written.source == NOTHING:
+        return NOTHING
+    return written.place + (written.source == _PASSAGE) * _question_length(draft)
+
+
+def _question_length(draft: Draft) -> int:
+    return len(draft.reading.source) - draft.reading.passage_length
+
+
+def _take(drafts: Sequence[Draft], outputs: Rows, step: int, temperature: float) -> None:
+    """Chooses a token of each row."""
+    logarithms = outputs["logarithms"]
+    if not np.isfinite(logarithms).all():
+        raise ValueError("the writer gave values that are no numbers")
+    for row, draft in enumerate(drafts):
+        chosen = 0
+        if draft.draw.uniform is not None:
+            chosen = _draw(logarithms[row], float(draft.draw.uniform[step]), temperature)
+        token, place = int(outputs["tokens"][row, chosen]), int(outputs["places"][row, chosen])
+        draft.logarithm += min(0.0, float(logarithms[row, chosen]))
+        draft.steps += 1
+        draft.is_done = token == END
+        draft.written.append(_written(draft, token, place))
+
+
+def _draw(logarithms: NDArray[np.float32], chance: float, temperature: float) -> int:
+    weights = np.exp((logarithms - logarithms.max()).astype(np.float64) / temperature)
+    ends = np.cumsum(weights / weights.sum())
+    return min(int(np.searchsorted(ends, chance, side="right")), len(ends) - 1)
+
+
+def _written(draft: Draft, token: int, place: int) -> Written:
+    if place == NOTHING or token in (END, PADDING):
+        return Written(token)
+    offset = _question_length(draft)
+    if place < offset:
+        # Behind the question stand its end and padding, which have no text.
+        return Written(token, _QUESTION, place) if place < len(draft.reading.question) else Written(token)
+    return Written(token, _PASSAGE, place - offset)
