@@ -185,7 +185,6 @@ def test_the_paper_is_the_published_set_up() -> None:
     assert weights.std().item() == pytest.approx(0.02, rel=0.01)
     assert (config.learning_rate, config.discriminator_learning_rate, config.beta1) == (2e-4, 2e-4, 0.5)
     assert (config.cycle_weight, config.identity_weight, config.identity_share, config.pool_size) == (10, 0.5, 1, 50)
-    assert config.cycle_share_left == 1
     assert (config.load_size, config.crop_size, config.flip, config.batch_size) == (286, 256, True, 1)
     assert (config.epochs, config.decay_from, config.ema_decay) == (200, 0.5, 0)
 
@@ -277,12 +276,6 @@ def test_learning_rates_stay_and_then_fall_to_nothing() -> None:
         subject._set_learning_rates(step, 100)
         found[step] = next(iter(rates(subject)))
     assert found == pytest.approx({1: 1.0, 50: 1.0, 51: 1.0, 76: 0.5, 100: 0.02})
-
-
-def test_the_cycle_counts_less_towards_the_end() -> None:
-    falling, lasting = learner(cycle_weight=10.0, cycle_share_left=0.1), learner(cycle_weight=10.0)
-    assert [falling._cycle_weight(step, 100) for step in (1, 51, 76, 100)] == pytest.approx([10.0, 10.0, 5.5, 1.18])
-    assert {lasting._cycle_weight(step, 100) for step in (1, 51, 76, 100)} == {10.0}
 
 
 def test_identity_counts_at_the_beginning_alone() -> None:

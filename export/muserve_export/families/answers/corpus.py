@@ -30,9 +30,11 @@ from muserve_export.families.answers.glossary import read_glossary
 from muserve_export.families.answers.triples import Triple, find_triples
 from muserve_server.tasks.answer.entries import Entry, read_entries
 
-__all__ = ["ABOUT", "DEFAULT", "Corpus", "CorpusFile", "Pair", "read_corpus"]
+__all__ = ["ABOUT", "DEFAULT", "LICENCE_ENDING", "Corpus", "CorpusFile", "Pair", "read_corpus"]
 
 DEFAULT = Path("data/answers")
+LICENCE_ENDING = ".licence.txt"
+"""Of the file that goes into a bundle with a corpus, beside it."""
 ABOUT = "about.json"
 """Of each file, its origin and its licence."""
 _FORMS = "a folder with *.jsonl or *.toml, or a .csv, .jsonl or .json file"

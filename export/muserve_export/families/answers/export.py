@@ -17,6 +17,7 @@ from muserve.v1 import answer_pb2, common_pb2, manifest_pb2
 from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
 from muserve_export.families.answers.calibrate import Calibration, calibrate
 from muserve_export.families.answers.config import AnswersConfig
+from muserve_export.families.answers.corpus import LICENCE_ENDING
 from muserve_export.families.answers.data import AnswersData, load_data
 from muserve_export.families.answers.drawing import find_candidates
 from muserve_export.families.answers.examples import MOST_CHARACTERS
@@ -172,6 +173,9 @@ def _assets(data: AnswersData) -> Mapping[str, bytes]:
             for entry in entries
         )
         assets[f"assets/{file.name}.jsonl"] = ("\n".join(lines) + "\n").encode()
+        terms = data.corpus.path / f"{file.name}{LICENCE_ENDING}"
+        if terms.is_file():
+            assets[f"assets/{terms.name}"] = terms.read_bytes()
     return assets
 
 

@@ -56,7 +56,7 @@ class Reader(nn.Module):
         self.question = _BothWays(size + 2, hidden)
         self.align = nn.Linear(size, size)
         self.passage = _BothWays(2 * size + 2, hidden)
-        self.fuse = nn.Sequential(nn.Linear(4 * both, both), nn.GELU())
+        self.fuse = nn.Sequential(nn.Linear(3 * both, both), nn.GELU())
         self.reread = _BothWays(both, hidden)
         self.asked = nn.Linear(both, 1)
         self.starts, self.ends = nn.Linear(both, both), nn.Linear(both, both)
@@ -87,7 +87,7 @@ class Reader(nn.Module):
 
         # Then again, at what the question's words mean where they stand.
         context = _attend(read @ asked.transpose(1, 2) / math.sqrt(self.asked.in_features), in_question, asked)
-        read = read + self.fuse(torch.cat([read, context, read * context, read - context], dim=2))
+        read = read + self.fuse(torch.cat([read, context, read * context], dim=2))
         read = read + self.reread(self.dropout(read), in_passage)  # [row, passage token, state]
 
         gist = _pool(self.asked(asked)[..., 0], in_question, asked)  # [row, state]

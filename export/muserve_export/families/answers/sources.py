@@ -2,6 +2,7 @@
 
 data/answers/
   foldoc.jsonl     entries of the dictionary: GNU FDL, so it stays a file of its own
+  foldoc.licence.txt   that licence
   glossary.toml    entries of our own, with what can be asked about them
   about.json       origin and terms
 
@@ -14,14 +15,14 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.resources import as_file
+from importlib.resources import as_file, files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from muserve_export.debian import fetch_package, unpack_package
 from muserve_export.errors import DataError
 from muserve_export.families.answers import foldoc, glossary
-from muserve_export.families.answers.corpus import ABOUT
+from muserve_export.families.answers.corpus import ABOUT, LICENCE_ENDING
 
 __all__ = ["collect_answers"]
 
@@ -56,6 +57,8 @@ def collect_answers(destination: Path, sources: Sequence[Path]) -> str:
     (destination / "foldoc.jsonl").write_text("".join(lines), encoding="utf-8")
     with as_file(glossary.BUNDLED) as path:
         shutil.copyfile(path, destination / "glossary.toml")
+    with as_file(files(__package__) / "gfdl-1.3.txt") as path:
+        shutil.copyfile(path, destination / f"foldoc{LICENCE_ENDING}")
     about = {
         "foldoc.jsonl": {"origin": foldoc.ORIGIN, "licence": foldoc.LICENCE, "entries": len(entries)},
         "glossary.toml": {"origin": glossary.ORIGIN, "licence": glossary.LICENCE, "entries": len(own)},

@@ -49,14 +49,6 @@ class TranslationConfig(TrainingConfig):
     )
 
     cycle_weight: float = option(10.0, "weight of what comes back from the way there and back", minimum=0)
-    cycle_share_left: float = option(
-        1.0, "share of cycle_weight that is left at the end; it falls with the learning rates", minimum=0, maximum=1
-    )
-    cycle_noise: float = option(
-        0.0,
-        "standard deviation of the noise on a translated image before it goes back; images are in [-1, 1]",
-        minimum=0,
-    )
     identity_weight: float = option(
         0.5, "weight of leaving images of the target domain alone, as a share of cycle_weight", minimum=0
     )

@@ -174,21 +174,13 @@ class CycleLearner(_Learner):
         reals = (batch[0], batch[1])
         self._set_learning_rates(step, steps)
         with_identity = self._config.identity_weight > 0 and step <= self._config.identity_share * steps
-        losses, fakes = self._learn_to_translate(reals, self._cycle_weight(step, steps), with_identity=with_identity)
+        losses, fakes = self._learn_to_translate(reals, with_identity=with_identity)
         losses["discriminator_loss"] = self._learn_to_discriminate(reals, fakes)
         self._follow(step)
         return losses
 
-    def _cycle_weight(self, step: int, steps: int) -> float:
-        """Falls as in Wang and Lin, "CycleGAN with Better Cycles", 2018.
-
-        A cycle that must be perfect to the end leaves in a picture what its domain does not show.
-        """
-        share = self._config.cycle_share_left
-        return self._config.cycle_weight * (share + (1.0 - share) * self._share_left(step, steps))
-
     def _learn_to_translate(
-        self, reals: tuple[Tensor, Tensor], cycle_weight: float, *, with_identity: bool
+        self, reals: tuple[Tensor, Tensor], *, with_identity: bool
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """Returns losses by name, and what the two generators made: of A in the style of B, of B in that of A."""
         judges = [self._modules[f"{name}_discriminator"] for name in DIRECTIONS]
@@ -207,9 +199,8 @@ class CycleLearner(_Learner):
             (_judged(judge(self._augment(fake)), real=True) for judge, fake in zip(judges, fakes, strict=True)),
             torch.zeros((), device=reals[0].device),
         )
-        cycle = l1_loss(generators[1](self._noised(fakes[0])), reals[0])
-        cycle = cycle + l1_loss(generators[0](self._noised(fakes[1])), reals[1])
-        loss = adversarial + cycle_weight * (cycle + self._config.identity_weight * identity)
+        cycle = l1_loss(generators[1](fakes[0]), reals[0]) + l1_loss(generators[0](fakes[1]), reals[1])
+        loss = adversarial + self._config.cycle_weight * (cycle + self._config.identity_weight * identity)
         self._apply(loss, *DIRECTIONS)
         for judge in judges:
             judge.requires_grad_(requires_grad=True)
@@ -226,16 +217,6 @@ class CycleLearner(_Learner):
             self._apply(loss, f"{name}_discriminator")
             total = total + loss.detach()
         return total
-
-    def _noised(self, images: Tensor) -> Tensor:
-        """Covers what a generator hides in an image for the way back and no eye sees.
-
-        Chu et al., "CycleGAN, a Master of Steganography", 2017; Bashkirova et al., "Adversarial Self-Defense for
-        Cycle-Consistent GANs", 2019.
-        """
-        if self._config.cycle_noise:
-            images = images + self._config.cycle_noise * torch.randn_like(images)
-        return images
 
     def _augment(self, images: Tensor) -> Tensor:
         if self._config.augment_translation:
