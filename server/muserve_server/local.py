@@ -185,7 +185,7 @@ class LocalModel:
         if factory is None:
             name = common_pb2.Task.Name(manifest.task)
             raise ManifestError(f"{self.bundle}: this build does not serve {name}; update Muserve")
-        self._task = factory(self.bundle, options)
+        self._task = await asyncio.to_thread(factory, self.bundle, options)  # it may read and index a corpus
         for graph in manifest.graphs:
             try:
                 engines = await asyncio.to_thread(self._open_engines, graph)

@@ -150,7 +150,7 @@ async def test_what_is_served_is_what_was_trained(entries_run: Path, entries_bun
     """The likeliest answer of the bundle is the one that the trained networks write."""
     config = build(AnswersConfig, {**read_toml(recipe_path("answers", "tiny")), "data": str(entries)})
     data = load_data(config)
-    learner = AnswersLearner(Fabric(accelerator="cpu", devices=1), config, data.codec.size)
+    learner = AnswersLearner(Fabric(accelerator="cpu", devices=1), config, data.vocabulary)
     learner.modules()["best"].load_state_dict(read_checkpoint(entries_run)["best"])
     best = learner.modules()["best"].eval()
     from muserve_export.families.answers.drawing import write_greedily
@@ -194,7 +194,7 @@ def assert_same(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
 def learner_of(entries: Path, **values: Any) -> tuple[AnswersLearner, Any]:
     config = build(AnswersConfig, {**read_toml(recipe_path("answers", "tiny")), "data": str(entries), **values})
     data = load_data(config)
-    return AnswersLearner(Fabric(accelerator="cpu", devices=1), config, data.codec.size, data.validation), data
+    return AnswersLearner(Fabric(accelerator="cpu", devices=1), config, data.vocabulary, data.validation), data
 
 
 def test_the_adversary_joins_when_it_is_told_to(entries: Path) -> None:
@@ -252,7 +252,7 @@ def test_every_recipe_takes_a_real_step(entries: Path, recipe: str) -> None:
     values = {**read_toml(recipe_path("answers", recipe)), "data": str(entries), "rows_per_epoch": 8, "batch_size": 4}
     config = build(AnswersConfig, values)
     data = load_data(config)
-    learner = AnswersLearner(Fabric(accelerator="cpu", devices=1), config, data.codec.size)
+    learner = AnswersLearner(Fabric(accelerator="cpu", devices=1), config, data.vocabulary)
     torch.manual_seed(0)
     losses = learner.step(tuple(data.training.batch(torch.arange(4))), 1, 100)
     assert all(torch.isfinite(value) for value in losses.values())

@@ -114,3 +114,14 @@ def test_a_tokenizer_with_other_special_tokens_is_refused(codec: TextCodec) -> N
     assert codec.size > len(SPECIAL)
     with pytest.raises(ValueError, match=r"they must be \('\[PAD\]'"):
         TextCodec(learn_vocabulary(TEXTS, 300).replace("[BOS]", "[CLS]"))
+
+
+@pytest.mark.parametrize(
+    "text", ["cafe\u0301 was", "a \u1112\u1161\u11ab b", "\uff76\uff9e on", "a\ufb01nd", "x\u200by", "½ cup"]
+)
+def test_what_is_one_sign_to_the_eye_is_copied_whole_and_once(codec: TextCodec, text: str) -> None:
+    tokens = codec.encode(text)
+    covered = [index for start, end in tokens.places for index in range(start, end)]
+    assert covered == [index for index, character in enumerate(text) if not character.isspace()]
+    said = codec.say(copied(0, tokens), [tokens])
+    assert said.lower().replace(" ", "") == (text[:1].title() + text[1:]).lower().replace(" ", "")

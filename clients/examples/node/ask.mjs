@@ -34,7 +34,7 @@ if (flags.about !== undefined) {
     client.close();
     if (error) return report(error);
     for (const { question, answer } of response.pairs ?? []) console.log(`${question}\n  ${answer}`);
-    console.log(`[${response.info.model} version ${response.info.version}, seed ${response.info.seed}]`);
+    console.log(`[${response.info.model} version ${response.info.version}, seed ${response.info.seed ?? "0"}]`);
   });
 } else {
   if (flags.context !== undefined) request.context = await read(flags.context);
@@ -46,6 +46,6 @@ if (flags.about !== undefined) {
     if (!isAnswerable) console.log(["I don't know.", ...(nearest ? [`Nearest: ${nearest.join(", ")}`] : [])].join("\n"));
     for (const { text } of answers ?? []) console.log(text);
     const from = source?.title ? `${source.title}, ` : "";
-    console.log(`[${from}${info.model} version ${info.version}, seed ${info.seed}]`);
+    console.log(`[${from}${info.model} version ${info.version}, seed ${info.seed ?? "0"}]`);
   });
 }

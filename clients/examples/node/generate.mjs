@@ -32,5 +32,5 @@ client.GenerateImages(request, within(flags["timeout-s"]), async (error, respons
   if (error) return report(error);
   const { info, images: [sheet] } = response;
   await writeFile(flags.out, sheet.png);
-  console.log(`${flags.out}: ${sheet.width}x${sheet.height}, ${info.model} version ${info.version}, seed ${info.seed}`);
+  console.log(`${flags.out}: ${sheet.width}x${sheet.height}, ${info.model} version ${info.version}, seed ${info.seed ?? "0"}`);
 });

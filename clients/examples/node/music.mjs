@@ -56,5 +56,5 @@ client[isNew ? "GenerateMusic" : "Accompany"](request, within(flags["timeout-s"]
   const tracks = piece.tracks.filter(({ given }) => !given).map(({ role }) => role);
   const tempo = Number(piece.tempoBpm.toPrecision(6)); // files hold whole microseconds
   console.log(`${flags.out}: ${tracks.join(", ")}; ${piece.bars} bars at ${tempo} quarter notes a minute`);
-  console.log(`style ${piece.style || "none"}, ${info.model} version ${info.version}, seed ${info.seed}`);
+  console.log(`style ${piece.style || "none"}, ${info.model} version ${info.version}, seed ${info.seed ?? "0"}`);
 });

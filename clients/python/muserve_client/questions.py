@@ -97,7 +97,7 @@ class Answers(Sequence[Answer]):
 
 @dataclass(frozen=True)
 class QuestionAnswer:
-    """A question with its answer, which was found again by asking it."""
+    """A question with its answer, which was found again by asking it of the same passage."""
 
     question: str
     """What is asked."""

@@ -21,6 +21,7 @@ def model_card(manifest: manifest_pb2.ModelManifest, samples: Sequence[str], not
         f"# {manifest.name} {manifest.version}",
         manifest.description,
         "\n".join(f"![{sample}](samples/{sample})" for sample in samples if sample.endswith(".png")),
+        "\n".join(f"- [{sample}](samples/{sample})" for sample in samples if sample.endswith(".md")),
         "## Training data",
         "\n".join(
             f"- **{data.name}** ({data.licence}): {data.origin}. {data.split}." for data in manifest.training_data

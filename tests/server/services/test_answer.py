@@ -16,7 +16,7 @@ from muserve.v1 import answer_pb2, answer_pb2_grpc
 from muserve_server.app import Server
 from muserve_server.local import LocalModel
 from tests.answer_bundles import copy_bundle
-from tests.bundles import add_golden, image_bundle
+from tests.bundles import add_golden, edit_manifest, image_bundle
 from tests.server.calling import channel_to, failure_of, metric
 from tests.servers import serving
 
@@ -100,6 +100,11 @@ async def test_health_and_reflection_know_the_service(channel: aio.Channel) -> N
 
 async def test_goldens_of_both_kinds_are_replayed(tmp_path: Path) -> None:
     folder = copy_bundle(tmp_path)
-    await add_golden(folder, Ask(question="lamp", context="A lamp is on.", count=2, seed=1))
-    async with await LocalModel.open(folder) as model:
-        assert [golden.WhichOneof("request") for golden in model.bundle.manifest.goldens] == ["answer_question"]
+    for kind, request in (
+        ("answer_question", Ask(question="lamp", context="A lamp is on.", count=2, seed=1)),
+        ("generate_questions", Request(context="A lamp is on.", seed=1)),
+    ):
+        edit_manifest(folder, lambda manifest: manifest.ClearField("goldens"))
+        await add_golden(folder, request)
+        async with await LocalModel.open(folder) as model:
+            assert [golden.WhichOneof("request") for golden in model.bundle.manifest.goldens] == [kind]

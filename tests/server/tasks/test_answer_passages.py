@@ -37,6 +37,22 @@ def test_without_a_heading_passages_share_a_sentence() -> None:
     assert second.text.startswith(sentences[2])
 
 
+def test_marks_behind_a_sentence_stay_with_it() -> None:
+    texts = [passage.text for passage in cut_context('(The lamp is on a hill.) "It is on the far hill." ' * 6, 100)]
+    assert all(text.endswith((".)", '."')) for text in texts)
+
+
+def test_white_space_makes_no_passage() -> None:
+    assert [passage.text for passage in cut_context("A" + " " * 500 + "B", 100)] == ["A", "B"]
+
+
+def test_a_passage_is_split_and_still_knows_where_it_stands() -> None:
+    context = "lamp: One two three. Four five six."
+    first, second = cut_context(context, 100)[0].split(21)
+    assert (first.text, second.text) == ("lamp: One two three.", "lamp: Four five six.")
+    assert context[slice(*second.place(6, 20))] == "Four five six."
+
+
 def test_what_has_no_end_is_cut_at_words_and_what_has_no_words_anywhere() -> None:
     for passage in cut_context("word " * 100, 60):
         assert len(passage.text) <= 60
@@ -62,11 +78,8 @@ def test_every_piece_is_found_again_where_it_stood(context: str, most: int) -> N
     for passage in passages:
         assert 0 < len(passage.text) <= most
         for start in range(0, len(passage.text), 3):
-            end = min(len(passage.text), start + 5)
+            start, end = passage.one_piece(start, min(len(passage.text), start + 5))
             first, last = passage.place(start, end)
-            shown = passage.text[start:end]
-            if start < len(passage.heading) < end:
-                shown = passage.text[start : len(passage.heading)]
-            assert context[first:last] == shown
+            assert context[first:last] == passage.text[start:end]
     kept = "".join(passage.text for passage in passages)
     assert all(character in kept for character in context if not character.isspace())

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from muserve.bundle import BundleError, ManifestError
 from muserve.errors import InvalidRequestError
 from muserve.v1 import answer_pb2, manifest_pb2
+from muserve_server.engine import BatcherOptions
 from muserve_server.local import LocalModel, LocalOptions
 from tests.answer_bundles import ANSWER_TOKENS, ENTRIES, KINDS, copy_bundle
 from tests.bundles import edit_manifest
@@ -228,7 +229,74 @@ async def test_damaged_files_are_refused(tmp_path: Path, file: str, content: str
         await LocalModel.open(folder)
 
 
-async def test_the_queue_of_one_model_takes_the_largest_call(tmp_path: Path) -> None:
-    options = LocalOptions(max_samples_per_call=64)
+async def test_a_small_queue_takes_the_largest_call(tmp_path: Path) -> None:
+    options = LocalOptions(max_samples_per_call=16, batcher=BatcherOptions(16, 16, 0.0, 0.0))
+    context = "\n\n".join(f"A lamp is {'on ' * number}." for number in range(1, 12))
     async with await LocalModel.open(copy_bundle(tmp_path), options) as model:
-        assert len((await model.answer(Ask(question="lantern", count=64, seed=1))).answers) == 64
+        assert len((await model.answer(Ask(question="lantern", count=16, seed=1))).answers) == 16
+        assert (await model.answer(Request(context=context, count=16, seed=1))).pairs
+
+
+async def test_many_drawn_answers_do_not_fill_the_queue(model: LocalModel) -> None:
+    """The queue holds 1,024 rows; forty calls of 256 answers are ten times that."""
+    most = 0
+
+    async def watch() -> None:
+        nonlocal most
+        while True:
+            most = max(most, model._batchers["writer"].queued_rows)
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    responses = await asyncio.gather(
+        *(model.answer(Ask(question="lamp", context="A lamp.", count=256, seed=seed)) for seed in range(40))
+    )
+    watching.cancel()
+    assert all(len(response.answers) == 256 for response in responses)
+    assert 0 < most <= 1024
+
+
+async def test_evidence_over_a_heading_is_where_it_is_said_to_be(model: LocalModel) -> None:
+    context = "Node was.\n\nlamp: A lamp is a thing."
+    evidence = (await model.answer(Ask(question="lamp", context=context))).answers[0].evidence
+    assert (evidence.text, context[evidence.start : evidence.end]) == ("lamp: A lamp is a thing.",) * 2
+    far = "lamp: " + "The server runs scripts on a server. " * 4 + "Ann Lee was its inventor."
+    evidence = (await model.answer(Ask(question="inventor", context=far))).answers[0].evidence
+    assert evidence.text.endswith("Ann Lee was its inventor.")
+    assert far[evidence.start : evidence.end] == evidence.text
+    pair = (await model.answer(Request(context="lamp: A lamp."))).pairs[0]
+    assert (pair.evidence.text, pair.evidence.start, pair.evidence.end) == ("lamp: A lamp.", 0, 13)
+
+
+async def test_what_has_too_many_tokens_is_read_in_several(model: LocalModel) -> None:
+    context = ". " * 41 + "Ann Lee was its inventor"
+    response = await model.answer(Ask(question="inventor", context=context))
+    assert response.is_answerable
+    evidence = response.answers[0].evidence
+    assert context[evidence.start : evidence.end] == evidence.text
+    assert "inventor" in evidence.text
+
+
+async def test_no_answer_is_empty(model: LocalModel) -> None:
+    response = await model.answer(Ask(question="lantern", count=256, seed=5))
+    assert all(answer.text for answer in response.answers)
+
+
+async def test_questions_are_spread_over_the_text(model: LocalModel) -> None:
+    context = "\n\n".join(f"lamp inventor {number}" for number in range(8))
+    pairs = (await model.answer(Request(context=context, count=4, seed=1))).pairs
+    assert len({pair.evidence.start for pair in pairs}) == 4
+
+
+async def test_a_text_of_thousands_of_paragraphs_is_asked_about_in_bounds(model: LocalModel) -> None:
+    runs = 0
+    infer = model._batchers["reader"].infer
+
+    async def count(rows: Any, **options: Any) -> Any:
+        nonlocal runs
+        runs += len(rows["question"])
+        return await infer(rows, **options)
+
+    model._batchers["reader"].infer = count  # type: ignore[method-assign]
+    assert not (await model.answer(Request(context="a\n\n" * 20_000, count=1))).pairs
+    assert runs <= 64 * len(KINDS)

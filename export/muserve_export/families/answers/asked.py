@@ -75,17 +75,23 @@ def questions_of(maker: ExampleMaker, most: int) -> list[Asked]:
                 continue
             group = kind if kind != "what" else f"what_{'one' if len(example.passages) == 1 else 'several'}"
             asked.append(Asked(example, group.replace(" ", "_")))
-    return [*asked, *(Asked(maker.of_pair(pair, random), "pairs") for pair in maker.pairs[:most])]
+    known = [pair for pair in maker.pairs if pair.answer]
+    chosen = sorted(random.permutation(len(known))[:most].tolist())
+    return [*asked, *(Asked(maker.of_pair(known[index], random), "pairs") for index in chosen)]
 
 
 def silent_questions_of(maker: ExampleMaker, most: int) -> list[Asked]:
     """Asks what passages do not say: of half of them the entry is among the passages."""
     random = np.random.default_rng(SEED + 1)
     asked: list[Asked] = []
+    seen: set[tuple[int, str, str]] = set()
     for _ in range(20 * most):
         example = maker.draw(random)
-        if not example.answer:
-            asked.append(Asked(example, "named" if example.position >= 0 else "absent"))
+        group = "named" if example.position >= 0 else "absent"
+        # Of an entry each kind is asked once.
+        if not example.answer and (example.subject, example.kind, group) not in seen:
+            seen.add((example.subject, example.kind, group))
+            asked.append(Asked(example, group))
         if len(asked) == most:
             break
     return asked

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bm25s
 
 from muserve_export.families.answers.corpus import Corpus
 from muserve_export.families.answers.scoring import normalise
 from muserve_export.families.answers.triples import sentences
 
-__all__ = ["Bm25", "best_overlap", "first_sentence"]
+__all__ = ["Bm25", "best_overlap", "first_sentence", "named_sentence"]
 
 _ASKING = frozenset(
     (
@@ -32,6 +34,21 @@ def best_overlap(question: str, text: str) -> str:
     return max(found, key=lambda sentence: len(asked & set(normalise(sentence))), default="")
 
 
+def named_sentence(question: str, passages: Sequence[str]) -> str:
+    """Title and first sentence of the passage whose heading shares most words with a question; other names left out."""
+    asked = set(normalise(question)) - _ASKING
+    heading, text = max(
+        map(_parted, passages), key=lambda parted: len(asked & set(normalise(parted[0]))), default=("", "")
+    )
+    title = heading.split(" (")[0].removesuffix(": ")
+    return f"{title} {first_sentence(text)}" if title else first_sentence(text)
+
+
+def _parted(passage: str) -> tuple[str, str]:
+    heading, colon, text = passage.partition(": ")
+    return (heading, text) if colon else ("", passage)
+
+
 class Bm25:
     """Plain BM25 over names and text together, as a first try would be."""
 
@@ -42,6 +59,6 @@ class Bm25:
 
     def find(self, question: str) -> int:
         """Index of the best entry; -1 if no word is in any."""
-        words = normalise(question)
+        words = [word for word in normalise(question) if word not in _ASKING]
         known = [word for word in words if word in self._index.vocab_dict]
         return int(self._index.get_scores(known).argmax()) if known else -1

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 
 from muserve_export.errors import DataError
 from muserve_export.families.answers.data import AnswersData
-from muserve_export.families.answers.examples import MOST_CHARACTERS, Example, ExampleMaker
+from muserve_export.families.answers.examples import MOST_CHARACTERS, Example, make_examples
 from muserve_export.families.answers.model import Reader
 from muserve_server.tasks.answer.passages import cut_entry
 from muserve_server.tasks.answer.search import Document, Index
@@ -20,7 +20,7 @@ from muserve_server.tasks.answer.text import END, PADDING
 __all__ = ["Calibration", "calibrate", "fit_logistic"]
 
 _SEED = 5_000
-_QUESTIONS, _SEARCHED = 600, 200
+_QUESTIONS, _SEARCHED = 600, 400
 _PASSAGES_READ = 8
 _ROWS_AT_ONCE = 64
 _WEIGHTS = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
@@ -49,20 +49,23 @@ def calibrate(reader: Reader, data: AnswersData) -> Calibration:
         data: Its corpus.
     """
     try:
-        maker = ExampleMaker(data.corpus, "validation")
+        maker = make_examples(data.corpus, "validation")
     except DataError:
         return Calibration()
     random = np.random.default_rng(_SEED)
     examples = [maker.draw(random) for _ in range(_QUESTIONS)]
-    answered = np.array([bool(example.answer) for example in examples])
-    if min(answered.sum(), (~answered).sum()) < _FEWEST:
-        return Calibration(search_weight=_weigh_search(reader, data, examples))
-    logits = np.array([max(_read(reader, data, [(example.question, text) for text in example.passages]))
-                       if example.passages else -10.0 for example in examples])  # fmt: skip
-    scale, offset = fit_logistic(logits, answered)
-    probabilities = 1 / (1 + np.exp(-(scale * logits + offset)))
-    threshold = _best_threshold(probabilities, answered)
-    return Calibration(scale, offset, threshold, _weigh_search(reader, data, examples))
+    weight, logits, answered = _search(reader, data, examples)
+    # As they are asked with a context, and as they are searched: one threshold is for both.
+    logits += [
+        max(_read(reader, data, [(example.question, text) for text in example.passages])) for example in examples
+    ]
+    answered += [bool(example.answer) for example in examples]
+    labels = np.array(answered)
+    if min(labels.sum(), (~labels).sum()) < _FEWEST:
+        return Calibration(search_weight=weight)
+    scale, offset = fit_logistic(np.array(logits), labels)
+    probabilities = 1 / (1 + np.exp(-(scale * np.array(logits) + offset)))
+    return Calibration(scale, offset, _best_threshold(probabilities, labels), weight)
 
 
 def fit_logistic(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[float, float]:
@@ -86,26 +89,43 @@ def _best_threshold(probabilities: NDArray[np.float64], answered: NDArray[np.boo
     return float(candidates[int(np.argmax(balanced))])
 
 
-def _weigh_search(reader: Reader, data: AnswersData, examples: list[Example]) -> float:
-    """Chooses the weight by how often the right entry comes first, out of the whole corpus."""
+def _search(reader: Reader, data: AnswersData, examples: list[Example]) -> tuple[float, list[float], list[bool]]:
+    """Searches the whole corpus for what examples ask.
+
+    Returns:
+        The weight with which the right entry comes first most often; and of the questions that name an entry the logit
+        of what then comes first, and whether they have an answer.
+    """
     entries = data.corpus.entries
     index = Index([Document(tuple(name for name in entry.names if name), entry.text) for entry in entries])
-    right = np.zeros(len(_WEIGHTS))
-    for example in [example for example in examples if example.answer][:_SEARCHED]:
-        found = index.find(example.question, _PASSAGES_READ)
-        passages, points = [], []
-        for number, share in zip(found.documents, found.points, strict=True):
-            for passage in cut_entry(entries[number], number, MOST_CHARACTERS):
-                passages.append(passage)
-                points.append(share)
-        passages, points = passages[:_PASSAGES_READ], points[:_PASSAGES_READ]
-        if not passages:
-            continue
-        logits = np.array(_read(reader, data, [(found.question, passage.text) for passage in passages]))
-        for position, weight in enumerate(_WEIGHTS):
-            best = passages[int((logits + weight * np.array(points)).argmax())]
-            right[position] += best.entry == example.subject
-    return _WEIGHTS[int(right.argmax())]
+    found: list[_Searched] = []
+    for example in [example for example in examples if example.position >= 0][:_SEARCHED]:
+        hits = index.find(example.question, _PASSAGES_READ)
+        passages = [
+            (passage, share)
+            for number, share in zip(hits.documents, hits.points, strict=True)
+            for passage in cut_entry(entries[number], number, MOST_CHARACTERS)
+        ][:_PASSAGES_READ]
+        if passages:
+            logits = _read(reader, data, [(hits.question, passage.text) for passage, _ in passages])
+            shares = np.array([share for _, share in passages])
+            found.append(_Searched(example, [passage.entry for passage, _ in passages], np.array(logits), shares))
+    right = [sum(one.entries[one.best(weight)] == one.example.subject for one in found) for weight in _WEIGHTS]
+    weight = _WEIGHTS[int(np.argmax(right))]
+    return weight, [float(one.logits[one.best(weight)]) for one in found], [bool(one.example.answer) for one in found]
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """What was found for a question."""
+
+    example: Example
+    entries: list[int]
+    logits: NDArray[np.float64]
+    shares: NDArray[np.float64]
+
+    def best(self, weight: float) -> int:
+        return int((self.logits + weight * self.shares).argmax())
 
 
 def _read(reader: Reader, data: AnswersData, pairs: list[tuple[str, str]]) -> list[float]:

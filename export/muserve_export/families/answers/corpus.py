@@ -125,6 +125,8 @@ def _read_folder(folder: Path) -> Corpus:
     about = _read_about(folder)
     digest = hashlib.sha256()
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.toml")]):
+        if path.stem in {file.name for file in files}:
+            raise DataError(f"{path}: two files have the name {path.stem!r} without their endings; rename one")
         digest.update(f"\0{path.name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
         first = len(entries)
         if path.suffix == ".toml":
@@ -212,7 +214,9 @@ def _json_rows(text: str) -> Iterator[_Row]:
 
 
 def _row(number: int, row: Mapping[str, Any]) -> _Row:
-    question, answer, context = row.get("question"), row.get("answer"), row.get("context") or None
+    question, answer, context = row.get("question"), row.get("answer"), row.get("context")
+    if isinstance(context, str) and not context.strip():
+        context = None
     for name, value in (("question", question), ("answer", answer)):
         if not isinstance(value, str) or not value.strip():
             raise DataError(f"line {number}: {name} is {value!r}; it must be a text")
@@ -227,6 +231,8 @@ def _squad_rows(text: str) -> Iterator[_Row]:
         for article in articles:
             for paragraph in article["paragraphs"]:
                 context = paragraph["context"]
+                if not context.strip():
+                    raise DataError("a paragraph has an empty context")
                 for item in paragraph["qas"]:
                     # SQuAD 2.0 has questions that the context does not answer; the first of several answers counts.
                     given: Any = item["answers"][0] if item.get("answers") else {"text": "", "answer_start": -1}

@@ -14,8 +14,8 @@ from torch import Tensor
 from muserve_export.errors import DataError
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.corpus import DEFAULT, Corpus, read_corpus
-from muserve_export.families.answers.examples import Example, ExampleMaker
-from muserve_export.families.answers.parts import PARTS, part_of
+from muserve_export.families.answers.examples import Example, ExampleMaker, make_examples
+from muserve_export.families.answers.parts import PARTS, part_of_entry
 from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
 from muserve_export.families.answers.vocabulary import learn_vocabulary
 from muserve_export.families.answers.wordings import WORDINGS
@@ -45,8 +45,11 @@ class AnswersData:
     @property
     def split(self) -> str:
         """How the entries are dealt out, in words."""
-        counts = Counter(part_of(entry.title or entry.text) for entry in self.corpus.entries)
-        return ", ".join(f"{counts[part]:,} {part}" for part in PARTS) + "; by title"
+        counts = Counter(part_of_entry(entry, is_paired=bool(self.corpus.pairs)) for entry in self.corpus.entries)
+        return (
+            ", ".join(f"{counts[part]:,} {part}" for part in PARTS)
+            + "; by title, or by answer in pairs of question and answer"
+        )
 
     @cached_property
     def vocabulary(self) -> str:
@@ -66,13 +69,13 @@ class AnswersData:
     @cached_property
     def training(self) -> RowSet:
         """What to learn from."""
-        return RowSet(ExampleMaker(self.corpus, "train"), self.codec, self.config)
+        return RowSet(make_examples(self.corpus, "train"), self.codec, self.config)
 
     @cached_property
     def validation(self) -> Batch:
         """Answered questions to choose weights by; those of the training part where nothing else is held out."""
         try:
-            rows = RowSet(ExampleMaker(self.corpus, "validation"), self.codec, self.config)
+            rows = RowSet(make_examples(self.corpus, "validation"), self.codec, self.config)
         except DataError:
             rows = self.training
         return rows.answered(self.config.validation_rows, _VALIDATION_SEED)

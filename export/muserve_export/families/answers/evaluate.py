@@ -1,16 +1,20 @@
 """Measures an answers bundle on held-out entries, through the code that serves it, beside what needs no learning.
 
-Figures, each with its 95 % interval by bootstrap over questions:
-- f1_*: with a context of one to four entries. Of a definition the F1 of the sentence against the true one, beside the
-  better of two baselines: the context's first sentence, and that with most of the question's words. Of all else the F1
-  of the evidence against the true one; f1_sentence_* is that of the sentence.
+Figures, most with their 95 % interval by bootstrap over questions:
+- f1_*: with a context of one to four entries. Of a definition the F1 of the sentence, beside copies:
+  the context's first sentence; that with most of the question's words; title and first sentence of the entry
+  whose heading has most of them. Of all else the F1 of the evidence against the true one; f1_sentence_* is that of the
+  sentence.
 - recall_at_1, f1_from_corpus: without a context, the right entry and the sentence; beside plain BM25 and its entry's
   first sentence.
-- right_in_other_words: share of the 200 questions of `questions.jsonl` whose answers from the corpus say their keys.
+- right_in_other_words: share of the 200 questions of `questions.jsonl` whose answers, from the corpus, say their keys.
 - auroc_named, auroc_absent: how well the answerable score tells answered questions from those that name an entry which
-  does not answer, and from those whose entry is not there.
-- made_up: share of answers with a word that neither passage nor question has.
-- round_trip_f1: of questions asked from a context, the F1 of the answer that the whole context gives to them again.
+  does not answer, and from those whose entry is not there; each within one kind of question, so that the kind tells
+  nothing, and as a mean over the kinds, weighted by questions without an answer.
+- kept_silent, wrongly_silent: at the bundle's own threshold; _from_corpus: of questions that name an entry, searched.
+- made_up: share of answers, with a context and from the corpus, with a word that neither passage nor question has.
+- round_trip_f1: of questions asked from contexts of two or three entries, the F1 of the answer that the whole context
+  gives to them again; _with_rejected: those that the model left out itself count as 0.
 """
 
 from __future__ import annotations
@@ -18,7 +22,6 @@ from __future__ import annotations
 import asyncio
 import csv
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,12 +44,13 @@ from muserve_export.families.answers.asked import (
     read_keyed,
     silent_questions_of,
 )
-from muserve_export.families.answers.baselines import Bm25, best_overlap, first_sentence
+from muserve_export.families.answers.baselines import Bm25, best_overlap, first_sentence, named_sentence
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.data import AnswersData, load_data
-from muserve_export.families.answers.examples import ExampleMaker
+from muserve_export.families.answers.examples import ExampleMaker, make_examples
 from muserve_export.families.answers.scoring import normalise, word_f1
 from muserve_server.local import LocalModel
+from muserve_server.tasks.answer.entries import Entry
 
 __all__ = ["evaluate_answers"]
 
@@ -94,20 +98,31 @@ def _load(folder: Path, data: str | None) -> AnswersData:
 
 
 async def _measure(folder: Path, data: AnswersData, part: str, details: Path | None) -> list[manifest_pb2.Metric]:
-    maker = ExampleMaker(data.corpus, part)
+    maker = make_examples(data.corpus, part)
     asked = questions_of(maker, _MOST_OF_A_KIND)
+    silent = silent_questions_of(maker, _SILENT)
     rows: list[Mapping[str, object]] = []
     async with await LocalModel.open(folder) as model:
         with_context = await _each(asked, lambda one: _answer(model, one.example.question, one.context))
+        without = await _each(silent, lambda one: _answer(model, one.example.question, one.context))
         found = _score_with_context(asked, with_context, rows)
         found += _score_writing(asked, with_context)
-        silent = silent_questions_of(maker, _SILENT)
-        without = await _each(silent, lambda one: _answer(model, one.example.question, one.context))
-        found += _score_silence(silent, without, with_context, rows)
-        found += [_made_up(asked, with_context)]
+        found += _score_silence(silent, without, asked, with_context)
+        found += _score_refusals(without, with_context)
+        rows += [
+            _row(f"silent/{one.group}", one.example.question, "", said, float(not said.is_answerable))
+            for one, said in zip(silent, without, strict=True)
+        ]
+        made_up = [_made_up(asked, with_context)]
         if model.bundle.manifest.answer.corpora:
             from_corpus = await _each(asked, lambda one: _answer(model, one.example.question, None))
+            named = [one for one in silent if one.group == "named"]
+            searched = await _each(named, lambda one: _answer(model, one.example.question, None))
             found += _score_search(data, asked, from_corpus, rows)
+            found += _score_refusals(searched, from_corpus, "_from_corpus")
+            made_up.append(_made_up(asked, from_corpus))
+        if (of_all := np.concatenate(made_up)).size:
+            found.append(_metric("made_up", of_all, "share of answers with a word from nowhere, lower is better", {}))
         if part == "test" and not data.config.data:
             found.append(await _score_other_words(model, rows))
         if model.bundle.manifest.answer.kinds:
@@ -158,6 +173,12 @@ def _score_with_context(
             "its sentence with most of the question's words": np.array(
                 [word_f1(best_overlap(one.example.question, one.context), one.example.answer) for one, _ in chosen]
             ),
+            "the named entry's first sentence": np.array(
+                [
+                    word_f1(named_sentence(one.example.question, one.example.passages), one.example.answer)
+                    for one, _ in chosen
+                ]
+            ),
         }
         if group.startswith(("what", "pairs")):
             found.append(_metric(f"f1_{group}", sentence, "sentence F1", copied))
@@ -190,48 +211,68 @@ def _score_writing(asked: Sequence[Asked], responses: Sequence[Any]) -> list[man
 
 
 def _score_silence(
-    silent: Sequence[Asked], without: Sequence[Any], answered: Sequence[Any], rows: list[Mapping[str, object]]
+    silent: Sequence[Asked], without: Sequence[Any], asked: Sequence[Asked], answered: Sequence[Any]
 ) -> list[manifest_pb2.Metric]:
     found = []
-    known = np.array([response.answerable for response in answered])
+    known = [(one.example.kind, response.answerable) for one, response in zip(asked, answered, strict=True)]
     for group in ("named", "absent"):
-        scores = np.array([said.answerable for one, said in zip(silent, without, strict=True) if one.group == group])
-        if not len(scores):
+        unknown = [
+            (one.example.kind, said.answerable) for one, said in zip(silent, without, strict=True) if one.group == group
+        ]
+        kinds = sorted({kind for kind, _ in known} & {kind for kind, _ in unknown})
+        if not kinds:
             continue
-        labels = np.concatenate([np.ones(len(known)), np.zeros(len(scores))])
-        together = np.concatenate([known, scores])
-        low, high = _bootstrap(len(labels), partial(_auroc_of, labels, together))
+        scores = {
+            kind: tuple(np.array([score for own, score in part if own == kind]) for part in (known, unknown))
+            for kind in kinds
+        }
+        random = np.random.default_rng(_SEED)
+        drawn = [
+            _auroc(
+                {kind: (random.choice(yes, len(yes)), random.choice(no, len(no))) for kind, (yes, no) in scores.items()}
+            )
+            for _ in range(_RESAMPLED)
+        ]
         metric = manifest_pb2.Metric(
-            name=f"auroc_{group}", value=_auroc(labels, together),
-            unit=f"0.5 to 1, higher is better; {len(scores)} without an answer", reference=0.5, reference_name="chance",
+            name=f"auroc_{group}", value=_auroc(scores), reference=0.5, reference_name="chance",
+            unit=f"0.5 to 1, higher is better; {len(unknown)} without an answer, within {len(kinds)} kinds",
         )  # fmt: skip
-        found.append(_with_interval(metric, low, high))
-    is_silent = np.array([not response.is_answerable for response in without], float)
-    found.append(_metric("kept_silent", is_silent, "share of questions without an answer", {}))
-    refused = np.array([not response.is_answerable for response in answered], float)
-    found.append(_metric("wrongly_silent", refused, "share of questions with an answer, lower is better", {}))
-    rows += [
-        _row(f"silent/{one.group}", one.example.question, "", said, float(not said.is_answerable))
-        for one, said in zip(silent, without, strict=True)
-    ]
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        found.append(_with_interval(metric, float(low), float(high)))
     return found
 
 
-def _auroc_of(labels: NDArray[np.float64], scores: NDArray[np.float64], chosen: NDArray[np.int64]) -> float:
-    return _auroc(labels[chosen], scores[chosen])
+def _auroc(scores: Mapping[str, tuple[NDArray[np.float64], ...]]) -> float:
+    """Mean over kinds of how likely an answered question has more than one without an answer."""
+    each = [
+        roc_auc_score([*np.ones(len(yes)), *np.zeros(len(no))], np.concatenate([yes, no]))
+        for yes, no in scores.values()
+    ]
+    return float(np.average(each, weights=[len(no) for _, no in scores.values()]))
 
 
-def _auroc(labels: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
-    return float(roc_auc_score(labels, scores)) if len(set(labels.tolist())) == 2 else 0.5
+def _score_refusals(silent: Sequence[Any], answered: Sequence[Any], ending: str = "") -> list[manifest_pb2.Metric]:
+    found = []
+    for name, responses, unit in (
+        (f"kept_silent{ending}", silent, "share of questions without an answer"),
+        (f"wrongly_silent{ending}", answered, "share of questions with an answer, lower is better"),
+    ):
+        if responses:
+            values = np.array([float(not response.is_answerable) for response in responses])
+            found.append(_metric(name, values, unit, {}))
+    return found
 
 
-def _made_up(asked: Sequence[Asked], responses: Sequence[Any]) -> manifest_pb2.Metric:
+def _made_up(asked: Sequence[Asked], responses: Sequence[Any]) -> NDArray[np.float64]:
+    """Of each answer, whether it has a word from nowhere: [answer]."""
     made_up = []
     for one, response in zip(asked, responses, strict=True):
         if response.answers:
-            known = set(normalise(f"{one.context} {one.example.question}")) | _FUNCTION_WORDS
+            evidence = _evidence(response)
+            read = [text for text in one.example.passages if evidence in text] if not response.source.text else []
+            known = set(normalise(" ".join([*read[:1], response.source.text, one.example.question]))) | _FUNCTION_WORDS
             made_up.append(float(any(word not in known for word in normalise(_said(response)))))
-    return _metric("made_up", np.array(made_up), "share of answers with a word from nowhere, lower is better", {})
+    return np.array(made_up)
 
 
 def _score_search(
@@ -242,9 +283,10 @@ def _score_search(
     hits, plain_hits, scores, plain_scores = [], [], [], []
     for one, response in zip(asked, responses, strict=True):
         subject = entries[one.example.subject]
-        hits.append(float(response.source.title == subject.title))
+        hits.append(float(_is_of(response.source, subject)))
         best = plain.find(one.example.question)
-        plain_hits.append(float(best >= 0 and entries[best].title == subject.title))
+        found = entries[best] if best >= 0 else None
+        plain_hits.append(float(found is not None and (found.title or found.text) == (subject.title or subject.text)))
         scores.append(word_f1(_said(response), one.example.answer))
         plain_scores.append(word_f1(first_sentence(entries[best].context) if best >= 0 else "", one.example.answer))
         rows.append(_row(f"corpus/{one.group}", one.example.question, one.example.answer, response, scores[-1]))
@@ -254,6 +296,11 @@ def _score_search(
             "f1_from_corpus", np.array(scores), "sentence F1", {"plain BM25's first sentence": np.array(plain_scores)}
         ),
     ]
+
+
+def _is_of(source: answer_pb2.Source, entry: Entry) -> bool:
+    """Whether a passage is of an entry: by its title, or where there is none by its text."""
+    return bool(source.text) and source.title == entry.title and (bool(entry.title) or source.text in entry.text)
 
 
 async def _score_other_words(model: LocalModel, rows: list[Mapping[str, object]]) -> manifest_pb2.Metric:
@@ -270,10 +317,10 @@ async def _score_other_words(model: LocalModel, rows: list[Mapping[str, object]]
 async def _score_asking(
     model: LocalModel, maker: ExampleMaker, rows: list[Mapping[str, object]]
 ) -> list[manifest_pb2.Metric]:
-    """Asks about contexts of one to three entries, and asks the questions again."""
+    """Asks about contexts of two or three entries, and asks the questions again."""
     random = np.random.default_rng(_SEED)
     contexts = [
-        joined([maker.passage(int(index)) for index in random.choice(maker.entries, random.integers(1, 4))])
+        joined([maker.passage(int(index)) for index in random.choice(maker.entries, random.integers(2, 4))])
         for _ in range(_CONTEXTS)
     ]
 
@@ -296,7 +343,10 @@ async def _score_asking(
     couples = [couple for own in words for couple in pairwise(own)]
     rejected = sum(own.rejected for own in asked)
     return [
-        _metric("round_trip_f1", scores, f"answer F1; {len(pairs)} questions from {len(contexts)} contexts", {}),
+        _metric("round_trip_f1", scores, f"answer F1; {len(contexts)} contexts; questions", {}),
+        _metric(
+            "round_trip_f1_with_rejected", np.concatenate([scores, np.zeros(rejected)]), "answer F1; questions", {}
+        ),
         *_score_questions(await _ask_known(model, maker)),
         manifest_pb2.Metric(
             name="distinct_2", value=len(set(couples)) / max(1, len(couples)), unit="share of word pairs"
@@ -309,7 +359,7 @@ async def _score_asking(
 
 
 async def _ask_known(model: LocalModel, maker: ExampleMaker) -> list[tuple[str, str]]:
-    """Asks about entries of which questions are known; returns those of the same kind, each with the known one."""
+    """Asks about entries of which questions are known; returns that of the same kind, or "", with the known one."""
     asked = [one for one in questions_of(maker, _CONTEXTS) if one.example.plain]
 
     async def ask(one: Asked) -> str:
@@ -319,7 +369,7 @@ async def _ask_known(model: LocalModel, maker: ExampleMaker) -> list[tuple[str, 
         response: answer_pb2.GenerateQuestionsResponse = await model.answer(request)
         return next((pair.question for pair in response.pairs if pair.kind == one.example.kind), "")
 
-    return [(made, one.example.plain) for one, made in zip(asked, await _each(asked, ask), strict=True) if made]
+    return [(made, one.example.plain) for one, made in zip(asked, await _each(asked, ask), strict=True)]
 
 
 def _score_questions(pairs: Sequence[tuple[str, str]]) -> list[manifest_pb2.Metric]:
@@ -333,7 +383,7 @@ def _score_questions(pairs: Sequence[tuple[str, str]]) -> list[manifest_pb2.Metr
     return [
         manifest_pb2.Metric(
             name="question_bleu", value=plain.corpus_score(made, [true]).score,
-            unit=f"0 to 100; {plain.get_signature()}; {len(pairs)} questions",
+            unit=f"0 to 100; {plain.get_signature()}; {sum(map(bool, made))} of {len(pairs)} questions",
         ),
         manifest_pb2.Metric(
             name="question_bleu_tokenised", value=spaced.corpus_score(apart[0], [apart[1]]).score,

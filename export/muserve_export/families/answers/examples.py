@@ -17,12 +17,21 @@ from numpy.typing import NDArray
 
 from muserve_export.errors import DataError
 from muserve_export.families.answers.corpus import Corpus, Pair
-from muserve_export.families.answers.parts import part_of
+from muserve_export.families.answers.parts import part_of_entry
 from muserve_export.families.answers.triples import Triple, spells
 from muserve_export.families.answers.wordings import PLAIN, WORDINGS, answer_sentence, ask
 from muserve_server.tasks.answer.entries import Entry
+from muserve_server.tasks.answer.passages import Passage, cut_entry
 
-__all__ = ["MOST_CHARACTERS", "MOST_PASSAGES", "Evidence", "Example", "ExampleMaker", "find_silent_kinds"]
+__all__ = [
+    "MOST_CHARACTERS",
+    "MOST_PASSAGES",
+    "Evidence",
+    "Example",
+    "ExampleMaker",
+    "find_silent_kinds",
+    "make_examples",
+]
 
 MOST_PASSAGES = 4
 MOST_CHARACTERS = 600
@@ -102,6 +111,21 @@ class _Prose:
     """Where that begins in the entry's own text."""
 
 
+def make_examples(corpus: Corpus, part: str) -> ExampleMaker:
+    """Makes what draws examples of a part.
+
+    Raises:
+        DataError: The part has no entries, or none about which anything can be asked.
+    """
+    maker = ExampleMaker(corpus, part)
+    if not maker.triples and not maker.pairs:
+        raise DataError(
+            f"{corpus.path}: nothing can be asked about the entries of the part {part!r}: none is defined by its first "
+            "sentence, as in 'A tool that …'; write such entries, or give questions with answers"
+        )
+    return maker
+
+
 class ExampleMaker:
     """Draws examples from the entries of one part."""
 
@@ -154,8 +178,9 @@ class ExampleMaker:
         """
         asked = self._renamed(triple, random)
         question = _as_typed(ask(asked, wording), asked.subject, random)
-        if not is_there:
-            return Example(question, self._passages(triple.entry, random)[0], "", None, triple.kind, triple.entry, -1)
+        others = self._passages(triple.entry, random)[0] if not is_there else ()
+        if others:
+            return Example(question, others, "", None, triple.kind, triple.entry, -1)
         passages, position = self._passages(triple.entry, random, with_entry=True)
         place = self._place(triple)
         prose = self._prose(triple.entry) if place and random.random() < _AS_PROSE else None
@@ -177,16 +202,29 @@ class ExampleMaker:
         return Example(question, passages, answer, evidence, triple.kind, triple.entry, position, plain)
 
     def of_pair(self, pair: Pair, random: np.random.Generator, *, is_there: bool = True) -> Example:
-        """Asks a question in its own words; its answer is what was given, if its entry is among the passages."""
-        if not is_there:
-            return Example(pair.question, self._passages(pair.entry, random)[0], "", None, "", pair.entry, -1)
+        """Asks a question in its own words; its answer is what was given, if its entry is among the passages.
+
+        Of a long text the piece that answers is read, as the server cuts it.
+        """
+        others = self._passages(pair.entry, random)[0] if not is_there else ()
+        if others:
+            return Example(pair.question, others, "", None, "", pair.entry, -1)
         passages, position = self._passages(pair.entry, random, with_entry=True)
-        evidence = None
-        if pair.start >= 0:
-            offset = self._offset(pair.entry)
-            start, end = offset + pair.start, offset + pair.start + len(pair.answer)
-            evidence = Evidence(position, start, end) if end <= len(passages[position]) else None
+        piece, place = self._piece_of(pair)
+        passages = (*passages[:position], piece.text, *passages[position + 1 :])
+        evidence = Evidence(position, *place) if place else None
         return Example(pair.question, passages, pair.answer, evidence, "", pair.entry, position)
+
+    def _piece_of(self, pair: Pair) -> tuple[Passage, tuple[int, int] | None]:
+        """The piece of a pair's text that holds its answer, and where; or that which has most of its words."""
+        pieces = cut_entry(self._corpus.entries[pair.entry], pair.entry, MOST_CHARACTERS)
+        for piece in pieces if pair.start >= 0 else ():
+            start = pair.start - piece.start + len(piece.heading)
+            end = start + len(pair.answer)
+            if start >= len(piece.heading) and end <= len(piece.text):
+                return piece, (start, end)
+        words = set(pair.answer.casefold().split())
+        return max(pieces, key=lambda piece: len(words & set(piece.text.casefold().split()))), None
 
     def _without_answer(self, index: int, kind: str, random: np.random.Generator) -> Example:
         """Names an entry and asks what it does not say."""
@@ -304,7 +342,7 @@ class ExampleMaker:
 
 def _entries_of(corpus: Corpus, part: str) -> list[int]:
     """Lists the entries of a part; of train without those that share a name or a text with one that is held out."""
-    parts = [part_of(entry.title or entry.text) for entry in corpus.entries]
+    parts = [part_of_entry(entry, is_paired=bool(corpus.pairs)) for entry in corpus.entries]
     held: set[str] = set()
     if part == "train":
         for entry, own in zip(corpus.entries, parts, strict=True):

@@ -110,7 +110,7 @@ def export_answers(
         manifest=_manifest(config, data, calibrate(reader, data)),
         graphs=_graphs(config, data, reader, writer),
         assets=_assets(data),
-        training=run.described(config, checkpoint),
+        training={**run.described(config, checkpoint), "best_step": int(checkpoint["best"]["step"])},
         goldens=[_golden()],
         samples=lambda model: draw_samples(model, data),
         measure=measure,

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["PARTS", "part_of"]
+from muserve_server.tasks.answer.entries import Entry
+
+__all__ = ["PARTS", "part_of", "part_of_entry"]
 
 PARTS = ("train", "validation", "test")
+
+
+def part_of_entry(entry: Entry, *, is_paired: bool) -> str:
+    """Returns an entry's part: by its title, or in a corpus of pairs by its text, so that one answer has one part."""
+    return part_of(entry.text if is_paired or not entry.title else entry.title)
 
 
 def part_of(title: str) -> str:

@@ -10,7 +10,7 @@ from muserve.v1 import answer_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.answers.asked import Asked, questions_of
 from muserve_export.families.answers.data import AnswersData
-from muserve_export.families.answers.examples import ExampleMaker
+from muserve_export.families.answers.examples import ExampleMaker, make_examples
 from muserve_server.local import LocalModel
 
 __all__ = ["draw_samples"]
@@ -22,21 +22,22 @@ _CELL = str.maketrans({"|": "\\|", "\n": " "})
 
 async def draw_samples(model: LocalModel, data: AnswersData) -> Mapping[str, bytes]:
     """Answers held-out questions chosen by seed, and asks about held-out entries."""
+    kind = "held-out"
     try:
-        maker = ExampleMaker(data.corpus, "test")
+        maker = make_examples(data.corpus, "test")
     except DataError:
-        maker = ExampleMaker(data.corpus, "train")
+        kind, maker = "training", make_examples(data.corpus, "train")
     asked = questions_of(maker, 10_000)
     random = np.random.default_rng(_SEED)
     chosen = [asked[index] for index in random.permutation(len(asked))[:_SHOWN]]
-    pages = {"answers.md": await _answer(model, chosen)}
+    pages = {"answers.md": await _answer(model, chosen, kind)}
     if model.bundle.manifest.answer.kinds:
         entries = [int(index) for index in random.choice(maker.entries, _ASKED)]
-        pages["questions.md"] = await _ask(model, maker, entries)
+        pages["questions.md"] = await _ask(model, maker, entries, kind)
     return {name: page.encode() for name, page in pages.items()}
 
 
-async def _answer(model: LocalModel, asked: list[Asked]) -> str:
+async def _answer(model: LocalModel, asked: list[Asked], kind: str) -> str:
     rows = []
     for one in asked:
         request = answer_pb2.AnswerQuestionRequest(question=one.example.question, seed=0)
@@ -45,17 +46,17 @@ async def _answer(model: LocalModel, asked: list[Asked]) -> str:
         response: answer_pb2.AnswerQuestionResponse = await model.answer(request)
         said = response.answers[0].text if response.answers else "(not answerable)"
         rows.append((one.example.question, said, one.example.answer, response.source.title))
-    return _table("Held-out questions, chosen by seed", ("question", "answer", "expected", "read"), rows)
+    return _table(f"{kind.capitalize()} questions, chosen by seed", ("question", "answer", "expected", "read"), rows)
 
 
-async def _ask(model: LocalModel, maker: ExampleMaker, entries: list[int]) -> str:
+async def _ask(model: LocalModel, maker: ExampleMaker, entries: list[int], kind: str) -> str:
     rows = []
     for index in entries:
         passage = maker.passage(index)
         request = answer_pb2.GenerateQuestionsRequest(context=passage, count=3, seed=0)
         response: answer_pb2.GenerateQuestionsResponse = await model.answer(request)
         rows += [(pair.question, pair.answer, f"{passage[:120]}…") for pair in response.pairs]
-    return _table("Questions about held-out entries, chosen by seed", ("question", "answer", "context"), rows)
+    return _table(f"Questions about {kind} entries, chosen by seed", ("question", "answer", "context"), rows)
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -10,6 +10,7 @@ worse.
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,8 +21,9 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, softplus
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, pad, softplus
 
+from muserve_export.errors import RunError
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.critic import Critic
 from muserve_export.families.answers.data import RowSet, load_data
@@ -32,7 +34,7 @@ from muserve_export.families.answers.scoring import token_f1s
 from muserve_export.families.answers.tutorial import LengthSet, TutorialLearner
 from muserve_export.training.loop import init_weights, train
 from muserve_export.training.run import RunFolder
-from muserve_server.tasks.answer.text import NOTHING, PADDING
+from muserve_server.tasks.answer.text import NOTHING, PADDING, UNKNOWN, TextCodec
 
 __all__ = ["AnswersLearner", "likelihood_losses", "train_answers"]
 
@@ -47,22 +49,24 @@ class AnswersLearner:
     """A reader and a writer, taught together, and a discriminator; see `training.loop.Learner`."""
 
     def __init__(
-        self, fabric: Fabric, config: AnswersConfig, vocabulary: int, validation: tuple[Tensor, ...] | None = None
+        self, fabric: Fabric, config: AnswersConfig, tokenizer: str, validation: tuple[Tensor, ...] | None = None
     ) -> None:
         """Makes the networks.
 
         Args:
             fabric: Launched.
             config: How.
-            vocabulary: Number of tokens.
+            tokenizer: JSON of the vocabulary.
             validation: A `Batch` of rows with answers to choose weights by; None keeps the newest.
         """
         torch.manual_seed(config.seed)
         self._fabric = fabric
         self._config = config
         self._validation = Batch(*(fabric.to_device(each) for each in validation)) if validation else None
+        vocabulary = TextCodec(tokenizer).size
+        self._vocabulary = torch.tensor(list(hashlib.sha256(tokenizer.encode()).digest()), dtype=torch.uint8)
         networks: dict[str, nn.Module] = {"reader": Reader(config, vocabulary), "writer": Writer(config, vocabulary)}
-        self._best = _Best(networks).to(fabric.device)
+        self._best = _Best(networks, self._vocabulary).to(fabric.device)
         networks["critic"] = Critic(config, vocabulary)
         self._modules: dict[str, Any] = {}
         self._optimizers: dict[str, Any] = {}
@@ -85,13 +89,15 @@ class AnswersLearner:
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
         """Teaches one batch; none any more once validation has fallen."""
+        if step == int(self._config.adversary_from * steps) + 1:
+            self._best.forget()  # what is exported is what the discriminator had a part in
         nothing = torch.zeros((), device=self._fabric.device)
         losses = dict.fromkeys(_LOSSES, nothing)
         if not self._best.has_fallen(self._config.patience):
             self._set_learning_rates(step, steps)
             losses |= self._learn(Batch(*batch), is_judged=step > self._config.adversary_from * steps)
             if step % self._config.validate_every_steps == 0 or step == steps:
-                self._validate(counts=step > self._config.adversary_from * steps)
+                self._validate(step, counts=step > self._config.adversary_from * steps)
         losses["validation_f1"] = self._best.last.clone()
         return {name: value.detach() for name, value in losses.items()}
 
@@ -147,18 +153,31 @@ class AnswersLearner:
             self._fabric.clip_gradients(self._modules[name], self._optimizers[name], max_norm=_MOST_GRADIENT)
             self._optimizers[name].step()
 
-    def _validate(self, *, counts: bool) -> None:
+    def begin_anew(self) -> None:
+        """After the weights of another run were taken: its figures are not this one's.
+
+        Raises:
+            RunError: Its words have other numbers.
+        """
+        if not torch.equal(self._best.vocabulary.cpu(), self._vocabulary):
+            raise RunError(
+                "init_from: that run was trained with another vocabulary, so its weights mean other words; train on "
+                "the same data, or anew"
+            )
+        self._best.forget()
+
+    def _validate(self, step: int, *, counts: bool) -> None:
         """Writes answers to the validation rows, and keeps the weights if they were never better."""
         networks = {name: self._modules[name].module for name in _GENERATORS}
         if self._validation is None:
-            self._best.keep(networks, 0.0, counts=False)
+            self._best.keep(networks, 0.0, step, counts=False)
             return
         for network in networks.values():
             network.eval()
         score = measure(networks["reader"], networks["writer"], self._validation, self._config)
         for network in networks.values():
             network.train()
-        self._best.keep(networks, score, counts=counts)
+        self._best.keep(networks, score, step, counts=counts)
 
 
 class _Best(nn.Module):
@@ -167,20 +186,30 @@ class _Best(nn.Module):
     score: Tensor
     last: Tensor
     falls: Tensor
+    step: Tensor
+    vocabulary: Tensor
 
-    def __init__(self, networks: Mapping[str, nn.Module]) -> None:
+    def __init__(self, networks: Mapping[str, nn.Module], vocabulary: Tensor) -> None:
         super().__init__()
         self.reader = copy.deepcopy(networks["reader"]).requires_grad_(requires_grad=False)
         self.writer = copy.deepcopy(networks["writer"]).requires_grad_(requires_grad=False)
         self.register_buffer("score", torch.tensor(-1.0))
         self.register_buffer("last", torch.tensor(0.0))
         self.register_buffer("falls", torch.tensor(0))
+        self.register_buffer("step", torch.tensor(0))
+        self.register_buffer("vocabulary", vocabulary.clone())
 
-    def keep(self, networks: Mapping[str, nn.Module], score: float, *, counts: bool) -> None:
+    def forget(self) -> None:
+        """Takes the next figure for the best."""
+        self.score.fill_(-1.0)
+        self.falls.zero_()
+
+    def keep(self, networks: Mapping[str, nn.Module], score: float, step: int, *, counts: bool) -> None:
         """Takes a figure, and the weights if it is the best; counts how often it is not."""
         self.last.fill_(score)
         if score >= float(self.score):
             self.score.fill_(score)
+            self.step.fill_(step)
             self.falls.zero_()
             self.reader.load_state_dict(networks["reader"].state_dict())
             self.writer.load_state_dict(networks["writer"].state_dict())
@@ -228,8 +257,14 @@ def likelihood_losses(
     # A token is written if it is worded, or copied from wherever it stands.
     is_it = source[:, None] == batch.wanted[..., None]  # [row, step, source token]
     worded = words.gather(2, batch.wanted[..., None])
+    # What is unknown is like all else that is: it counts from where it is copied alone, and cannot be worded.
+    is_unknown = batch.wanted == UNKNOWN
+    copied_from = pad(batch.places[:, 1:], (0, 1), value=NOTHING)
+    exactly = torch.arange(source.shape[1], device=source.device) == copied_from[..., None]
+    is_it = torch.where(is_unknown[..., None], exactly, is_it)
+    worded = worded.masked_fill(is_unknown[..., None], _NEVER)
     each = torch.cat([worded, copies.masked_fill(~is_it, _NEVER)], dim=2).logsumexp(2)
-    is_wanted = batch.wanted != PADDING
+    is_wanted = (batch.wanted != PADDING) & ~(is_unknown & (copied_from == NOTHING))
     has_evidence = batch.start != NOTHING
     evidence = torch.zeros((), device=source.device)
     if has_evidence.any():
@@ -263,9 +298,11 @@ def train_answers(fabric: Fabric, config: AnswersConfig, run: RunFolder, *, init
     if config.architecture == "tutorial":
         learner, rows = TutorialLearner(fabric, config), LengthSet(data.corpus)
     else:
-        learner, rows = AnswersLearner(fabric, config, data.codec.size, data.validation), data.training
+        learner, rows = AnswersLearner(fabric, config, data.vocabulary, data.validation), data.training
     if init_from is not None:
         init_weights(learner, init_from)
+        if isinstance(learner, AnswersLearner):
+            learner.begin_anew()
     train(fabric, "answers", learner, rows, config, run, data_sha256=data.corpus.sha256)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,16 +12,19 @@ import numpy as np
 from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_server.tasks.answer.passages import Passage, cut_context
 from muserve_server.tasks.answer.reader import PassageReader
-from muserve_server.tasks.answer.reading import Reading, Span
+from muserve_server.tasks.answer.reading import Reading, Span, probability
 from muserve_server.tasks.answer.requests import QuestionsPlan
 from muserve_server.tasks.answer.search import split_words
 from muserve_server.tasks.answer.text import TextCodec
-from muserve_server.tasks.answer.writing import Draft, Draw, draw_noise, write
+from muserve_server.tasks.answer.writing import Draft, Draw, TextWriter, draw_noise
 from muserve_server.tasks.base import Call
 
 __all__ = ["Asker"]
 
 _PASSAGES_PER_ROUND = 8
+_ROUNDS_AT_ONCE = 16
+"""Calls that are in a round at a time: each holds up to 10 MiB; others wait in turn."""
+_MOST_PASSAGES, _PASSAGES_PER_QUESTION = 64, 4
 _VARIANTS = 3
 """Questions that are written of each kind where the first ones are too few."""
 _LEAST_OVERLAP = 0.7
@@ -41,10 +46,14 @@ class _Pair:
 class Asker:
     """Asks about texts."""
 
-    def __init__(self, settings: manifest_pb2.AnswerSettings, codec: TextCodec, reader: PassageReader) -> None:
+    def __init__(
+        self, settings: manifest_pb2.AnswerSettings, codec: TextCodec, reader: PassageReader, writer: TextWriter
+    ) -> None:
         self._settings = settings
         self._codec = codec
         self._reader = reader
+        self._writer = writer
+        self._gate = asyncio.Semaphore(_ROUNDS_AT_ONCE)
 
     async def ask(self, context: str, plan: QuestionsPlan, call: Call) -> answer_pb2.GenerateQuestionsResponse:
         """Asks up to so many questions, spread over the text.
@@ -52,44 +61,53 @@ class Asker:
         Raises:
             MuserveError: The queue is full, the deadline has passed, or a graph failed.
         """
-        passages = await call.offload(cut_context, context, self._settings.passage_characters)
+        passages = await call.offload(self._cut, context, max(_MOST_PASSAGES, _PASSAGES_PER_QUESTION * plan.count))
+        # What can be asked: all is tried once, and what holds again.
+        open_ = [(index, kind) for index in range(len(passages)) for kind in range(len(self._settings.kinds))]
         pairs: list[_Pair] = []
         rejected = 0
         for variant in range(_VARIANTS):
-            for chosen in _rounds(len(passages)):
-                found, failed = await self._ask_about(
-                    [passages[index] for index in chosen], chosen, variant, plan, call
-                )
+            asked: list[tuple[int, int]] = []
+            for chosen in _rounds(open_, len(passages)):
+                async with self._gate:
+                    found, held, failed = await self._ask_about(passages, chosen, variant, plan.seed, call)
                 rejected += failed
-                pairs = _without_repeats([*pairs, *found])
+                asked += held
+                pairs = await call.offload(_without_repeats, [*pairs, *found])
                 if len(pairs) >= plan.count:
-                    return self._respond(pairs[: plan.count], rejected, plan)
+                    return self._respond(_spread(pairs, plan.count), rejected, plan)
+            open_ = asked
         return self._respond(pairs, rejected, plan)
 
-    async def _ask_about(
-        self, passages: Sequence[Passage], numbers: Sequence[int], variant: int, plan: QuestionsPlan, call: Call
-    ) -> tuple[list[_Pair], int]:
-        """Writes a question of each kind about each passage; returns those that hold, and how many did not."""
-        settings = self._settings
-        wanted = [(kind, passage) for passage in passages for kind in settings.kinds]
-        readings = await self._reader.read_kinds(wanted, call)
-        drafts: list[Draft] = []
-        kinds: list[str] = []
-        for index, (reading, (kind, _)) in enumerate(zip(readings, wanted, strict=True)):
-            if self._is_there(reading):
-                number = numbers[index // len(settings.kinds)] * len(settings.kinds) + index % len(settings.kinds)
-                drafts.append(Draft(reading, self._chance(plan.seed, number, variant)))
-                kinds.append(kind)
-        if not drafts:
-            return [], 0
-        temperature = settings.temperature
-        await write(drafts, call, settings.writer, most=settings.question_tokens, temperature=temperature)
-        return await self._check(drafts, kinds, call)
+    def _cut(self, context: str, most: int) -> list[Passage]:
+        """Cuts a text; of too many passages some are taken, spread evenly."""
+        passages = self._reader.fit(cut_context(context, self._settings.passage_characters))
+        count = min(most, len(passages))
+        return [passages[index * len(passages) // count] for index in range(count)]
 
-    async def _check(self, drafts: Sequence[Draft], kinds: Sequence[str], call: Call) -> tuple[list[_Pair], int]:
-        """Asks the questions again; returns those that hold, and how many did not."""
-        asked = [(draft, kind, draft.say(self._codec)) for draft, kind in zip(drafts, kinds, strict=True)]
-        asked = [(draft, kind, question) for draft, kind, question in asked if draft.is_done and split_words(question)]
+    async def _ask_about(
+        self, passages: Sequence[Passage], chosen: Sequence[tuple[int, int]], variant: int, seed: int, call: Call
+    ) -> tuple[list[_Pair], list[tuple[int, int]], int]:
+        """Writes a question of each chosen kind about its passage.
+
+        Returns:
+            The pairs that hold; what there was to ask; and how many questions were not answered again.
+        """
+        kinds = self._settings.kinds
+        readings = await self._reader.read_kinds([(kinds[kind], passages[index]) for index, kind in chosen], call)
+        held = [each for each, reading in zip(chosen, readings, strict=True) if self._is_there(reading)]
+        drafts = [
+            Draft(reading, self._chance(seed, index * len(kinds) + kind, variant))
+            for (index, kind), reading in zip(chosen, readings, strict=True)
+            if self._is_there(reading)
+        ]
+        await self._writer.write(drafts, call, most=self._settings.question_tokens)
+        pairs = await self._check(drafts, [kinds[kind] for _, kind in held], call)
+        return pairs, held, len(drafts) - len(pairs)
+
+    async def _check(self, drafts: Sequence[Draft], kinds: Sequence[str], call: Call) -> list[_Pair]:
+        """Asks the questions again and returns those that hold."""
+        asked = await call.offload(self._say_questions, drafts, kinds)
         again = await self._reader.read_pairs([(question, draft.reading.passage) for draft, _, question in asked], call)
         likeliest = Draw(np.zeros(self._settings.latent_size, np.float32), None)
         held = [
@@ -97,31 +115,29 @@ class Asker:
             for (draft, kind, question), reading in zip(asked, again, strict=True)
             if self._is_there(reading) and _is_same(draft.reading.evidence, reading.evidence)
         ]
-        if held:
-            most, temperature = self._settings.answer_tokens, self._settings.temperature
-            answers = [answer for *_, answer in held]
-            await write(answers, call, self._settings.writer, most=most, temperature=temperature)
-        pairs = [
-            _Pair(question, answer.say(self._codec), answer.reading.passage, answer.reading.evidence, kind, draft.score)
+        await self._writer.write([answer for *_, answer in held], call, most=self._settings.answer_tokens)
+        return [
+            _Pair(question, said, answer.reading.passage, answer.reading.evidence, kind, draft.score)
             for draft, kind, question, answer in held
-            if answer.is_done and answer.reading.evidence
+            if answer.is_done and answer.reading.evidence and (said := answer.say(self._codec))
         ]
-        return pairs, len(drafts) - len(pairs)
+
+    def _say_questions(self, drafts: Sequence[Draft], kinds: Sequence[str]) -> list[tuple[Draft, str, str]]:
+        asked = [(draft, kind, draft.say(self._codec)) for draft, kind in zip(drafts, kinds, strict=True)]
+        return [(draft, kind, question) for draft, kind, question in asked if draft.is_done and split_words(question)]
 
     def _is_there(self, reading: Reading) -> bool:
         """Whether the passage answers, by the reader's own measure."""
-        settings = self._settings
-        value = (settings.answerable_scale or 1.0) * reading.answerable + settings.answerable_offset
-        threshold = settings.answerable_threshold
-        return reading.evidence is not None and 1.0 / (1.0 + float(np.exp(-value))) >= threshold
+        is_likely = probability(self._settings, reading.answerable) >= self._settings.answerable_threshold
+        return reading.evidence is not None and is_likely
 
     def _chance(self, seed: int, number: int, variant: int) -> Draw:
         """The first of each passage and kind is the likeliest, all others are drawn."""
         settings = self._settings
-        sample = number * _VARIANTS + variant
         if not variant:
             return Draw(np.zeros(settings.latent_size, np.float32), None)
-        return draw_noise(seed, sample, 1, settings.latent_size, settings.answer_tokens)[0]
+        steps = max(settings.answer_tokens, settings.question_tokens)
+        return draw_noise(seed, number * _VARIANTS + variant, 1, settings.latent_size, steps)[0]
 
     def _respond(
         self, pairs: Sequence[_Pair], rejected: int, plan: QuestionsPlan
@@ -129,27 +145,45 @@ class Asker:
         response = answer_pb2.GenerateQuestionsResponse(rejected=rejected)
         response.info.seed = plan.seed
         for pair in sorted(pairs, key=_position):
-            start, end = pair.passage.place(pair.evidence.start, pair.evidence.end)
-            text = pair.passage.text[pair.evidence.start : pair.evidence.end]
             response.pairs.add(
                 question=pair.question,
                 answer=pair.answer,
-                evidence=answer_pb2.Evidence(text=text, start=start, end=end),
+                evidence=evidence_of(pair.passage, pair.evidence),
                 kind=pair.kind,
                 score=pair.score,
             )
         return response
 
 
-def _rounds(count: int) -> Iterator[list[int]]:
-    """Yields which passages come at a time: each round is spread over the whole text."""
-    rounds = -(-count // _PASSAGES_PER_ROUND)
-    for first in range(rounds):
-        yield list(range(first, count, rounds))
+def evidence_of(passage: Passage, span: Span) -> answer_pb2.Evidence:
+    """Says where evidence stands: in its passage, or in the caller's text."""
+    if passage.entry >= 0:
+        return answer_pb2.Evidence(text=passage.text[span.start : span.end], start=span.start, end=span.end)
+    first, last = passage.one_piece(span.start, span.end)
+    start, end = passage.place(first, last)
+    return answer_pb2.Evidence(text=passage.text[first:last], start=start, end=end)
+
+
+def _rounds(open_: Sequence[tuple[int, int]], passages: int) -> Iterator[list[tuple[int, int]]]:
+    """Yields what is tried at a time: each round is spread over the whole text."""
+    rounds = -(-passages // _PASSAGES_PER_ROUND)
+    for number in range(rounds):
+        if chosen := [(index, kind) for index, kind in open_ if index % rounds == number]:
+            yield chosen
+
+
+def _spread(pairs: Sequence[_Pair], count: int) -> list[_Pair]:
+    """Chooses some, one of each passage before a second of any."""
+    seen: Counter[Passage] = Counter()
+    ranked = []
+    for order, pair in enumerate(pairs):
+        ranked.append((seen[pair.passage], order, pair))
+        seen[pair.passage] += 1
+    return [pair for *_, pair in sorted(ranked, key=lambda each: each[:2])[:count]]
 
 
 def _position(pair: _Pair) -> tuple[int, int]:
-    return pair.passage.place(pair.evidence.start, pair.evidence.end)
+    return pair.passage.place(*pair.passage.one_piece(pair.evidence.start, pair.evidence.end))
 
 
 def _without_repeats(pairs: Sequence[_Pair]) -> list[_Pair]:

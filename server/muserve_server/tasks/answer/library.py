@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from muserve.bundle import Bundle, BundleFileError
 from muserve.v1 import manifest_pb2
 from muserve_server.tasks.answer.entries import Entry, read_entries
-from muserve_server.tasks.answer.passages import Passage, cut_context, cut_entry
+from muserve_server.tasks.answer.passages import Passage, cut_entry
 from muserve_server.tasks.answer.search import Document, Index
 
-__all__ = ["Library", "ToRead", "choose_from_context"]
+__all__ = ["Library", "ToRead", "choose"]
 
 _NEAREST = 5
 
@@ -57,7 +57,7 @@ class Library:
         """The corpus that an entry belongs to."""
         return self._settings.corpora[self._corpora[entry]]
 
-    def choose(self, question: str) -> ToRead:
+    def find(self, question: str) -> ToRead:
         """Finds what to read for a question."""
         if self._index is None:
             return ToRead(question, (), (), ())
@@ -69,23 +69,28 @@ class Library:
             passages += own
             points += [share] * len(own)
         most = self._settings.passages_read
-        nearest = tuple(dict.fromkeys(self.entries[number].title for number in found.documents))[:_NEAREST]
+        titles = dict.fromkeys(self.entries[number].title for number in found.documents)
+        nearest = tuple(title for title in titles if title)[:_NEAREST]
         return ToRead(found.question, tuple(passages[:most]), tuple(points[:most]), nearest)
 
 
-def choose_from_context(question: str, context: str, settings: manifest_pb2.AnswerSettings) -> ToRead:
-    """Finds what of a caller's text to read for a question."""
-    passages = cut_context(context, settings.passage_characters)
-    if len(passages) <= settings.passages_read:
+def choose(question: str, passages: Sequence[Passage], most: int) -> ToRead:
+    """Finds what of a caller's text to read for a question.
+
+    Args:
+        question: To be answered.
+        passages: All of the text.
+        most: Passages that are read.
+    """
+    if len(passages) <= most:
         return ToRead(question, tuple(passages), (1.0,) * len(passages), ())
-    index = Index(
-        [Document((passage.heading.rstrip(": "),) if passage.heading else (), passage.text) for passage in passages]
-    )
-    found = index.find(question, settings.passages_read)
+    names = [(passage.heading.rstrip(": "),) if passage.heading else () for passage in passages]
+    index = Index([Document(name, passage.text) for name, passage in zip(names, passages, strict=True)])
+    found = index.find(question, most)
     # What shares no word with the question may answer it still; it comes last.
     others = [number for number in range(len(passages)) if number not in found.documents]
-    chosen = [*found.documents, *others][: settings.passages_read]
-    points = [*found.points, *[0.0] * len(others)][: settings.passages_read]
+    chosen = [*found.documents, *others][:most]
+    points = [*found.points, *[0.0] * len(others)][:most]
     return ToRead(question, tuple(passages[number] for number in chosen), tuple(points), ())
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from muserve_server.tasks.answer.entries import Entry
 
 __all__ = ["Passage", "cut_context", "cut_entry"]
 
 _BLOCK_END = re.compile(r"\n[ \t\r\f\v]*\n\s*")
-_SENTENCE_END = re.compile(r"(?:(?<=[.!?])[\")\]]*\s+(?=[\"'(\[]?[^\Wa-z_])|\n+)")
+_SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\")\]]))\s+(?=[\"'(\[]?[^\Wa-z_])|\n+")
 _HEADING = re.compile(r"(?:(?![.!?]\s)[^\n]){1,160}?: (?=\S)")
 _LEAST_SENTENCE = 20
 """Shorter pieces are no sentences: "e.g. A"."""
@@ -32,17 +32,37 @@ class Passage:
     entry: int = -1
     """Index of the entry that it belongs to; -1 for a text of the caller's."""
 
-    def place(self, start: int, end: int) -> tuple[int, int]:
-        """Finds a part of the passage in the text that it was cut from.
+    def one_piece(self, start: int, end: int) -> tuple[int, int]:
+        """Cuts a part of the passage to what stands in one piece in its text: it loses a heading from elsewhere.
 
         Args:
             start: First character in the passage.
-            end: One after its last; a part that goes beyond the heading ends with it.
+            end: One after its last.
         """
         length = len(self.heading)
-        if start < length:
-            return self.heading_start + start, self.heading_start + min(end, length)
-        return self.start + start - length, self.start + end - length
+        is_one = self.heading_start + length == self.start
+        return (length, end) if start < length < end and not is_one else (start, end)
+
+    def place(self, start: int, end: int) -> tuple[int, int]:
+        """Finds a part of the passage, in one piece, in the text that it was cut from.
+
+        Args:
+            start: First character in the passage.
+            end: One after its last.
+        """
+        length = len(self.heading)
+        first = self.heading_start + start if start < length else self.start + start - length
+        return first, first + end - start
+
+    def split(self, at: int) -> tuple[Passage, Passage]:
+        """Cuts the passage in two; both have its heading.
+
+        Args:
+            at: A character behind the heading.
+        """
+        start = at + len(self.text[at:]) - len(self.text[at:].lstrip())
+        behind = replace(self, text=self.heading + self.text[start:], start=self.start + start - len(self.heading))
+        return replace(self, text=self.text[:at].rstrip()), behind
 
 
 def cut_entry(entry: Entry, index: int, most: int) -> list[Passage]:
@@ -89,7 +109,15 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _pieces(text: str, start: int, end: int, most: int, *, overlap: bool) -> list[tuple[int, int]]:
-    """Packs sentences into pieces of at most so many characters."""
+    """Packs sentences into pieces of at most so many characters, none of white space alone or with it around."""
+    return [
+        (first + len(piece) - len(piece.lstrip()), first + len(piece.rstrip()))
+        for first, last in _pack(text, start, end, most, overlap=overlap)
+        if (piece := text[first:last]).strip()
+    ]
+
+
+def _pack(text: str, start: int, end: int, most: int, *, overlap: bool) -> list[tuple[int, int]]:
     if end - start <= most:
         return [(start, end)] if end > start else []
     pieces: list[tuple[int, int]] = []

@@ -8,7 +8,7 @@ from muserve.v1 import manifest_pb2
 from muserve_server.tasks.answer.passages import Passage
 from muserve_server.tasks.answer.reading import Reading, ask_tokens, reader_rows, split_readings
 from muserve_server.tasks.answer.text import TextCodec, Tokens
-from muserve_server.tasks.base import Call
+from muserve_server.tasks.base import Call, TaskLimits
 
 __all__ = ["PassageReader"]
 
@@ -18,9 +18,31 @@ _ROWS_PER_RUN = 32
 class PassageReader:
     """Turns questions and passages into readings."""
 
-    def __init__(self, settings: manifest_pb2.AnswerSettings, codec: TextCodec) -> None:
+    def __init__(self, settings: manifest_pb2.AnswerSettings, codec: TextCodec, limits: TaskLimits) -> None:
         self._settings = settings
         self._codec = codec
+        # Every run must fit into the queue, as calls of that many samples do.
+        self._rows_per_run = min(_ROWS_PER_RUN, limits.max_samples_per_call)
+
+    def cut_question(self, question: str) -> str:
+        """Returns what is read of a question: its first tokens."""
+        tokens = self._encode_question(question)
+        return question[: tokens.places[-1][1]] if tokens.places else ""
+
+    def fit(self, passages: Sequence[Passage]) -> list[Passage]:
+        """Cuts passages that have more tokens than are read at once."""
+        fitting: list[Passage] = []
+        most = self._settings.passage_tokens
+        for passage in passages:
+            rest = passage
+            while len(tokens := self._codec.encode(rest.text)) > most:
+                at = tokens.places[most][0]
+                if at <= len(rest.heading):
+                    break  # names that are longer than all that is read
+                first, rest = rest.split(at)
+                fitting.append(first)
+            fitting.append(rest)
+        return fitting
 
     async def read_question(self, question: str, passages: Sequence[Passage], call: Call) -> list[Reading]:
         """Reads one question beside several passages."""
@@ -34,7 +56,8 @@ class PassageReader:
 
     async def read_kinds(self, pairs: Sequence[tuple[str, Passage]], call: Call) -> list[Reading]:
         """Reads passages to ask about them: of each pair a kind of question and a passage."""
-        asked = await call.offload(lambda: [ask_tokens(self._codec, kind) for kind, _ in pairs])
+        most = self._settings.question_tokens
+        asked = await call.offload(lambda: [ask_tokens(self._codec, kind).cut(most) for kind, _ in pairs])
         return await self._read(asked, [passage for _, passage in pairs], call)
 
     def _encode_question(self, question: str) -> Tokens:
@@ -42,8 +65,8 @@ class PassageReader:
 
     async def _read(self, asked: Sequence[Tokens], passages: Sequence[Passage], call: Call) -> list[Reading]:
         found: list[Reading] = []
-        for first in range(0, len(asked), _ROWS_PER_RUN):
-            part = slice(first, first + _ROWS_PER_RUN)
+        for first in range(0, len(asked), self._rows_per_run):
+            part = slice(first, first + self._rows_per_run)
             tokens = await call.offload(self._encode_passages, passages[part])
             rows = await call.offload(reader_rows, self._settings, asked[part], tokens)
             outputs = await call.infer(self._settings.reader, rows)

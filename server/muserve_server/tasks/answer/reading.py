@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from muserve_server.tasks.answer.passages import Passage
 from muserve_server.tasks.answer.text import BEGIN, END, PADDING, TextCodec, Tokens
 from muserve_server.tasks.base import Rows
 
-__all__ = ["Reading", "Span", "ask_tokens", "find_span", "reader_rows", "split_readings"]
+__all__ = ["Reading", "Span", "ask_tokens", "find_span", "probability", "reader_rows", "split_readings"]
 
 _LONGEST_EVIDENCE = 60
 """In tokens."""
@@ -92,7 +93,7 @@ def split_readings(
     Raises:
         ValueError: The outputs are no numbers.
     """
-    if not all(np.isfinite(outputs[name]).all() for name in ("memory", "hidden", "cell", "answerable")):
+    if not all(np.isfinite(outputs[name]).all() for name in ("memory", "hidden", "cell", "answerable", "start", "end")):
         raise ValueError("the reader gave values that are no numbers")
     source = np.concatenate([rows["question"], rows["passage"]], axis=1)
     return [
@@ -101,13 +102,20 @@ def split_readings(
             passage=passages[row],
             tokens=tokens[row],
             source=source[row],
-            tensors={name: outputs[name][row] for name in ("memory", "hidden", "cell")},
+            # Copies, so that one row that is kept does not keep the others.
+            tensors={name: outputs[name][row].copy() for name in ("memory", "hidden", "cell")},
             answerable=float(outputs["answerable"][row]),
             evidence=find_span(outputs["start"][row], outputs["end"][row], tokens[row]),
             passage_length=rows["passage"].shape[1],
         )
         for row in range(len(questions))
     ]
+
+
+def probability(settings: manifest_pb2.AnswerSettings, logit: float) -> float:
+    """How likely it is that there is an answer, as fitted at export."""
+    value = (settings.answerable_scale or 1.0) * logit + settings.answerable_offset
+    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, value))))
 
 
 def find_span(start: NDArray[np.float32], end: NDArray[np.float32], tokens: Tokens) -> Span | None:

@@ -84,7 +84,7 @@ class Index:
             for word in split_words(" ".join(document.names)):
                 self._spelled[word] += _MOST_NAME_WORDS  # a name is likelier asked about than a word of a text
             self._spelled.update(split_words(document.text))
-        self._spelled.update(dict.fromkeys(_COMMON, _COMMON_WEIGHT))
+        self._spelled.update(dict.fromkeys(sorted(_COMMON), _COMMON_WEIGHT))
         self._known = [word for word in self._spelled if len(word) >= _LEAST_FUZZY]
         self._stemmed = {_stem(word) for word in self._spelled}
         self._count = len(documents)
@@ -110,6 +110,7 @@ class Index:
     def _whole_names(self, question: str, words: Sequence[str], has_others: bool) -> Iterator[tuple[int, int]]:  # noqa: FBT001
         """Yields documents with a name that stands in the question, each once, and how many words its longest has."""
         longest: dict[int, int] = {}
+        tried: set[str] = set()
         capitals = {word.lower() for word in _WORD.findall(question) if word.isupper() and len(word) > 1}
         for start in range(len(words)):
             for end in range(start + 1, min(start + _MOST_NAME_WORDS, len(words)) + 1):
@@ -118,7 +119,9 @@ class Index:
                 telling = sum(word not in _COMMON or word in capitals for word in piece)
                 if not telling and has_others:
                     continue
-                for joined in {"".join(piece), "".join([*piece[:-1], _stem(piece[-1])])}:
+                names = {"".join(piece), "".join([*piece[:-1], _stem(piece[-1])])} - tried
+                tried |= names
+                for joined in names:
                     for number in self._exact.get(joined, ()):
                         longest[number] = max(longest.get(number, 0), telling or 1)
         yield from longest.items()
@@ -133,7 +136,7 @@ class Index:
             if any(character.isdigit() for character in word):
                 return found[0]
             likely = process.extract(
-                word, self._known, scorer=OSA.normalized_similarity, score_cutoff=_LEAST_SIMILARITY, limit=5
+                word, self._known, scorer=OSA.normalized_similarity, score_cutoff=_LEAST_SIMILARITY, limit=None
             )
             if not likely:
                 return found[0]

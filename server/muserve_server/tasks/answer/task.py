@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from muserve.bundle import Bundle, BundleFileError
 from muserve.v1 import answer_pb2
-from muserve_server.tasks.answer.asking import Asker
-from muserve_server.tasks.answer.library import Library, ToRead, choose_from_context
-from muserve_server.tasks.answer.passages import Passage
+from muserve_server.tasks.answer.asking import Asker, evidence_of
+from muserve_server.tasks.answer.library import Library, ToRead, choose
+from muserve_server.tasks.answer.passages import Passage, cut_context
 from muserve_server.tasks.answer.reader import PassageReader
-from muserve_server.tasks.answer.reading import Reading, Span
+from muserve_server.tasks.answer.reading import Reading, probability
 from muserve_server.tasks.answer.requests import AnswerPlan, plan_answer, plan_questions
 from muserve_server.tasks.answer.settings import check_settings
 from muserve_server.tasks.answer.text import TextCodec
-from muserve_server.tasks.answer.writing import Draft, draw_noise, write
+from muserve_server.tasks.answer.writing import Draft, TextWriter, draw_noise
 from muserve_server.tasks.base import Call, TaskLimits
 
 __all__ = ["AnswerTask"]
@@ -41,8 +41,9 @@ class AnswerTask:
         except (OSError, ValueError) as error:
             raise BundleFileError(f"{bundle}: {self._settings.tokenizer_file}: {error}") from error
         self._library = Library(bundle)
-        self._reader = PassageReader(self._settings, self._codec)
-        self._asker = Asker(self._settings, self._codec, self._reader)
+        self._reader = PassageReader(self._settings, self._codec, limits)
+        self._writer = TextWriter(self._settings)
+        self._asker = Asker(self._settings, self._codec, self._reader, self._writer)
 
     async def run(
         self, request: answer_pb2.AnswerQuestionRequest | answer_pb2.GenerateQuestionsRequest, call: Call
@@ -60,37 +61,37 @@ class AnswerTask:
         response.info.seed = plan.seed
         if not to_read.passages:
             return response
-        readings = await self._reader.read_question(to_read.question, to_read.passages, call)
-        best = self._best(readings, to_read)
-        response.answerable = self._probability(best.answerable)
+        best = self._best(await self._reader.read_question(to_read.question, to_read.passages, call), to_read)
+        response.answerable = probability(self._settings, best.answerable)
         response.is_answerable = response.answerable >= self._settings.answerable_threshold
         self._name_source(response, best.passage)
         if response.is_answerable:
-            drafts = await self._write(best, plan, call)
-            self._add_answers(response, drafts, plan)
+            settings = self._settings
+            steps = max(settings.answer_tokens, settings.question_tokens)
+            draws = draw_noise(plan.seed, plan.first_sample, plan.count, settings.latent_size, steps)
+            drafts = [Draft(best, draw) for draw in draws]
+            await self._writer.write(drafts, call, most=plan.max_tokens)
+            await call.offload(self._add_answers, response, drafts, plan)
         return response
 
     def _choose(self, request: answer_pb2.AnswerQuestionRequest) -> ToRead:
-        question = " ".join(request.question.split())
+        question = self._reader.cut_question(" ".join(request.question.split()))
         if request.HasField("context"):
-            return choose_from_context(question, request.context, self._settings)
-        return self._library.choose(question)
+            passages = self._reader.fit(cut_context(request.context, self._settings.passage_characters))
+            return choose(question, passages, self._settings.passages_read)
+        to_read = self._library.find(question)
+        passages, points = [], []
+        for passage, share in zip(to_read.passages, to_read.points, strict=True):
+            own = self._reader.fit([passage])
+            passages += own
+            points += [share] * len(own)
+        most = self._settings.passages_read
+        return replace(to_read, passages=tuple(passages[:most]), points=tuple(points[:most]))
 
     def _best(self, readings: Sequence[Reading], to_read: ToRead) -> Reading:
         weight = self._settings.search_weight
         scores = [reading.answerable + weight * share for reading, share in zip(readings, to_read.points, strict=True)]
         return readings[max(range(len(readings)), key=scores.__getitem__)]
-
-    def _probability(self, logit: float) -> float:
-        value = (self._settings.answerable_scale or 1.0) * logit + self._settings.answerable_offset
-        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, value))))
-
-    async def _write(self, reading: Reading, plan: AnswerPlan, call: Call) -> list[Draft]:
-        settings = self._settings
-        draws = draw_noise(plan.seed, plan.first_sample, plan.count, settings.latent_size, settings.answer_tokens)
-        drafts = [Draft(reading, draw) for draw in draws]
-        await write(drafts, call, settings.writer, most=plan.max_tokens, temperature=settings.temperature)
-        return drafts
 
     def _name_source(self, response: answer_pb2.AnswerQuestionResponse, passage: Passage) -> None:
         if passage.entry < 0:
@@ -109,9 +110,3 @@ class AnswerTask:
             answer = response.answers.add(text=draft.say(self._codec), score=draft.score, sample=sample)
             if draft.reading.evidence:
                 answer.evidence.CopyFrom(evidence_of(draft.reading.passage, draft.reading.evidence))
-
-
-def evidence_of(passage: Passage, span: Span) -> answer_pb2.Evidence:
-    """Says where evidence stands: in its passage, or in the caller's text."""
-    start, end = (span.start, span.end) if passage.entry >= 0 else passage.place(span.start, span.end)
-    return answer_pb2.Evidence(text=passage.text[span.start : span.end], start=start, end=end)

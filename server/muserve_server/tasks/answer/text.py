@@ -72,6 +72,13 @@ class Written:
     """Which token of that source."""
 
 
+def _end_of_word(text: str, end: int, most: int) -> int:
+    """Goes on to the next white space, or to where the next token begins."""
+    while end < most and not text[end].isspace():
+        end += 1
+    return end
+
+
 class TextCodec:
     """Turns texts into tokens, and tokens into texts."""
 
@@ -106,12 +113,18 @@ class TextCodec:
         spaced: list[bool] = []
         for token, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
             # Some characters are several in the vocabulary's spelling, as "½": they are copied once.
-            if start == end or (places and (start, end) == places[-1]):
+            start = max(start, places[-1][1] if places else 0)
+            if start >= end:
                 continue
             ids.append(token)
             places.append((start, end))
             spaced.append(start == 0 or text[start - 1].isspace())
-        return Tokens(text, tuple(ids), tuple(places), tuple(spaced))
+        # Others are one with those before, as an accent of its own is with its letter: they are copied with them.
+        nexts = [*(start for start, _ in places[1:]), len(text)][: len(places)]
+        wide = [
+            (start, _end_of_word(text, end, following)) for (start, end), following in zip(places, nexts, strict=True)
+        ]
+        return Tokens(text, tuple(ids), tuple(wide), tuple(spaced))
 
     def say(self, written: Iterable[Written], sources: Sequence[Tokens]) -> str:
         """Joins an answer's tokens: copied ones as they stand in their source, with its white space between them."""
@@ -130,7 +143,7 @@ class TextCodec:
             before = token
         first = said.split(" ", 1)[0]
         # A name may have a spelling of its own: "iOS", "gRPC".
-        return said[:1].upper() + said[1:] if first.isalpha() and first.islower() else said
+        return said[:1].title() + said[1:] if first.isalpha() and first.islower() else said
 
     def _loses_its_capital(self, token: Written, sources: Sequence[Tokens]) -> bool:
         """Whether a sentence that is gone on with here begins with a small word: "is" + "A tool"."""

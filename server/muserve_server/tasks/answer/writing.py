@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,15 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from muserve.v1 import manifest_pb2
 from muserve_server.tasks import noise
 from muserve_server.tasks.answer.reading import Reading
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 from muserve_server.tasks.base import Call, Rows
 
-__all__ = ["Draft", "Draw", "draw_noise", "write"]
+__all__ = ["Draft", "Draw", "TextWriter", "draw_noise"]
 
 _CHOICE_STREAM = noise.FIRST_FREE_STREAM
 _QUESTION, _PASSAGE = 0, 1
+_DRAFTS_AT_ONCE = 16
+"""Texts of one call that are written at a time: each holds its passage's memory, a quarter of a MiB, several times."""
+_WRITTEN_AT_ONCE = 64
+"""Calls that write at a time; others wait in turn."""
 
 
 @dataclass(frozen=True)
@@ -76,29 +82,41 @@ def draw_noise(seed: int, first_sample: int, count: int, latent_size: int, steps
     ]
 
 
-async def write(drafts: Sequence[Draft], call: Call, graph: str, *, most: int, temperature: float) -> None:
-    """Writes texts to their ends.
+class TextWriter:
+    """Writes texts to their ends. Lives on one event loop."""
 
-    Args:
-        drafts: To fill.
-        call: Runs the writer.
-        graph: The writer's role.
-        most: Most tokens of a text.
-        temperature: Drawn tokens have their probability raised to the power of 1 / this.
+    def __init__(self, settings: manifest_pb2.AnswerSettings) -> None:
+        self._graph = settings.writer
+        self._temperature = settings.temperature
+        self._gate = asyncio.Semaphore(_WRITTEN_AT_ONCE)
 
-    Raises:
-        MuserveError: The queue is full, the deadline has passed, or the graph failed.
-    """
-    open_ = list(drafts)
-    rows = await call.run_soon(_begin, open_)
-    for step in range(most):
-        outputs = await call.infer(graph, rows)
-        await call.run_soon(_take, open_, outputs, step, temperature)
-        stays = np.array([not draft.is_done for draft in open_])
-        open_ = [draft for draft in open_ if not draft.is_done]
-        if not open_:
-            return
-        rows = await call.run_soon(_go_on, open_, rows, outputs, stays)
+    async def write(self, drafts: Sequence[Draft], call: Call, *, most: int) -> None:
+        """Fills drafts, some at a time.
+
+        Args:
+            drafts: To fill.
+            call: Runs the writer.
+            most: Most tokens of a text.
+
+        Raises:
+            MuserveError: The deadline has passed, or the graph failed.
+        """
+        for first in range(0, len(drafts), _DRAFTS_AT_ONCE):
+            async with self._gate:
+                await self._write_some(list(drafts[first : first + _DRAFTS_AT_ONCE]), call, most)
+
+    async def _write_some(self, drafts: list[Draft], call: Call, most: int) -> None:
+        # A hop to a thread is longer than it takes to copy one row.
+        hop = call.run_soon if len(drafts) == 1 else call.offload
+        rows = await hop(_begin, drafts)
+        for step in range(most):
+            outputs = await call.infer(self._graph, rows)
+            await hop(_take, drafts, outputs, step, self._temperature)
+            stays = np.array([not draft.is_done for draft in drafts])
+            drafts = [draft for draft in drafts if not draft.is_done]
+            if not drafts:
+                return
+            rows = await hop(_go_on, drafts, rows, outputs, stays)
 
 
 def _begin(drafts: Sequence[Draft]) -> dict[str, NDArray[Any]]:
@@ -143,9 +161,12 @@ def _take(drafts: Sequence[Draft], outputs: Rows, step: int, temperature: float)
     if not np.isfinite(logarithms).all():
         raise ValueError("the writer gave values that are no numbers")
     for row, draft in enumerate(drafts):
-        chosen = 0
+        own = logarithms[row]
+        if not step and (says := outputs["tokens"][row] != END).any():
+            own = np.where(says, own, -np.inf)  # no text is empty
+        chosen = int(own.argmax())
         if draft.draw.uniform is not None:
-            chosen = _draw(logarithms[row], float(draft.draw.uniform[step]), temperature)
+            chosen = _draw(own, float(draft.draw.uniform[step]), temperature)
         token, place = int(outputs["tokens"][row, chosen]), int(outputs["places"][row, chosen])
         draft.logarithm += min(0.0, float(logarithms[row, chosen]))
         draft.steps += 1
