@@ -24,6 +24,10 @@ FREQUENCIES = {"yearly": (), "quarterly": (4,), "monthly": (12,), "weekly": (52,
 DRUM_CHANNEL = 9
 EXPERIMENTAL = {"weekly", "daily", "hourly"}
 SATELLITE = Path(__file__).parents[2] / "clients/examples/satellite.jpg"
+ANSWER_FIGURES = {
+    "f1_stands_for": 0.95, "f1_who": 0.75, "f1_when": 0.75, "f1_where": 0.75, "auroc_named": 0.85, "recall_at_1": 0.85,
+    "f1_from_corpus": 0.7, "round_trip_f1": 0.8,
+}  # fmt: skip
 # Ahead of the image itself and of colour transfer.
 TRANSLATION_FIGURES = (
     "ssim_to_map", "l1_to_map", "pixel_accuracy_to_map", "class_accuracy_to_map", "mean_iou_to_map",
@@ -40,6 +44,7 @@ def client() -> Iterator[Client]:
 def test_every_bundled_model_is_ready_and_measured(client: Client) -> None:
     models = client.models()
     assert [(model.name, model.version, model.state, model.default) for model in models] == [
+        ("answers", 1, "ready", True),
         ("digits", TUTORIAL, "ready", False), ("digits", BUNDLED, "ready", True),
         ("forecast", TUTORIAL, "ready", False), ("forecast", BUNDLED, "ready", True),
         ("music", TUTORIAL, "ready", False), ("music", BUNDLED, "ready", True),
@@ -58,6 +63,12 @@ def test_every_bundled_model_is_ready_and_measured(client: Client) -> None:
             if model.version == BUNDLED:
                 joint = figures["joint_rate"]
                 assert joint.value >= 0.8 * joint.reference
+        elif model.name == "answers":
+            for name, least in ANSWER_FIGURES.items():
+                assert figures[name].value >= least, name
+            for name in ("f1_what_several", "f1_what_one", "recall_at_1", "f1_from_corpus"):
+                assert figures[name].value > figures[name].reference
+            assert figures["made_up"].value <= 0.01
         elif model.name == "translation":
             for name in TRANSLATION_FIGURES:
                 ours, *others = figures[name].value, figures[name].reference, figures[name].others[0].value
@@ -210,6 +221,48 @@ def test_a_picture_of_any_size_comes_back_at_its_own(client: Client) -> None:
     for target in ("map", "satellite"):
         drawn = client.translate(picture, target)
         assert (drawn.width, drawn.height) == (519, 317)
+
+
+@pytest.mark.parametrize(
+    ("question", "title", "said"),
+    [
+        ("What is Python?", "Python", "high-level programming language"),
+        ("what is deep lerning", "deep learning", "machine learning technique based on artificial neural networks"),
+        ("What does LSTM stand for?", "LSTM", "long short-term memory"),
+        ("Who developed gRPC?", "gRPC", "Google"),
+        ("Define compiler.", "compiler", "program that converts another program"),
+    ],
+)
+def test_questions_are_answered_out_of_the_corpus(client: Client, question: str, title: str, said: str) -> None:
+    found = client.ask(question, seed=1)
+    assert found.is_answerable
+    assert found.source is not None
+    assert title.lower() in {name.lower() for name in (found.source.title, *found.source.aliases)}
+    assert said.lower() in found.text.lower()
+    assert found[0].evidence is not None
+    assert found.source.text[found[0].evidence.start : found[0].evidence.end] == found[0].evidence.text
+
+
+def test_what_no_entry_says_is_not_made_up(client: Client) -> None:
+    context = "A lantern is a portable lamp with a case of glass. It was invented by Ann Lee."
+    assert "Ann Lee" in client.ask("Who invented the lantern?", context).text
+    for question in ("What is a compiler?", "Where was the compiler developed?"):
+        found = client.ask(question, context)
+        assert (found.is_answerable, found.text) == (False, ""), question
+
+
+def test_a_text_is_asked_about_and_each_question_has_its_answer_in_it(client: Client) -> None:
+    context = (
+        "lantern: A portable lamp with a case of glass, invented by Ann Lee in 1820.\n\n"
+        "Basic Lamp Protocol (BLP): A protocol by which lamps are told when to shine."
+    )
+    pairs = client.questions(context, count=6, seed=1)
+    assert {"what", "stands for"} <= {pair.kind for pair in pairs}
+    for pair in pairs:
+        assert context[pair.evidence.start : pair.evidence.end] == pair.evidence.text
+        assert pair.question.endswith("?")
+    expansion = next(pair for pair in pairs if pair.kind == "stands for")
+    assert (expansion.question, expansion.answer) == ("What does BLP stand for?", "BLP stands for Basic Lamp Protocol.")
 
 
 def styles(client: Client) -> list[str]:

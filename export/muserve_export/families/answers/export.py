@@ -105,7 +105,8 @@ def export_answers(
         module.load_state_dict(
             {key.removeprefix(prefix): value for key, value in checkpoint["best"].items() if key.startswith(prefix)}
         )
-        module.eval()
+        # Half as large, and nothing that is measured moves: figures and goldens are those of the rounded weights.
+        module.half().float().eval()
     plan = BundlePlan(
         manifest=_manifest(config, data, calibrate(reader, data)),
         graphs=_graphs(config, data, reader, writer),

@@ -228,5 +228,6 @@ def _attend(scores: Tensor, is_there: Tensor, values: Tensor) -> Tensor:
 def _pool(scores: Tensor, is_there: Tensor, values: Tensor) -> Tensor:
     """Mixes a row's values by their scores: [row, token], [row, token], [row, token, value]."""
     weights = softmax(scores.masked_fill(~is_there, _NEVER), dim=1)
-    pooled: Tensor = (weights[..., None] * values).sum(1)
+    # A product, since onnxruntime adds up a sum over this axis in another order for one row than for several.
+    pooled: Tensor = (weights[:, None] @ values)[:, 0]
     return pooled

@@ -24,6 +24,7 @@ CONTINUES = "##"
 _CLOSING = frozenset(".,;:!?)]}'\"%…")
 _OPENING = frozenset("([{-/")
 _ENDS = frozenset(".:;!?)")
+_ARTICLES = frozenset(("a", "an", "the"))
 # Copied from the beginning of a sentence into the middle of another, these lose their capital.
 _SMALL = frozenset(
     (
@@ -151,8 +152,10 @@ class TextCodec:
             return False
         text, (start, end) = sources[token.source].text, sources[token.source].places[token.place]
         begins = not text[:start].strip() or text[:start].rstrip()[-1] in _ENDS
-        goes_on = text[end : end + 1].isspace() and text[end:].lstrip()[:1].islower()
-        return begins and goes_on and text[start:end].lower() in _SMALL
+        word, goes_on = text[start:end].lower(), text[end : end + 1].isspace()
+        # "A DoD standard" is one of articles even before a capital; "In Touch" is a name.
+        is_small = word in _ARTICLES or (word in _SMALL and text[end:].lstrip()[:1].islower())
+        return begins and goes_on and is_small
 
     def _piece(self, token: Written, sources: Sequence[Tokens], *, follows: bool) -> tuple[str, bool]:
         """Returns what a token says, and whether white space stands before it."""
