@@ -246,7 +246,7 @@ def test_questions_are_answered_out_of_the_corpus(client: Client, question: str,
 def test_what_no_entry_says_is_not_made_up(client: Client) -> None:
     context = "A lantern is a portable lamp with a case of glass. It was invented by Ann Lee."
     assert "Ann Lee" in client.ask("Who invented the lantern?", context).text
-    for question in ("What is a compiler?", "Where was the compiler developed?"):
+    for question in ("What is a compiler?", "What does GPU stand for?"):
         found = client.ask(question, context)
         assert (found.is_answerable, found.text) == (False, ""), question
 
