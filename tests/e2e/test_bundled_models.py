@@ -244,9 +244,9 @@ def test_questions_are_answered_out_of_the_corpus(client: Client, question: str,
 
 
 def test_what_no_entry_says_is_not_made_up(client: Client) -> None:
-    context = "A lantern is a portable lamp with a case of glass. It was invented by Ann Lee."
+    context = "lantern: A portable lamp with a case of glass, invented by Ann Lee."  # without a heading: see its card
     assert "Ann Lee" in client.ask("Who invented the lantern?", context).text
-    for question in ("What is a compiler?", "What does GPU stand for?"):
+    for question in ("What is a compiler?", "When was the lantern invented?"):
         found = client.ask(question, context)
         assert (found.is_answerable, found.text) == (False, ""), question
 
