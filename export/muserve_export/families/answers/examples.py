@@ -235,6 +235,7 @@ class ExampleMaker:
         subject = acronyms[0] if kind == "stands for" and acronyms else entry.title
         question = ask(Triple(index, kind, subject, -1, "", verb), str(random.choice(WORDINGS[kind])))
         passages, position = self._passages(index, random, with_entry=True)
+        passages = (*passages[:position], self._shown(index, random), *passages[position + 1 :])
         return Example(_as_typed(question, subject, random), passages, "", None, kind, index, position)
 
     def _passages(
@@ -254,8 +255,17 @@ class ExampleMaker:
                 others.append(other)
         chosen = [*others, index] if with_entry else others
         order = random.permutation(len(chosen)).tolist()
-        passages = tuple(self.passage(chosen[each]) for each in order)
-        return passages, order.index(len(chosen) - 1) if with_entry else -1
+        own = len(chosen) - 1 if with_entry else -1
+        # Others are in sentences alone as often as the right one, or these alone would say that there is an answer.
+        passages = tuple(
+            self.passage(chosen[each]) if each == own else self._shown(chosen[each], random) for each in order
+        )
+        return passages, order.index(own) if with_entry else -1
+
+    def _shown(self, index: int, random: np.random.Generator) -> str:
+        """What is read of an entry about which nothing is asked that it says."""
+        prose = self._prose(index) if random.random() < _AS_PROSE else None
+        return prose.text if prose else self.passage(index)
 
     def passage(self, index: int) -> str:
         """What is read of an entry: names and text, up to MOST_CHARACTERS."""
