@@ -240,7 +240,8 @@ def test_buf_curl_lists_the_models_and_saves_a_png(tmp_path: Path, address: str)
     assert result.returncode == 0, result.stderr
     models = json.loads(result.stdout)["models"]
     assert [(model["name"], model["state"], model["default"]) for model in models] == [
-        ("band", "MODEL_STATE_READY", True), ("scenes", "MODEL_STATE_READY", True),
+        ("band", "MODEL_STATE_READY", True),
+        ("copies", "MODEL_STATE_READY", True), ("scenes", "MODEL_STATE_READY", True),
         ("series", "MODEL_STATE_READY", True), ("shapes", "MODEL_STATE_READY", True),
     ]  # fmt: skip
     result = run(generating, tmp_path)
