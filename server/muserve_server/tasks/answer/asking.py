@@ -19,7 +19,7 @@ from muserve_server.tasks.answer.text import TextCodec
 from muserve_server.tasks.answer.writing import Draft, Draw, TextWriter, draw_noise
 from muserve_server.tasks.base import Call
 
-__all__ = ["Asker"]
+__all__ = ["Asker", "evidence_of"]
 
 _PASSAGES_PER_ROUND = 8
 _ROUNDS_AT_ONCE = 16

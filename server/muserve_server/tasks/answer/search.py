@@ -154,7 +154,7 @@ class _Bm25:
         self._index = None
         if self._vocabulary:
             ids = [[self._vocabulary[word] for word in own] for own in words]
-            self._index = bm25s.BM25(method="lucene", k1=1.2, b=0.75, backend="numpy")
+            self._index = bm25s.BM25(method="lucene", k1=1.2, b=0.75, backend="numpy", csc_backend="numpy")
             self._index.index(bm25s.tokenization.Tokenized(ids=ids, vocab=dict(self._vocabulary)), show_progress=False)
 
     def points(self, words: Sequence[str]) -> NDArray[np.float32]:
