@@ -139,7 +139,7 @@ def test_a_golden_without_a_seed_is_given_one(capsys: pytest.CaptureFixture[str]
 
 def test_a_task_that_this_client_cannot_check_is_no_pass(capsys: pytest.CaptureFixture[str]) -> None:
     newer = model_pb2.Model(
-        name="zebras", version=1, task=common_pb2.TASK_ANSWER, state=model_pb2.MODEL_STATE_READY, digest="d"
+        name="zebras", version=1, task=common_pb2.TASK_UNSPECIFIED, state=model_pb2.MODEL_STATE_READY, digest="d"
     )
 
     def answer(request: Any, _context: Any, _number: int) -> Any:
@@ -149,4 +149,4 @@ def test_a_task_that_this_client_cannot_check_is_no_pass(capsys: pytest.CaptureF
 
     code, failed = verify(fake_server(answer), capsys)
     assert code == 1
-    assert "no check for the task 'answer'" in failed[0]
+    assert "no check for the task 'unspecified'" in failed[0]

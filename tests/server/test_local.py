@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from muserve.bundle import Bundle, BundleError, BundleFileError, ManifestError, read_bundle, write_manifest
 from muserve.errors import UnavailableError
-from muserve.v1 import common_pb2, image_pb2, manifest_pb2
+from muserve.v1 import image_pb2, manifest_pb2
 from muserve_server.local import LocalModel, LocalOptions, WarmUpError
 from tests.bundles import add_golden, image_bundle
 
@@ -130,10 +130,8 @@ async def test_a_golden_that_cannot_run_is_refused(tmp_path: Path) -> None:
 
 
 async def test_a_task_that_this_build_does_not_serve_is_refused(tmp_path: Path) -> None:
-    folder = image_bundle(tmp_path)
-    rewrite(folder, lambda manifest: setattr(manifest, "task", common_pb2.TASK_ANSWER))
-    with pytest.raises(ManifestError, match="does not serve TASK_ANSWER; update Muserve"):
-        await LocalModel.open(folder)
+    with pytest.raises(ManifestError, match="does not serve TASK_IMAGE; update Muserve"):
+        await LocalModel.open(image_bundle(tmp_path), LocalOptions(tasks={}))
 
 
 async def test_a_link_out_of_the_bundle_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:

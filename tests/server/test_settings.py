@@ -119,7 +119,7 @@ def test_settings_reach_the_parts() -> None:
 def test_the_limits_are_the_same_with_a_server_and_without() -> None:
     served, local = Settings().local_options(), LocalOptions()
     names = [name for name in vars(local) if name.startswith("max_")]
-    assert len(names) == 8
+    assert len(names) == 10
     for name in names:
         assert getattr(served, name) == getattr(local, name)
 
