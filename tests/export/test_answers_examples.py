@@ -16,9 +16,9 @@ from muserve_export.families.answers.examples import (
     MOST_PASSAGES,
     Example,
     ExampleMaker,
-    find_silent_kinds,
 )
 from muserve_export.families.answers.parts import part_of
+from muserve_export.families.answers.silence import find_silent_kinds
 from muserve_export.families.answers.triples import KINDS, find_triples
 from muserve_server.tasks.answer.entries import Entry
 

@@ -40,13 +40,14 @@ def named_sentence(question: str, passages: Sequence[str]) -> str:
     heading, text = max(
         map(_parted, passages), key=lambda parted: len(asked & set(normalise(parted[0]))), default=("", "")
     )
-    title = heading.split(" (")[0].removesuffix(": ")
-    return f"{title} {first_sentence(text)}" if title else first_sentence(text)
+    said = first_sentence(text)
+    return said if said == heading else f"{heading.split(' (')[0]} {said}"
 
 
 def _parted(passage: str) -> tuple[str, str]:
     heading, colon, text = passage.partition(": ")
-    return (heading, text) if colon else ("", passage)
+    # Without a heading the first sentence is what names.
+    return (heading, text) if colon and len(sentences(heading)) == 1 else (first_sentence(passage), passage)
 
 
 class Bm25:

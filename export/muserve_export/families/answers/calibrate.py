@@ -13,9 +13,10 @@ from muserve_export.errors import DataError
 from muserve_export.families.answers.data import AnswersData
 from muserve_export.families.answers.examples import MOST_CHARACTERS, Example, make_examples
 from muserve_export.families.answers.model import Reader
+from muserve_export.families.answers.rows import pad_tokens
+from muserve_server.tasks.answer.library import index_entries, passages_of
 from muserve_server.tasks.answer.passages import cut_entry
-from muserve_server.tasks.answer.search import Document, Index
-from muserve_server.tasks.answer.text import END, PADDING
+from muserve_server.tasks.answer.text import END
 
 __all__ = ["Calibration", "calibrate", "fit_logistic"]
 
@@ -97,19 +98,17 @@ def _search(reader: Reader, data: AnswersData, examples: list[Example]) -> tuple
         of what then comes first, and whether they have an answer.
     """
     entries = data.corpus.entries
-    index = Index([Document(tuple(name for name in entry.names if name), entry.text) for entry in entries])
+    index = index_entries(entries)
     found: list[_Searched] = []
     for example in [example for example in examples if example.position >= 0][:_SEARCHED]:
         hits = index.find(example.question, _PASSAGES_READ)
-        passages = [
-            (passage, share)
-            for number, share in zip(hits.documents, hits.points, strict=True)
-            for passage in cut_entry(entries[number], number, MOST_CHARACTERS)
-        ][:_PASSAGES_READ]
+        passages, points = passages_of(
+            hits, lambda number: cut_entry(entries[number], number, MOST_CHARACTERS), _PASSAGES_READ
+        )
         if passages:
-            logits = _read(reader, data, [(hits.question, passage.text) for passage, _ in passages])
-            shares = np.array([share for _, share in passages])
-            found.append(_Searched(example, [passage.entry for passage, _ in passages], np.array(logits), shares))
+            logits = _read(reader, data, [(hits.question, passage.text) for passage in passages])
+            own = [passage.entry for passage in passages]
+            found.append(_Searched(example, own, np.array(logits), np.array(points)))
     right = [sum(one.entries[one.best(weight)] == one.example.subject for one in found) for weight in _WEIGHTS]
     weight = _WEIGHTS[int(np.argmax(right))]
     return weight, [float(one.logits[one.best(weight)]) for one in found], [bool(one.example.answer) for one in found]
@@ -136,10 +135,5 @@ def _read(reader: Reader, data: AnswersData, pairs: list[tuple[str, str]]) -> li
         asked = [(*data.codec.encode(question).cut(data.config.question_tokens).ids, END) for question, _ in part]
         read = [data.codec.encode(passage).cut(data.config.passage_tokens).ids for _, passage in part]
         with torch.no_grad():
-            logits += reader(_pad(asked), _pad(read)).answerable.tolist()
+            logits += reader(pad_tokens(asked), pad_tokens(read)).answerable.tolist()
     return logits
-
-
-def _pad(rows: list[tuple[int, ...]]) -> torch.Tensor:
-    length = max(1, *map(len, rows), 1)
-    return torch.tensor([[*row, *[PADDING] * (length - len(row))] for row in rows])

@@ -21,10 +21,9 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,19 +35,15 @@ from muserve.bundle import read_bundle
 from muserve.configuration import build
 from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_export.errors import DataError
-from muserve_export.families.answers.asked import (
-    Asked,
-    is_right,
-    joined,
-    questions_of,
-    read_keyed,
-    silent_questions_of,
-)
+from muserve_export.families.answers.asked import Asked, is_right, questions_of, read_keyed, silent_questions_of
 from muserve_export.families.answers.baselines import Bm25, best_overlap, first_sentence, named_sentence
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.data import AnswersData, load_data
-from muserve_export.families.answers.examples import ExampleMaker, make_examples
+from muserve_export.families.answers.examples import make_examples
+from muserve_export.families.answers.figures import RESAMPLED, SEED, mean_metric, with_interval
+from muserve_export.families.answers.roundtrip import score_asking
 from muserve_export.families.answers.scoring import normalise, word_f1
+from muserve_export.families.answers.served import answer, details_of, each_of, evidence_of, said_by
 from muserve_server.local import LocalModel
 from muserve_server.tasks.answer.entries import Entry
 
@@ -56,16 +51,8 @@ __all__ = ["evaluate_answers"]
 
 _MOST_OF_A_KIND = 400
 _SILENT = 400
-_CONTEXTS = 100
-_QUESTIONS_EACH = 5
-_AT_ONCE = 16
-_RESAMPLED = 1000
-_SEED = 7_000
 # Words that a sentence needs and no passage must have.
 _FUNCTION_WORDS = frozenset(("is", "was", "of", "in", "on", "at", "by", "to", "from", "for", "stands", "that"))
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def evaluate_answers(
@@ -103,60 +90,35 @@ async def _measure(folder: Path, data: AnswersData, part: str, details: Path | N
     silent = silent_questions_of(maker, _SILENT)
     rows: list[Mapping[str, object]] = []
     async with await LocalModel.open(folder) as model:
-        with_context = await _each(asked, lambda one: _answer(model, one.example.question, one.context))
-        without = await _each(silent, lambda one: _answer(model, one.example.question, one.context))
+        with_context = await each_of(asked, lambda one: answer(model, one.example.question, one.context))
+        without = await each_of(silent, lambda one: answer(model, one.example.question, one.context))
         found = _score_with_context(asked, with_context, rows)
         found += _score_writing(asked, with_context)
         found += _score_silence(silent, without, asked, with_context)
         found += _score_refusals(without, with_context)
         rows += [
-            _row(f"silent/{one.group}", one.example.question, "", said, float(not said.is_answerable))
+            details_of(f"silent/{one.group}", one.example.question, "", said, float(not said.is_answerable))
             for one, said in zip(silent, without, strict=True)
         ]
         made_up = [_made_up(asked, with_context)]
         if model.bundle.manifest.answer.corpora:
-            from_corpus = await _each(asked, lambda one: _answer(model, one.example.question, None))
+            from_corpus = await each_of(asked, lambda one: answer(model, one.example.question, None))
             named = [one for one in silent if one.group == "named"]
-            searched = await _each(named, lambda one: _answer(model, one.example.question, None))
+            searched = await each_of(named, lambda one: answer(model, one.example.question, None))
             found += _score_search(data, asked, from_corpus, rows)
             found += _score_refusals(searched, from_corpus, "_from_corpus")
             made_up.append(_made_up(asked, from_corpus))
         if (of_all := np.concatenate(made_up)).size:
-            found.append(_metric("made_up", of_all, "share of answers with a word from nowhere, lower is better", {}))
+            found.append(
+                mean_metric("made_up", of_all, "share of answers with a word from nowhere, lower is better", {})
+            )
         if part == "test" and not data.config.data:
             found.append(await _score_other_words(model, rows))
         if model.bundle.manifest.answer.kinds:
-            found += await _score_asking(model, maker, rows)
+            found += await score_asking(model, maker, rows)
     if details:
         _write_details(details, rows)
     return found
-
-
-async def _answer(model: LocalModel, question: str, context: str | None) -> answer_pb2.AnswerQuestionResponse:
-    request = answer_pb2.AnswerQuestionRequest(question=question, seed=0)
-    if context is not None:
-        request.context = context
-    response: answer_pb2.AnswerQuestionResponse = await model.answer(request)
-    return response
-
-
-async def _each(items: Sequence[Item], do: Callable[[Item], Awaitable[Result]]) -> list[Result]:
-    """Does something for each item, some at a time."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(item: Item) -> Result:
-        async with gate:
-            return await do(item)
-
-    return list(await asyncio.gather(*map(one, items)))
-
-
-def _said(response: answer_pb2.AnswerQuestionResponse) -> str:
-    return response.answers[0].text if response.answers else ""
-
-
-def _evidence(response: answer_pb2.AnswerQuestionResponse) -> str:
-    return response.answers[0].evidence.text if response.answers else ""
 
 
 def _score_with_context(
@@ -165,7 +127,7 @@ def _score_with_context(
     found = []
     for group in dict.fromkeys(one.group for one in asked):
         chosen = [(one, said) for one, said in zip(asked, responses, strict=True) if one.group == group]
-        sentence = np.array([word_f1(_said(said), one.example.answer) for one, said in chosen])
+        sentence = np.array([word_f1(said_by(said), one.example.answer) for one, said in chosen])
         copied = {
             "its first sentence": np.array(
                 [word_f1(first_sentence(one.context), one.example.answer) for one, _ in chosen]
@@ -181,13 +143,13 @@ def _score_with_context(
             ),
         }
         if group.startswith(("what", "pairs")):
-            found.append(_metric(f"f1_{group}", sentence, "sentence F1", copied))
+            found.append(mean_metric(f"f1_{group}", sentence, "sentence F1", copied))
         else:
-            evidence = np.array([word_f1(_evidence(said), one.key) for one, said in chosen])
-            found.append(_metric(f"f1_{group}", evidence, "evidence F1", {}))
-            found.append(_metric(f"f1_sentence_{group}", sentence, "sentence F1", copied))
+            evidence = np.array([word_f1(evidence_of(said), one.key) for one, said in chosen])
+            found.append(mean_metric(f"f1_{group}", evidence, "evidence F1", {}))
+            found.append(mean_metric(f"f1_sentence_{group}", sentence, "sentence F1", copied))
         rows += [
-            _row(f"context/{group}", one.example.question, one.example.answer, said, score)
+            details_of(f"context/{group}", one.example.question, one.example.answer, said, score)
             for (one, said), score in zip(chosen, sentence, strict=True)
         ]
     return found
@@ -196,7 +158,7 @@ def _score_with_context(
 def _score_writing(asked: Sequence[Asked], responses: Sequence[Any]) -> list[manifest_pb2.Metric]:
     """BLEU and ROUGE-L of all sentences with a context."""
     wanted = [one.example.answer for one in asked]
-    said = [_said(response) for response in responses]
+    said = [said_by(response) for response in responses]
     copied = [best_overlap(one.example.question, one.context) for one in asked]
     beside = "the sentence with most of the question's words"
     bleu = BLEU()
@@ -207,7 +169,7 @@ def _score_writing(asked: Sequence[Asked], responses: Sequence[Any]) -> list[man
     scorer = RougeScorer(["rougeL"])
     rouge = np.array([scorer.score(true, made)["rougeL"].fmeasure for true, made in zip(wanted, said, strict=True)])
     other = np.array([scorer.score(true, made)["rougeL"].fmeasure for true, made in zip(wanted, copied, strict=True)])
-    return [metric, _metric("rouge_l", rouge, "F1", {beside: other})]
+    return [metric, mean_metric("rouge_l", rouge, "F1", {beside: other})]
 
 
 def _score_silence(
@@ -226,19 +188,19 @@ def _score_silence(
             kind: tuple(np.array([score for own, score in part if own == kind]) for part in (known, unknown))
             for kind in kinds
         }
-        random = np.random.default_rng(_SEED)
+        random = np.random.default_rng(SEED)
         drawn = [
             _auroc(
                 {kind: (random.choice(yes, len(yes)), random.choice(no, len(no))) for kind, (yes, no) in scores.items()}
             )
-            for _ in range(_RESAMPLED)
+            for _ in range(RESAMPLED)
         ]
         metric = manifest_pb2.Metric(
             name=f"auroc_{group}", value=_auroc(scores), reference=0.5, reference_name="chance",
             unit=f"0.5 to 1, higher is better; {len(unknown)} without an answer, within {len(kinds)} kinds",
         )  # fmt: skip
         low, high = np.quantile(drawn, [0.025, 0.975])
-        found.append(_with_interval(metric, float(low), float(high)))
+        found.append(with_interval(metric, float(low), float(high)))
     return found
 
 
@@ -259,7 +221,7 @@ def _score_refusals(silent: Sequence[Any], answered: Sequence[Any], ending: str 
     ):
         if responses:
             values = np.array([float(not response.is_answerable) for response in responses])
-            found.append(_metric(name, values, unit, {}))
+            found.append(mean_metric(name, values, unit, {}))
     return found
 
 
@@ -268,10 +230,10 @@ def _made_up(asked: Sequence[Asked], responses: Sequence[Any]) -> NDArray[np.flo
     made_up = []
     for one, response in zip(asked, responses, strict=True):
         if response.answers:
-            evidence = _evidence(response)
+            evidence = evidence_of(response)
             read = [text for text in one.example.passages if evidence in text] if not response.source.text else []
             known = set(normalise(" ".join([*read[:1], response.source.text, one.example.question]))) | _FUNCTION_WORDS
-            made_up.append(float(any(word not in known for word in normalise(_said(response)))))
+            made_up.append(float(any(word not in known for word in normalise(said_by(response)))))
     return np.array(made_up)
 
 
@@ -287,12 +249,12 @@ def _score_search(
         best = plain.find(one.example.question)
         found = entries[best] if best >= 0 else None
         plain_hits.append(float(found is not None and (found.title or found.text) == (subject.title or subject.text)))
-        scores.append(word_f1(_said(response), one.example.answer))
+        scores.append(word_f1(said_by(response), one.example.answer))
         plain_scores.append(word_f1(first_sentence(entries[best].context) if best >= 0 else "", one.example.answer))
-        rows.append(_row(f"corpus/{one.group}", one.example.question, one.example.answer, response, scores[-1]))
+        rows.append(details_of(f"corpus/{one.group}", one.example.question, one.example.answer, response, scores[-1]))
     return [
-        _metric("recall_at_1", np.array(hits), "share of questions", {"plain BM25": np.array(plain_hits)}),
-        _metric(
+        mean_metric("recall_at_1", np.array(hits), "share of questions", {"plain BM25": np.array(plain_hits)}),
+        mean_metric(
             "f1_from_corpus", np.array(scores), "sentence F1", {"plain BM25's first sentence": np.array(plain_scores)}
         ),
     ]
@@ -305,129 +267,13 @@ def _is_of(source: answer_pb2.Source, entry: Entry) -> bool:
 
 async def _score_other_words(model: LocalModel, rows: list[Mapping[str, object]]) -> manifest_pb2.Metric:
     keyed = read_keyed()
-    responses = await _each(keyed, lambda one: _answer(model, one.question, None))
-    right = [float(is_right(_said(response), one.keys)) for one, response in zip(keyed, responses, strict=True)]
+    responses = await each_of(keyed, lambda one: answer(model, one.question, None))
+    right = [float(is_right(said_by(response), one.keys)) for one, response in zip(keyed, responses, strict=True)]
     rows += [
-        _row(f"other words/{one.kind}", one.question, f"{one.entry}: {one.keys}", response, score)
+        details_of(f"other words/{one.kind}", one.question, f"{one.entry}: {one.keys}", response, score)
         for one, response, score in zip(keyed, responses, right, strict=True)
     ]
-    return _metric("right_in_other_words", np.array(right), "share of questions", {})
-
-
-async def _score_asking(
-    model: LocalModel, maker: ExampleMaker, rows: list[Mapping[str, object]]
-) -> list[manifest_pb2.Metric]:
-    """Asks about contexts of two or three entries, and asks the questions again."""
-    random = np.random.default_rng(_SEED)
-    contexts = [
-        joined([maker.passage(int(index)) for index in random.choice(maker.entries, random.integers(2, 4))])
-        for _ in range(_CONTEXTS)
-    ]
-
-    async def ask(context: str) -> answer_pb2.GenerateQuestionsResponse:
-        request = answer_pb2.GenerateQuestionsRequest(context=context, count=_QUESTIONS_EACH, seed=0)
-        response: answer_pb2.GenerateQuestionsResponse = await model.answer(request)
-        return response
-
-    asked = await _each(contexts, ask)
-    pairs = [(context, pair) for context, own in zip(contexts, asked, strict=True) for pair in own.pairs]
-    if not pairs:
-        return []
-    again = await _each(pairs, lambda one: _answer(model, one[1].question, one[0]))
-    scores = np.array([word_f1(_said(said), pair.answer) for (_, pair), said in zip(pairs, again, strict=True)])
-    rows += [
-        _row(f"asked/{pair.kind}", pair.question, pair.answer, said, score)
-        for (_, pair), said, score in zip(pairs, again, scores, strict=True)
-    ]
-    words = [normalise(pair.question) for _, pair in pairs]
-    couples = [couple for own in words for couple in pairwise(own)]
-    rejected = sum(own.rejected for own in asked)
-    return [
-        _metric("round_trip_f1", scores, f"answer F1; {len(contexts)} contexts; questions", {}),
-        _metric(
-            "round_trip_f1_with_rejected", np.concatenate([scores, np.zeros(rejected)]), "answer F1; questions", {}
-        ),
-        *_score_questions(await _ask_known(model, maker)),
-        manifest_pb2.Metric(
-            name="distinct_2", value=len(set(couples)) / max(1, len(couples)), unit="share of word pairs"
-        ),
-        manifest_pb2.Metric(
-            name="questions_rejected", value=rejected / max(1, rejected + len(pairs)),
-            unit="share of those written, since their answers were not found again",
-        ),
-    ]  # fmt: skip
-
-
-async def _ask_known(model: LocalModel, maker: ExampleMaker) -> list[tuple[str, str]]:
-    """Asks about entries of which questions are known; returns that of the same kind, or "", with the known one."""
-    asked = [one for one in questions_of(maker, _CONTEXTS) if one.example.plain]
-
-    async def ask(one: Asked) -> str:
-        request = answer_pb2.GenerateQuestionsRequest(
-            context=maker.passage(one.example.subject), count=_QUESTIONS_EACH, seed=0
-        )
-        response: answer_pb2.GenerateQuestionsResponse = await model.answer(request)
-        return next((pair.question for pair in response.pairs if pair.kind == one.example.kind), "")
-
-    return [(made, one.example.plain) for one, made in zip(asked, await _each(asked, ask), strict=True)]
-
-
-def _score_questions(pairs: Sequence[tuple[str, str]]) -> list[manifest_pb2.Metric]:
-    """BLEU-4 of questions in both conventions."""
-    if not pairs:
-        return []
-    made, true = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    plain = BLEU()
-    spaced = BLEU(tokenize="none", lowercase=True, smooth_method="none", force=True)
-    apart = [[" ".join(_tokens(text)) for text in texts] for texts in (made, true)]
-    return [
-        manifest_pb2.Metric(
-            name="question_bleu", value=plain.corpus_score(made, [true]).score,
-            unit=f"0 to 100; {plain.get_signature()}; {sum(map(bool, made))} of {len(pairs)} questions",
-        ),
-        manifest_pb2.Metric(
-            name="question_bleu_tokenised", value=spaced.corpus_score(apart[0], [apart[1]]).score,
-            unit="0 to 100; of words in small letters, as COCO's script",
-        ),
-    ]  # fmt: skip
-
-
-def _tokens(text: str) -> list[str]:
-    return text.lower().replace("?", " ?").replace(",", " ,").split()
-
-
-def _metric(
-    name: str, values: NDArray[np.float64], unit: str, beside: Mapping[str, NDArray[np.float64]]
-) -> manifest_pb2.Metric:
-    """A mean with its interval, and the same of others; the best of them is the reference."""
-    low, high = _bootstrap(len(values), lambda rows: float(values[rows].mean()))
-    metric = manifest_pb2.Metric(name=name, value=float(values.mean()), unit=f"{unit}; {len(values)}")
-    others = sorted(((float(own.mean()), label) for label, own in beside.items()), reverse=True)
-    if others:
-        metric.reference, metric.reference_name = others[0]
-    metric.others.extend(manifest_pb2.MetricReference(name=label, value=value) for value, label in others[1:])
-    return _with_interval(metric, low, high)
-
-
-def _with_interval(metric: manifest_pb2.Metric, low: float, high: float) -> manifest_pb2.Metric:
-    metric.others.add(name="95 % from", value=low)
-    metric.others.add(name="to", value=high)
-    return metric
-
-
-def _bootstrap(count: int, figure: Callable[[NDArray[np.int64]], float]) -> tuple[float, float]:
-    random = np.random.default_rng(_SEED)
-    drawn = [figure(random.integers(count, size=count)) for _ in range(_RESAMPLED)]
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(low), float(high)
-
-
-def _row(group: str, question: str, wanted: str, response: Any, score: float) -> Mapping[str, object]:
-    return {
-        "group": group, "question": question, "wanted": wanted, "said": _said(response),
-        "evidence": _evidence(response), "source": response.source.title, "answerable": f"{response.answerable:.3f}",
-        "score": f"{score:.3f}",
-    }  # fmt: skip
+    return mean_metric("right_in_other_words", np.array(right), "share of questions", {})
 
 
 def _write_details(path: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -6,7 +6,6 @@ there and ask what it does not say.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from muserve_export.errors import DataError
 from muserve_export.families.answers.corpus import Corpus, Pair
 from muserve_export.families.answers.parts import part_of_entry
-from muserve_export.families.answers.triples import Triple, spells
+from muserve_export.families.answers.silence import find_silent_kinds
+from muserve_export.families.answers.triples import Triple
 from muserve_export.families.answers.wordings import PLAIN, WORDINGS, answer_sentence, ask
 from muserve_server.tasks.answer.entries import Entry
 from muserve_server.tasks.answer.passages import Passage, cut_entry
@@ -29,7 +29,6 @@ __all__ = [
     "Evidence",
     "Example",
     "ExampleMaker",
-    "find_silent_kinds",
     "make_examples",
 ]
 
@@ -49,20 +48,6 @@ _RARE_KINDS = {"what": 1.0, "stands for": 1.5, "who": 4.0, "when": 6.0, "where":
 _ACTED = ("who", "when", "where")
 _TELLING_CHARACTERS = 60
 """Texts that are this long are not alike by chance: "Yes." is."""
-
-_YEAR = re.compile(
-    r"\b(?:1[5-9]|20)\d\d(?!\d)|'\d\d\b|\b\d0'?s\b|(?:twen|thir|for|fif|six|seven|eigh|nine)ties|century"
-)
-_ACTS = re.compile(
-    r"\b(?:by|from|author|creator|inventor|founder|designer|developer)\b|\b(?:develop|writ|wrote|design|invent|creat|"
-    r"introduc|propos|releas|publish|found|built|implement|produc|coin|announc|launch|made|devis|discover|defin|start|"
-    r"conceiv|manufactur|market)\w*|(?-i:\b[A-Z][\w.]+'s?\s|\b[A-Z]\. ?[A-Z])",
-    re.IGNORECASE,
-)
-_PLACES = re.compile(
-    r"\b(?:at|in|from|of) (?:the )?(?-i:[A-Z])|universit|laborator|institut|college|\b(?:Labs?|Inc|Ltd|Corp)\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -375,36 +360,6 @@ def _features(entry: Entry) -> set[str]:
     """What two entries that are one and the same have in common."""
     texts = [entry.text] if len(entry.text) >= _TELLING_CHARACTERS else []
     return {each.casefold() for each in (*entry.names, *texts) if each}
-
-
-def find_silent_kinds(entry: Entry) -> list[str]:
-    """Lists the kinds of question that an entry surely does not answer: there is no word that could.
-
-    What it means is never among them.
-    """
-    silent = []
-    if any(name.isupper() and name.isalpha() and 2 < len(name) < 8 for name in entry.names) and not any(
-        _is_spelled_out(name, entry) for name in entry.names
-    ):
-        silent.append("stands for")
-    if not _ACTS.search(entry.text):
-        silent.append("who")
-    if not _YEAR.search(entry.text):
-        silent.append("when")
-    if not _PLACES.search(entry.text):
-        silent.append("where")
-    return silent
-
-
-def _is_spelled_out(name: str, entry: Entry) -> bool:
-    """Whether any row of words in an entry could be what an acronym stands for."""
-    words = re.findall(r"[A-Za-z0-9]+", entry.context.replace(name, " "))
-    first = name[0].casefold()
-    return any(
-        word[0].casefold() == first and spells(name, " ".join(words[index : index + length]))
-        for index, word in enumerate(words)
-        for length in range(2, len(name) + 4)
-    )
 
 
 def _as_typed(question: str, subject: str, random: np.random.Generator) -> str:

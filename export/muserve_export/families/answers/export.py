@@ -181,68 +181,81 @@ def _assets(data: AnswersData) -> Mapping[str, bytes]:
 
 
 def _graphs(config: AnswersConfig, data: AnswersData, reader: Reader, writer: Writer) -> list[GraphSource]:
+    return [_reader_graph(config, data, reader), _writer_graph(config, data, reader, writer)]
+
+
+def _reader_graph(config: AnswersConfig, data: AnswersData, reader: Reader) -> GraphSource:
     question, passage = config.question_tokens + 1, config.passage_tokens
-    source, state, cells = question + passage, 2 * config.hidden_size, 4 * config.hidden_size
-    size, candidates = data.codec.size, min(config.candidates, data.codec.size)
-    memory = _tensor("memory", _FLOAT, (source, state), "what each token means")
-    hidden = _tensor("hidden", _FLOAT, (cells,), "the writer's state")
-    cell = _tensor("cell", _FLOAT, (cells,), "the writer's cells")
+    return GraphSource(
+        role="reader",
+        module=ReaderGraph(reader).eval(),
+        inputs=(_tensor("question", _INT, (question,), "token"), _tensor("passage", _INT, (passage,), "token")),
+        outputs=(
+            *_state(config), _tensor("answerable", _FLOAT, (), "logit"),
+            _tensor("start", _FLOAT, (passage,), "logit"), _tensor("end", _FLOAT, (passage,), "logit"),
+        ),
+        draw=lambda rows, random: _draw_texts(config, data, rows, random),
+        max_batch_rows=_READER_ROWS,
+        tolerance=_TOLERANCE,
+    )  # fmt: skip
 
-    def draw_texts(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
-        texts = []
-        for length in (question, passage):
-            tokens = random.integers(len(SPECIAL), size, (rows, length))
-            tokens[np.arange(length)[None] >= random.integers(2, length + 1, (rows, 1))] = PADDING
-            texts.append(tokens)
-        # Some words stand in both.
-        texts[1][:, :2] = texts[0][:, :2]
-        return tuple(texts)
 
-    def draw_step(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
-        texts = draw_texts(rows, random)
+def _writer_graph(config: AnswersConfig, data: AnswersData, reader: Reader, writer: Writer) -> GraphSource:
+    size, cells = data.codec.size, 4 * config.hidden_size
+    candidates = min(config.candidates, size)
+
+    def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        texts = _draw_texts(config, data, rows, random)
         with torch.no_grad():
             read = reader(*(torch.from_numpy(text) for text in texts))
-        source_tokens = np.concatenate(texts, axis=1)
+        source = np.concatenate(texts, axis=1)
         place = random.integers(-1, 2, rows)
-        token = np.where(place < 0, random.integers(len(SPECIAL), size, rows), source_tokens[np.arange(rows), place])
+        token = np.where(place < 0, random.integers(len(SPECIAL), size, rows), source[np.arange(rows), place])
         noise = random.standard_normal((rows, config.latent_size)).astype(np.float32)
-        return token, place, noise, read.memory.numpy(), read.hidden.numpy(), read.cell.numpy(), source_tokens
+        return token, place, noise, read.memory.numpy(), read.hidden.numpy(), read.cell.numpy(), source
 
-    return [
-        GraphSource(
-            role="reader",
-            module=ReaderGraph(reader).eval(),
-            inputs=(
-                _tensor("question", _INT, (question,), "token"), _tensor("passage", _INT, (passage,), "token"),
-            ),
-            outputs=(
-                memory, hidden, cell, _tensor("answerable", _FLOAT, (), "logit"),
-                _tensor("start", _FLOAT, (passage,), "logit"), _tensor("end", _FLOAT, (passage,), "logit"),
-            ),
-            draw=draw_texts,
-            max_batch_rows=_READER_ROWS,
-            tolerance=_TOLERANCE,
+    return GraphSource(
+        role="writer",
+        module=WriterGraph(writer, candidates).eval(),
+        inputs=(
+            _tensor("token", _INT, (), "token"), _tensor("place", _INT, (), "source token, -1 for none"),
+            _tensor("noise", _FLOAT, (config.latent_size,), "standard normal"), *_state(config),
+            _tensor("source", _INT, (config.question_tokens + 1 + config.passage_tokens,), "token"),
         ),
-        GraphSource(
-            role="writer",
-            module=WriterGraph(writer, candidates).eval(),
-            inputs=(
-                _tensor("token", _INT, (), "token"), _tensor("place", _INT, (), "source token, -1 for none"),
-                _tensor("noise", _FLOAT, (config.latent_size,), "standard normal"), memory, hidden, cell,
-                _tensor("source", _INT, (source,), "token"),
-            ),
-            outputs=(
-                _tensor("tokens", _INT, (candidates,), "token"),
-                _tensor("logarithms", _FLOAT, (candidates,), "of probabilities"),
-                _tensor("places", _INT, (candidates,), "source token, -1 for none"),
-                _tensor("next_hidden", _FLOAT, (cells,), "the writer's state"),
-                _tensor("next_cell", _FLOAT, (cells,), "the writer's cells"),
-            ),
-            draw=draw_step,
-            max_batch_rows=_WRITER_ROWS,
-            tolerance=_TOLERANCE,
+        outputs=(
+            _tensor("tokens", _INT, (candidates,), "token"),
+            _tensor("logarithms", _FLOAT, (candidates,), "of probabilities"),
+            _tensor("places", _INT, (candidates,), "source token, -1 for none"),
+            _tensor("next_hidden", _FLOAT, (cells,), "the writer's state"),
+            _tensor("next_cell", _FLOAT, (cells,), "the writer's cells"),
         ),
-    ]  # fmt: skip
+        draw=draw,
+        max_batch_rows=_WRITER_ROWS,
+        tolerance=_TOLERANCE,
+    )  # fmt: skip
+
+
+def _state(config: AnswersConfig) -> tuple[manifest_pb2.TensorSpec, ...]:
+    """What the reader hands to the writer."""
+    source, cells = config.question_tokens + 1 + config.passage_tokens, 4 * config.hidden_size
+    return (
+        _tensor("memory", _FLOAT, (source, 2 * config.hidden_size), "what each token means"),
+        _tensor("hidden", _FLOAT, (cells,), "the writer's state"),
+        _tensor("cell", _FLOAT, (cells,), "the writer's cells"),
+    )
+
+
+def _draw_texts(
+    config: AnswersConfig, data: AnswersData, rows: int, random: np.random.Generator
+) -> tuple[NDArray[Any], ...]:
+    """Draws questions and passages of any length; some words stand in both."""
+    texts = []
+    for length in (config.question_tokens + 1, config.passage_tokens):
+        tokens = random.integers(len(SPECIAL), data.codec.size, (rows, length))
+        tokens[np.arange(length)[None] >= random.integers(2, length + 1, (rows, 1))] = PADDING
+        texts.append(tokens)
+    texts[1][:, :2] = texts[0][:, :2]
+    return tuple(texts)
 
 
 def _tensor(name: str, dtype: manifest_pb2.DataType, shape: Sequence[int], unit: str) -> manifest_pb2.TensorSpec:

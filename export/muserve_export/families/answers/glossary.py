@@ -28,7 +28,7 @@ from muserve_server.tasks.answer.entries import Entry
 __all__ = ["BUNDLED", "LICENCE", "ORIGIN", "read_glossary"]
 
 ORIGIN = "Muserve's own glossary of computing"
-LICENCE = "as the project"
+LICENCE = "Apache-2.0"
 
 BUNDLED = files("muserve_export.families.answers") / "glossary.toml"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, UNKNOWN, TextCodec, Tokens
 
-__all__ = ["Batch", "Row", "make_row", "pad_rows"]
+__all__ = ["Batch", "Row", "make_row", "pad_rows", "pad_tokens"]
 
 _QUESTION, _PASSAGE = 0, 1
 
@@ -83,7 +83,7 @@ def make_row(
 
 def pad_rows(rows: Sequence[Row]) -> Batch:
     """Fills rows up to one size."""
-    question = _pad([row.question for row in rows])
+    question = pad_tokens([row.question for row in rows])
     offsets = {NOTHING: 0, _QUESTION: 0, _PASSAGE: question.shape[1]}
     written = [(BEGIN, *row.answer[:-1]) if row.answer else () for row in rows]
     places = [
@@ -91,17 +91,18 @@ def pad_rows(rows: Sequence[Row]) -> Batch:
     ]
     return Batch(
         question=question,
-        passage=_pad([row.passage for row in rows]),
-        written=_pad(written),
-        places=_pad(places, NOTHING),
-        wanted=_pad([row.answer for row in rows]),
+        passage=pad_tokens([row.passage for row in rows]),
+        written=pad_tokens(written),
+        places=pad_tokens(places, NOTHING),
+        wanted=pad_tokens([row.answer for row in rows]),
         answerable=torch.tensor([float(bool(row.answer)) for row in rows]),
         start=torch.tensor([row.evidence[0] if row.evidence else NOTHING for row in rows]),
         end=torch.tensor([row.evidence[1] if row.evidence else NOTHING for row in rows]),
     )
 
 
-def _pad(sequences: Sequence[Sequence[int]], filling: int = PADDING) -> Tensor:
+def pad_tokens(sequences: Sequence[Sequence[int]], filling: int = PADDING) -> Tensor:
+    """Fills sequences up to one length, at least 1: int64 [sequence, token]."""
     length = max(1, *(len(sequence) for sequence in sequences), 1)
     return torch.tensor([[*sequence, *[filling] * (length - len(sequence))] for sequence in sequences])
 

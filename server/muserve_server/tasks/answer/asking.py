@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_server.tasks.answer.passages import Passage, cut_context
 from muserve_server.tasks.answer.reader import PassageReader
@@ -16,7 +14,7 @@ from muserve_server.tasks.answer.reading import Reading, Span, probability
 from muserve_server.tasks.answer.requests import QuestionsPlan
 from muserve_server.tasks.answer.search import split_words
 from muserve_server.tasks.answer.text import TextCodec
-from muserve_server.tasks.answer.writing import Draft, Draw, TextWriter, draw_noise
+from muserve_server.tasks.answer.writing import Draft, Draw, TextWriter
 from muserve_server.tasks.base import Call
 
 __all__ = ["Asker", "evidence_of"]
@@ -109,13 +107,15 @@ class Asker:
         """Asks the questions again and returns those that hold."""
         asked = await call.offload(self._say_questions, drafts, kinds)
         again = await self._reader.read_pairs([(question, draft.reading.passage) for draft, _, question in asked], call)
-        likeliest = Draw(np.zeros(self._settings.latent_size, np.float32), None)
         held = [
-            (draft, kind, question, Draft(reading, likeliest))
+            (draft, kind, question, Draft(reading, self._writer.likeliest()))
             for (draft, kind, question), reading in zip(asked, again, strict=True)
             if self._is_there(reading) and _is_same(draft.reading.evidence, reading.evidence)
         ]
         await self._writer.write([answer for *_, answer in held], call, most=self._settings.answer_tokens)
+        return await call.offload(self._pair_up, held)
+
+    def _pair_up(self, held: Sequence[tuple[Draft, str, str, Draft]]) -> list[_Pair]:
         return [
             _Pair(question, said, answer.reading.passage, answer.reading.evidence, kind, draft.score)
             for draft, kind, question, answer in held
@@ -133,11 +133,9 @@ class Asker:
 
     def _chance(self, seed: int, number: int, variant: int) -> Draw:
         """The first of each passage and kind is the likeliest, all others are drawn."""
-        settings = self._settings
         if not variant:
-            return Draw(np.zeros(settings.latent_size, np.float32), None)
-        steps = max(settings.answer_tokens, settings.question_tokens)
-        return draw_noise(seed, number * _VARIANTS + variant, 1, settings.latent_size, steps)[0]
+            return self._writer.likeliest()
+        return self._writer.draw(seed, number * _VARIANTS + variant, 1)[0]
 
     def _respond(
         self, pairs: Sequence[_Pair], rejected: int, plan: QuestionsPlan

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from muserve.bundle import Bundle, BundleFileError
 from muserve.v1 import manifest_pb2
 from muserve_server.tasks.answer.entries import Entry, read_entries
 from muserve_server.tasks.answer.passages import Passage, cut_entry
-from muserve_server.tasks.answer.search import Document, Index
+from muserve_server.tasks.answer.search import Document, Found, Index
 
-__all__ = ["Library", "ToRead", "choose"]
+__all__ = ["Library", "ToRead", "choose", "index_entries", "passages_of"]
 
 _NEAREST = 5
 
@@ -33,14 +33,19 @@ class ToRead:
 class Library:
     """The entries of a bundle's corpora, ready to be searched."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Reads and indexes the corpora.
+    def __init__(self, bundle: Bundle, fit: Callable[[Sequence[Passage]], Sequence[Passage]]) -> None:
+        """Reads and indexes the corpora: some seconds for ten thousand entries.
+
+        Args:
+            bundle: With the corpora.
+            fit: Cuts passages that have more tokens than are read at once.
 
         Raises:
             BundleFileError: One cannot be read.
         """
         settings = bundle.manifest.answer
         self._settings = settings
+        self._fit = fit
         self.entries: Sequence[Entry] = []
         """Of all corpora, one behind the other."""
         self._corpora: list[int] = []
@@ -51,7 +56,7 @@ class Library:
                 raise BundleFileError(f"{bundle}: {corpus.file}: {error}") from error
             self.entries += own
             self._corpora += [number] * len(own)
-        self._index = Index([_document(entry) for entry in self.entries]) if self.entries else None
+        self._index = index_entries(self.entries) if self.entries else None
 
     def corpus_of(self, entry: int) -> manifest_pb2.AnswerCorpus:
         """The corpus that an entry belongs to."""
@@ -62,16 +67,38 @@ class Library:
         if self._index is None:
             return ToRead(question, (), (), ())
         found = self._index.find(question, max(_NEAREST, self._settings.passages_read))
-        passages: list[Passage] = []
-        points: list[float] = []
-        for number, share in zip(found.documents, found.points, strict=True):
-            own = cut_entry(self.entries[number], number, self._settings.passage_characters)
-            passages += own
-            points += [share] * len(own)
-        most = self._settings.passages_read
+        passages, points = passages_of(found, self._cut, self._settings.passages_read)
         titles = dict.fromkeys(self.entries[number].title for number in found.documents)
         nearest = tuple(title for title in titles if title)[:_NEAREST]
-        return ToRead(found.question, tuple(passages[:most]), tuple(points[:most]), nearest)
+        return ToRead(found.question, tuple(passages), tuple(points), nearest)
+
+    def _cut(self, number: int) -> Sequence[Passage]:
+        return self._fit(cut_entry(self.entries[number], number, self._settings.passage_characters))
+
+
+def index_entries(entries: Sequence[Entry]) -> Index:
+    """Makes entries ready to be searched."""
+    return Index([Document(tuple(name for name in entry.names if name), entry.text) for entry in entries])
+
+
+def passages_of(found: Found, cut: Callable[[int], Sequence[Passage]], most: int) -> tuple[list[Passage], list[float]]:
+    """Cuts what was found into passages.
+
+    Args:
+        found: Entries, the best first.
+        cut: Gives an entry's passages by its index.
+        most: Most passages to return.
+
+    Returns:
+        The passages, the best entry's first; and what the search gave the entry of each.
+    """
+    passages: list[Passage] = []
+    points: list[float] = []
+    for number, share in zip(found.documents, found.points, strict=True):
+        own = cut(number)
+        passages += own
+        points += [share] * len(own)
+    return passages[:most], points[:most]
 
 
 def choose(question: str, passages: Sequence[Passage], most: int) -> ToRead:
@@ -92,7 +119,3 @@ def choose(question: str, passages: Sequence[Passage], most: int) -> ToRead:
     chosen = [*found.documents, *others][:most]
     points = [*found.points, *[0.0] * len(others)][:most]
     return ToRead(question, tuple(passages[number] for number in chosen), tuple(points), ())
-
-
-def _document(entry: Entry) -> Document:
-    return Document(tuple(name for name in entry.names if name), entry.text)

@@ -67,7 +67,7 @@ class Index:
     """Documents, ready to be searched."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
-        """Reads all documents: about a second for ten thousand entries.
+        """Reads all documents.
 
         Args:
             documents: At least one.
@@ -87,7 +87,6 @@ class Index:
         self._spelled.update(dict.fromkeys(sorted(_COMMON), _COMMON_WEIGHT))
         self._known = [word for word in self._spelled if len(word) >= _LEAST_FUZZY]
         self._stemmed = {_stem(word) for word in self._spelled}
-        self._count = len(documents)
 
     def find(self, question: str, most: int) -> Found:
         """Finds the documents that a question is likeliest about.
@@ -100,14 +99,14 @@ class Index:
         words = split_words(question)
         asked = [_stem(word) for word in words if word not in _COMMON]
         points = _NAME_WEIGHT * self._names.points(asked) + self._texts.points(asked)
-        for number, length in self._whole_names(question, words, bool(asked)):
+        for number, length in self._whole_names(question, words, has_others=bool(asked)):
             points[number] += _EXACT * length
         best = np.argsort(-points, kind="stable")[:most]
         found = [int(number) for number in best if points[number] > 0]
         shares = [float(points[number] / points[found[0]]) for number in found]
         return Found(question, tuple(found), tuple(shares))
 
-    def _whole_names(self, question: str, words: Sequence[str], has_others: bool) -> Iterator[tuple[int, int]]:  # noqa: FBT001
+    def _whole_names(self, question: str, words: Sequence[str], *, has_others: bool) -> Iterator[tuple[int, int]]:
         """Yields documents with a name that stands in the question, each once, and how many words its longest has."""
         longest: dict[int, int] = {}
         tried: set[str] = set()

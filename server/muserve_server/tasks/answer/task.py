@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from muserve.bundle import Bundle, BundleFileError
 from muserve.v1 import answer_pb2
@@ -15,7 +14,7 @@ from muserve_server.tasks.answer.reading import Reading, probability
 from muserve_server.tasks.answer.requests import AnswerPlan, plan_answer, plan_questions
 from muserve_server.tasks.answer.settings import check_settings
 from muserve_server.tasks.answer.text import TextCodec
-from muserve_server.tasks.answer.writing import Draft, TextWriter, draw_noise
+from muserve_server.tasks.answer.writing import Draft, TextWriter
 from muserve_server.tasks.base import Call, TaskLimits
 
 __all__ = ["AnswerTask"]
@@ -40,8 +39,8 @@ class AnswerTask:
             self._codec = TextCodec(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise BundleFileError(f"{bundle}: {self._settings.tokenizer_file}: {error}") from error
-        self._library = Library(bundle)
         self._reader = PassageReader(self._settings, self._codec, limits)
+        self._library = Library(bundle, self._reader.fit)
         self._writer = TextWriter(self._settings)
         self._asker = Asker(self._settings, self._codec, self._reader, self._writer)
 
@@ -66,10 +65,7 @@ class AnswerTask:
         response.is_answerable = response.answerable >= self._settings.answerable_threshold
         self._name_source(response, best.passage)
         if response.is_answerable:
-            settings = self._settings
-            steps = max(settings.answer_tokens, settings.question_tokens)
-            draws = draw_noise(plan.seed, plan.first_sample, plan.count, settings.latent_size, steps)
-            drafts = [Draft(best, draw) for draw in draws]
+            drafts = [Draft(best, draw) for draw in self._writer.draw(plan.seed, plan.first_sample, plan.count)]
             await self._writer.write(drafts, call, most=plan.max_tokens)
             await call.offload(self._add_answers, response, drafts, plan)
         return response
@@ -79,14 +75,7 @@ class AnswerTask:
         if request.HasField("context"):
             passages = self._reader.fit(cut_context(request.context, self._settings.passage_characters))
             return choose(question, passages, self._settings.passages_read)
-        to_read = self._library.find(question)
-        passages, points = [], []
-        for passage, share in zip(to_read.passages, to_read.points, strict=True):
-            own = self._reader.fit([passage])
-            passages += own
-            points += [share] * len(own)
-        most = self._settings.passages_read
-        return replace(to_read, passages=tuple(passages[:most]), points=tuple(points[:most]))
+        return self._library.find(question)
 
     def _best(self, readings: Sequence[Reading], to_read: ToRead) -> Reading:
         weight = self._settings.search_weight

@@ -17,7 +17,7 @@ from muserve_server.tasks.answer.reading import Reading
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 from muserve_server.tasks.base import Call, Rows
 
-__all__ = ["Draft", "Draw", "TextWriter", "draw_noise"]
+__all__ = ["Draft", "Draw", "TextWriter"]
 
 _CHOICE_STREAM = noise.FIRST_FREE_STREAM
 _QUESTION, _PASSAGE = 0, 1
@@ -64,31 +64,32 @@ class Draft:
         return codec.say(self.written, [self.reading.question, self.reading.tokens])
 
 
-def draw_noise(seed: int, first_sample: int, count: int, latent_size: int, steps: int) -> list[Draw]:
-    """Draws the chances of some samples of a seed; that of sample 0 is none at all.
-
-    Args:
-        seed: 0 up to 2^64 - 1.
-        first_sample: Index of the first.
-        count: How many.
-        latent_size: Length of the noise.
-        steps: Most tokens of a text.
-    """
-    vectors = noise.standard_normal(seed, first_sample, count, latent_size)
-    chances = noise.uniform(seed, first_sample, count, steps, stream=_CHOICE_STREAM)
-    return [
-        Draw(np.zeros_like(vector), None) if first_sample + index == 0 else Draw(vector, chance)
-        for index, (vector, chance) in enumerate(zip(vectors, chances, strict=True))
-    ]
-
-
 class TextWriter:
     """Writes texts to their ends. Lives on one event loop."""
 
     def __init__(self, settings: manifest_pb2.AnswerSettings) -> None:
-        self._graph = settings.writer
-        self._temperature = settings.temperature
+        self._settings = settings
+        self._most_steps = max(settings.answer_tokens, settings.question_tokens)
         self._gate = asyncio.Semaphore(_WRITTEN_AT_ONCE)
+
+    def likeliest(self) -> Draw:
+        """No chance at all."""
+        return Draw(np.zeros(self._settings.latent_size, np.float32), None)
+
+    def draw(self, seed: int, first_sample: int, count: int) -> list[Draw]:
+        """Draws the chances of some samples of a seed; sample 0 is the likeliest text.
+
+        Args:
+            seed: 0 up to 2^64 - 1.
+            first_sample: Index of the first.
+            count: How many.
+        """
+        vectors = noise.standard_normal(seed, first_sample, count, self._settings.latent_size)
+        chances = noise.uniform(seed, first_sample, count, self._most_steps, stream=_CHOICE_STREAM)
+        return [
+            Draw(vector, chance) if first_sample + index else self.likeliest()
+            for index, (vector, chance) in enumerate(zip(vectors, chances, strict=True))
+        ]
 
     async def write(self, drafts: Sequence[Draft], call: Call, *, most: int) -> None:
         """Fills drafts, some at a time.
@@ -110,8 +111,8 @@ class TextWriter:
         hop = call.run_soon if len(drafts) == 1 else call.offload
         rows = await hop(_begin, drafts)
         for step in range(most):
-            outputs = await call.infer(self._graph, rows)
-            await hop(_take, drafts, outputs, step, self._temperature)
+            outputs = await call.infer(self._settings.writer, rows)
+            await hop(_take, drafts, outputs, step, self._settings.temperature)
             stays = np.array([not draft.is_done for draft in drafts])
             drafts = [draft for draft in drafts if not draft.is_done]
             if not drafts:
