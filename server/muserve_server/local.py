@@ -29,6 +29,9 @@ from muserve_server.tasks import TASKS, Rows, TaskFactory
 
 __all__ = ["CallStats", "LocalModel", "LocalOptions", "WarmUpError"]
 
+_MOST_RUNS_AT_ONCE = 4
+"""Unless asked for: each holds memory for a run."""
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -53,8 +56,8 @@ class LocalOptions:
     """How onnxruntime runs a graph."""
     batcher: BatcherOptions = field(default_factory=BatcherOptions)
     """How rows are gathered."""
-    engine_instances: int = 1
-    """Engines a graph, each with its own thread and its own copy of the weights."""
+    runs_at_once: int = 0
+    """Runs of one graph at a time; 0 takes one, or more where a graph takes one row a run."""
     max_samples_per_call: int = 256
     """See `TaskLimits`."""
     max_pixels_per_call: int = 2**24
@@ -79,6 +82,11 @@ class LocalOptions:
     """Task factories by `muserve.v1.Task`."""
     on_run: Callable[[Bundle, str, int, float], None] = lambda _bundle, _graph, _rows, _seconds: None
     """Called after each run with bundle, graph, rows and seconds."""
+
+    def runs_of(self, graph: manifest_pb2.Graph) -> int:
+        """Says how many runs of a graph go on at a time. Rows that gain nothing from each other run side by side."""
+        is_apart = graph.max_batch_rows == 1 and self.onnx.device == "cpu"
+        return self.runs_at_once or (min(os.cpu_count() or 1, _MOST_RUNS_AT_ONCE) if is_apart else 1)
 
 
 class LocalModel:
@@ -188,16 +196,14 @@ class LocalModel:
         self._task = await asyncio.to_thread(factory, self.bundle, options)  # it may read and index a corpus
         for graph in manifest.graphs:
             try:
-                engines = await asyncio.to_thread(self._open_engines, graph)
+                path = self.bundle.folder / graph.onnx_file
+                engine = await asyncio.to_thread(OnnxEngine.open, path, graph, self._options.onnx)
             except EngineError as error:
                 raise BundleFileError(f"{self.bundle}: {error}") from error
+            engines: list[Engine] = [engine] * self._options.runs_of(graph)
             batcher = Batcher(engines, self._batcher_options(graph), on_run=self._run_observer(graph.role))
             batcher.start()
             self._batchers[graph.role] = batcher
-
-    def _open_engines(self, graph: manifest_pb2.Graph) -> list[Engine]:
-        path = self.bundle.folder / graph.onnx_file
-        return [OnnxEngine.open(path, graph, self._options.onnx) for _ in range(self._options.engine_instances)]
 
     def _batcher_options(self, graph: manifest_pb2.Graph) -> BatcherOptions:
         wanted = self._options.batcher

@@ -56,7 +56,10 @@ class Settings:
     reuse_port: bool = option(default=False, help="let several servers share the gRPC port (SO_REUSEPORT)")
 
     device: str = option("cpu", "where graphs run", choices=("cpu", "cuda"))
-    engine_instances: int = option(1, "engines a graph, each with its own weights", minimum=1, maximum=64)
+    runs_at_once: int = option(
+        0, "runs of one graph at a time; 0 takes one, or up to four on as many cores where a graph takes one row a run",
+        minimum=0, maximum=64,
+    )  # fmt: skip
     engine_threads: int = option(0, "threads of one engine's run; 0 takes one a core", minimum=0, maximum=1024)
     offload_threads: int = option(
         0, "threads that encode and decode media; 0 takes one a core", minimum=0, maximum=1024
@@ -143,7 +146,7 @@ class Settings:
             batcher=BatcherOptions(
                 self.max_batch_rows, self.max_queue_rows, self.max_delay_ms / 1e3, self.busy_delay_ms / 1e3
             ),
-            engine_instances=self.engine_instances,
+            runs_at_once=self.runs_at_once,
             max_samples_per_call=self.max_samples_per_call,
             max_pixels_per_call=self.max_pixels_per_call,
             max_pixels_in_work=self.max_pixels_in_work,

@@ -112,6 +112,32 @@ def test_prose_does_not_tell_that_there_is_an_answer(drawn: list[Example]) -> No
     assert 0.1 < shares[1] < 0.35
 
 
+def test_what_stands_beside_is_often_what_a_search_finds(maker: ExampleMaker) -> None:
+    """Most of what is read in use shares words with the question."""
+    triple = next(triple for triple in maker.triples if triple.kind == "who")
+    named = {word.casefold() for word in triple.subject.split() if word != "System"}
+    random = np.random.default_rng(4)
+    drawn = [maker.of_triple(triple, "Who {past} {x}?", random) for _ in range(200)]
+    beside = [
+        text for example in drawn for place, text in enumerate(example.passages) if place != example.position
+    ]  # fmt: skip
+    sharing = [any(word in text.casefold().split(":")[0] for word in named) for text in beside]
+    by_chance = [any(word in entry.title.casefold() for word in named) for entry in corpus().entries]
+    assert np.mean(sharing) > np.mean(by_chance) + 0.08
+
+
+def test_what_is_mentioned_in_passing_is_not_asked_about(maker: ExampleMaker) -> None:
+    triple = next(triple for triple in maker.triples if triple.kind == "who")
+    random = np.random.default_rng(4)
+    asked = [maker.of_triple(triple, "{o}: who {past} {x}?", random) for _ in range(100)]
+    titles = {entry.title.casefold() for entry in corpus().entries}
+    mentioned = [example.question.casefold().split(": who")[0] for example in asked if ": who" in example.question]
+    assert mentioned
+    assert all(any(each.endswith(title) for title in titles | {"tool", "computing"}) for each in mentioned)
+    assert not any(triple.subject.casefold() in each or triple.answer.casefold() in each for each in mentioned)
+    assert {example.kind for example in asked} == {"who"}
+
+
 def test_the_same_seed_draws_the_same(maker: ExampleMaker) -> None:
     first, again, other = (
         [maker.draw(np.random.default_rng(seed)) for _ in range(3)] for seed in (5, 5, 6)

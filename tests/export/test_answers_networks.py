@@ -312,4 +312,6 @@ def test_greedy_answers_stop_at_their_end(codec: TextCodec, networks: tuple[Read
     with torch.no_grad():
         writer.get_parameter("bias")[END] = 50.0
         written = write_greedily(writer, reader(batch.question, batch.passage), source, torch.zeros(2, 4), 5)
-    assert written.tolist() == [[END], [END]]
+    assert written[:, 1].tolist() == [END, END]  # no text is empty
+    assert END not in written[:, 0]
+    assert written.shape == (2, 2)

@@ -14,11 +14,11 @@ from muserve_export.families.answers.foldoc import read_foldoc
 from muserve_export.families.answers.glossary import read_glossary
 from muserve_export.families.answers.parts import PARTS, part_of
 from muserve_export.families.answers.triples import KINDS, Triple, find_triples, sentences
-from muserve_export.families.answers.wordings import WORDINGS, answer_sentence, ask
+from muserve_export.families.answers.wordings import BEFORE, FRAMES, WORDINGS, answer_sentence, ask
 from muserve_server.tasks.answer.entries import Entry
 from tests.export.dictionaries import PLAIN, write_dictionary
 
-QUESTIONS = Path("export/muserve_export/families/answers/questions.jsonl")
+QUESTIONS = Path("export/muserve_export/families/answers")
 
 
 def found(entry: Entry) -> dict[str, Triple]:
@@ -171,6 +171,9 @@ def test_every_wording_can_be_said(verb: str) -> None:
             assert "PEL" in said, wording
             assert "{" not in said
             assert not re.search(r"\b(writed|builded|maked|developped|developd|introduc )\b", said), said
+    for around in (*FRAMES, *BEFORE):
+        assert around.format(q="Who wrote PEL?", o="ink").count("Who wrote PEL?") == (around in FRAMES), around
+    assert ask(Triple(0, "what", "PEL", 0, "y"), "What is {x} in {o}?", other="ink") == "What is PEL in ink?"
     assert ask(Triple(0, "who", "PEL", 0, "y", "written"), "Who {past} {x}?") == "Who wrote PEL?"
     assert ask(Triple(0, "when", "PEL", 0, "y", "introduced"), "When did they {do} {x}?") == (
         "When did they introduce PEL?"
@@ -185,11 +188,15 @@ def test_entries_are_dealt_out_by_title() -> None:
     assert part_of("Python") == part_of("python")
 
 
-def test_the_frozen_questions_are_about_held_out_entries() -> None:
-    rows = [json.loads(line) for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
-    assert len(rows) == len({row["question"].casefold() for row in rows}) == 200
+@pytest.mark.parametrize(
+    ("name", "parts", "count"),
+    [("questions.jsonl", {"test"}, 200), ("questions-validation.jsonl", {"validation", "train"}, 173)],
+)
+def test_the_frozen_questions_are_about_held_out_entries(name: str, parts: set[str], count: int) -> None:
+    rows = [json.loads(line) for line in (QUESTIONS / name).read_text(encoding="utf-8").splitlines()]
+    assert len(rows) == len({row["question"].casefold() for row in rows}) == count
     assert set(Counter(row["kind"] for row in rows)) == set(KINDS)
-    assert {part_of(row["entry"]) for row in rows} == {"test"}
+    assert {part_of(row["entry"]) for row in rows} == parts
     for row in rows:
         assert row["keys"], row
         assert all(group and all(key.strip() for key in group) for group in row["keys"]), row

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from muserve.bundle import Bundle, BundleError, BundleFileError, ManifestError, read_bundle, write_manifest
 from muserve.errors import UnavailableError
 from muserve.v1 import image_pb2, manifest_pb2
+from muserve_server.engine import OnnxOptions
 from muserve_server.local import LocalModel, LocalOptions, WarmUpError
 from tests.bundles import add_golden, image_bundle
 
@@ -148,6 +149,14 @@ async def test_a_link_out_of_the_bundle_is_refused_and_one_inside_is_not(tmp_pat
     link = tmp_path / "current"  # the bundle's folder itself may be a link
     link.symlink_to(folder)
     await (await LocalModel.open(link)).close()
+
+
+def test_rows_that_gain_nothing_from_each_other_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    apart, together = manifest_pb2.Graph(max_batch_rows=1), manifest_pb2.Graph(max_batch_rows=2)
+    assert (LocalOptions().runs_of(apart), LocalOptions().runs_of(together)) == (3, 1)
+    assert LocalOptions(runs_at_once=2).runs_of(together) == 2
+    assert LocalOptions(onnx=OnnxOptions("cuda")).runs_of(apart) == 1
 
 
 async def test_a_closed_model_says_so(tmp_path: Path) -> None:

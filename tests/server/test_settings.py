@@ -104,13 +104,13 @@ def test_default_models_are_by_task() -> None:
 
 def test_settings_reach_the_parts() -> None:
     options = Settings(
-        max_batch_rows=3, max_queue_rows=500, max_delay_ms=4, engine_threads=5, engine_instances=6,
+        max_batch_rows=3, max_queue_rows=500, max_delay_ms=4, engine_threads=5, runs_at_once=6,
         max_samples_per_call=7, max_pixels_per_call=8, max_series_per_call=9, max_points_per_series=10,
         max_message_mib=11,
     ).local_options()  # fmt: skip
     batcher = options.batcher
     assert (batcher.max_batch_rows, batcher.max_queue_rows, batcher.max_delay_s) == (3, 500, 0.004)
-    assert (options.onnx.device, options.onnx.threads, options.engine_instances) == ("cpu", 5, 6)
+    assert (options.onnx.device, options.onnx.threads, options.runs_at_once) == ("cpu", 5, 6)
     assert (options.max_samples_per_call, options.max_pixels_per_call) == (7, 8)
     assert (options.max_series_per_call, options.max_points_per_series) == (9, 10)
     assert options.max_answer_values * 8 == 11 * 2**20

@@ -118,7 +118,7 @@ class Batcher:
         """Stores its parts; `start` begins the work.
 
         Args:
-            engines: Each runs one batch at a time, in a thread of its own.
+            engines: Each runs one batch at a time, in a thread of its own; one that stands here twice runs two.
             options: Sizes and delay.
             on_run: Called on the event loop after each run with its rows and seconds.
         """

@@ -15,7 +15,7 @@ class EngineError(Exception):
 
 
 class Engine(Protocol):
-    """Runs one graph. Called from one thread at a time."""
+    """Runs one graph. Called from several threads at a time where the batcher holds it several times."""
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Runs a batch and blocks until it is done.

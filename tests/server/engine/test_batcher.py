@@ -79,6 +79,19 @@ async def test_an_idle_engine_starts_at_once_and_rows_gather_while_it_is_busy() 
     await batcher.close()
 
 
+async def test_an_engine_that_stands_twice_runs_two_batches_at_a_time() -> None:
+    engine = GatedEngine(is_open=False)
+    batcher = Batcher([engine, engine], BatcherOptions(max_batch_rows=1))
+    batcher.start()
+    task = asyncio.create_task(batcher.infer(rows(1, 2, 3)))
+    await until(lambda: len(engine.batches) == 2)
+    assert batcher.queued_rows == 1
+    engine.gate.set()
+    np.testing.assert_array_equal((await task)["y"][:, 0], [2, 4, 6])
+    await batcher.close()
+    assert engine.closed
+
+
 async def test_a_large_request_spans_runs_and_comes_back_in_order() -> None:
     engine = GatedEngine()
     batcher = await started(engine, max_batch_rows=4)

@@ -97,9 +97,15 @@ def silent_questions_of(maker: ExampleMaker, most: int) -> list[Asked]:
     return asked
 
 
-def read_keyed() -> list[Keyed]:
-    """Reads the 200 questions that were written before any training, about entries of the test part."""
-    text = (files("muserve_export.families.answers") / "questions.jsonl").read_text(encoding="utf-8")
+def read_keyed(part: str) -> list[Keyed]:
+    """Reads questions that were written without sight of the wordings.
+
+    Args:
+        part: "test" for the 200 about its entries, written before any training; "validation" for 173 others, most
+            about its entries and where it has too few about those of the training part, to choose wordings by.
+    """
+    name = "questions.jsonl" if part == "test" else "questions-validation.jsonl"
+    text = (files("muserve_export.families.answers") / name).read_text(encoding="utf-8")
     rows: list[Mapping[str, object]] = [json.loads(line) for line in text.splitlines() if line.strip()]
     return [_keyed(row) for row in rows]
 

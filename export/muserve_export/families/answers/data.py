@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -18,7 +19,7 @@ from muserve_export.families.answers.examples import Example, ExampleMaker, make
 from muserve_export.families.answers.parts import PARTS, part_of_entry
 from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
 from muserve_export.families.answers.vocabulary import learn_vocabulary
-from muserve_export.families.answers.wordings import WORDINGS
+from muserve_export.families.answers.wordings import BEFORE, FRAMES, WORDINGS
 from muserve_server.tasks.answer.reading import ask_tokens
 from muserve_server.tasks.answer.text import BEGIN, TextCodec, Tokens
 
@@ -58,7 +59,8 @@ class AnswersData:
         texts = [maker.passage(index) for index in maker.entries]
         texts += [pair.question for pair in maker.pairs] + [pair.answer for pair in maker.pairs]
         # The words of questions and answers, as often as entries have them.
-        texts += [wording.replace("{x}", "") for own in WORDINGS.values() for wording in own] * 10
+        asked = [wording for own in (*WORDINGS.values(), FRAMES, BEFORE) for wording in own]
+        texts += [re.sub(r"\{\w+\}", "", wording) for wording in asked] * 10
         return learn_vocabulary(texts, self.config.vocabulary_size)
 
     @cached_property

@@ -67,7 +67,7 @@ def find_candidates(words: Tensor, copies: Tensor, source: Tensor, count: int) -
 
 
 def write_greedily(writer: Any, reading: Reading, source: Tensor, noise: Tensor, steps: int) -> Tensor:
-    """Writes the likeliest word at each step.
+    """Writes the likeliest word at each step, as the server does: no text is empty.
 
     Args:
         writer: A Writer, in evaluation mode.
@@ -84,10 +84,12 @@ def write_greedily(writer: Any, reading: Reading, source: Tensor, noise: Tensor,
     place = torch.full((len(source), 1), NOTHING, device=source.device)
     is_done = torch.zeros(len(source), dtype=torch.bool, device=source.device)
     written = []
-    for _ in range(steps):
+    for step in range(steps):
         words, copies, hidden, cell = writer(token, place, noise, state, source)
-        best = find_candidates(words[:, 0], copies[:, 0], source, 1)
-        token, place = best.tokens, best.places
+        best = find_candidates(words[:, 0], copies[:, 0], source, 2)
+        is_empty = (best.tokens[:, :1] == END) if not step else torch.zeros_like(token, dtype=torch.bool)
+        token = torch.where(is_empty, best.tokens[:, 1:], best.tokens[:, :1])
+        place = torch.where(is_empty, best.places[:, 1:], best.places[:, :1])
         written.append(token[:, 0].masked_fill(is_done, PADDING))
         is_done = is_done | (token[:, 0] == END)
         state = (reading.memory, hidden, cell)

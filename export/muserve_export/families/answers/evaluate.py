@@ -112,8 +112,8 @@ async def _measure(folder: Path, data: AnswersData, part: str, details: Path | N
             found.append(
                 mean_metric("made_up", of_all, "share of answers with a word from nowhere, lower is better", {})
             )
-        if part == "test" and not data.config.data:
-            found.append(await _score_other_words(model, rows))
+        if not data.config.data:
+            found.append(await _score_other_words(model, part, rows))
         if model.bundle.manifest.answer.kinds:
             found += await score_asking(model, maker, rows)
     if details:
@@ -265,8 +265,8 @@ def _is_of(source: answer_pb2.Source, entry: Entry) -> bool:
     return bool(source.text) and source.title == entry.title and (bool(entry.title) or source.text in entry.text)
 
 
-async def _score_other_words(model: LocalModel, rows: list[Mapping[str, object]]) -> manifest_pb2.Metric:
-    keyed = read_keyed()
+async def _score_other_words(model: LocalModel, part: str, rows: list[Mapping[str, object]]) -> manifest_pb2.Metric:
+    keyed = read_keyed(part)
     responses = await each_of(keyed, lambda one: answer(model, one.question, None))
     right = [float(is_right(said_by(response), one.keys)) for one, response in zip(keyed, responses, strict=True)]
     rows += [

@@ -6,6 +6,7 @@ there and ask what it does not say.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +20,11 @@ from muserve_export.families.answers.corpus import Corpus, Pair
 from muserve_export.families.answers.parts import part_of_entry
 from muserve_export.families.answers.silence import find_silent_kinds
 from muserve_export.families.answers.triples import Triple
-from muserve_export.families.answers.wordings import PLAIN, WORDINGS, answer_sentence, ask
+from muserve_export.families.answers.wordings import BEFORE, FRAMES, PLAIN, WORDINGS, answer_sentence, ask
 from muserve_server.tasks.answer.entries import Entry
+from muserve_server.tasks.answer.library import index_entries
 from muserve_server.tasks.answer.passages import Passage, cut_entry
+from muserve_server.tasks.answer.search import Index
 
 __all__ = [
     "MOST_CHARACTERS",
@@ -37,15 +40,23 @@ MOST_CHARACTERS = 600
 """Of a passage; longer entries are cut at a word."""
 
 _UNANSWERABLE = 0.2
-_NEAR = 0.5
-"""Share of the passages beside the right one that are near it: of its field, or with a word of its name."""
+_FOUND, _NEAR = 0.4, 0.3
+"""Shares of the passages beside the right one that a search for the question finds too, and that are near the right
+one: of its field, or with a word of its name."""
+_MOST_FOUND = 8
 _LOWER, _LOWER_SUBJECT, _BARE, _ALIAS = 0.15, 0.25, 0.3, 0.3
+_FRAMED, _PRECEDED, _SHORTENED = 0.2, 0.1, 0.1
+_FIELD = 0.3
+"""Share of the mentions in passing that are fields, not names."""
+_BEGINNING = 200
+"""Characters of a text by which names near it are searched for."""
 _AS_PROSE = 0.25
 """Share of the passages that say "A tool is a program which …" for "tool: A program which …", as other texts do."""
 _RARE_KINDS = {"what": 1.0, "stands for": 1.5, "who": 4.0, "when": 6.0, "where": 10.0}
 """How often a triple is drawn: of some kinds there are few."""
 
 _ACTED = ("who", "when", "where")
+_LITTLE_WORDS = re.compile(r"\b(?:an?|the|is|are|was|were|do|does|did|of|please)\b ?", re.IGNORECASE)
 _TELLING_CHARACTERS = 60
 """Texts that are this long are not alike by chance: "Yes." is."""
 
@@ -162,11 +173,11 @@ class ExampleMaker:
             is_there: Whether the entry is among the passages.
         """
         asked = self._renamed(triple, random)
-        question = _as_typed(ask(asked, wording), asked.subject, random)
-        others = self._passages(triple.entry, random)[0] if not is_there else ()
+        question = self._as_typed(asked, wording, random)
+        others = self._passages(triple.entry, question, random, triple.answer)[0] if not is_there else ()
         if others:
             return Example(question, others, "", None, triple.kind, triple.entry, -1)
-        passages, position = self._passages(triple.entry, random, with_entry=True)
+        passages, position = self._passages(triple.entry, question, random, triple.answer, with_entry=True)
         place = self._place(triple)
         prose = self._prose(triple.entry) if place and random.random() < _AS_PROSE else None
         if prose and place:
@@ -191,10 +202,10 @@ class ExampleMaker:
 
         Of a long text the piece that answers is read, as the server cuts it.
         """
-        others = self._passages(pair.entry, random)[0] if not is_there else ()
+        others = self._passages(pair.entry, pair.question, random, pair.answer)[0] if not is_there else ()
         if others:
             return Example(pair.question, others, "", None, "", pair.entry, -1)
-        passages, position = self._passages(pair.entry, random, with_entry=True)
+        passages, position = self._passages(pair.entry, pair.question, random, pair.answer, with_entry=True)
         piece, place = self._piece_of(pair)
         passages = (*passages[:position], piece.text, *passages[position + 1 :])
         evidence = Evidence(position, *place) if place else None
@@ -218,22 +229,55 @@ class ExampleMaker:
         verb = verbs[int(random.integers(len(verbs)))]
         acronyms = [name for name in entry.names if name.isupper()]
         subject = acronyms[0] if kind == "stands for" and acronyms else entry.title
-        question = ask(Triple(index, kind, subject, -1, "", verb), str(random.choice(WORDINGS[kind])))
-        passages, position = self._passages(index, random, with_entry=True)
+        asked = Triple(index, kind, subject, -1, "", verb)
+        question = self._as_typed(asked, str(random.choice(WORDINGS[kind])), random)
+        passages, position = self._passages(index, question, random, with_entry=True)
         passages = (*passages[:position], self._shown(index, random), *passages[position + 1 :])
-        return Example(_as_typed(question, subject, random), passages, "", None, kind, index, position)
+        return Example(question, passages, "", None, kind, index, position)
+
+    def _as_typed(self, asked: Triple, wording: str, random: np.random.Generator) -> str:
+        """Asks as people do: shortened, among other words, without capitals, without a mark at the end."""
+        shortened, framed, preceded, lower, lower_subject, bare = random.random(6) < (
+            _SHORTENED, _FRAMED, _PRECEDED, _LOWER, _LOWER_SUBJECT, _BARE,
+        )  # fmt: skip
+        around = str(random.choice(FRAMES)) if framed else f"{random.choice(BEFORE)} {{q}}" if preceded else "{q}"
+        subject, other = asked.subject, self._mentioned(asked, random) if "{o}" in wording + around else ""
+        question = ask(asked, wording, other=other)
+        if shortened:
+            question = subject.join(_LITTLE_WORDS.sub("", part) for part in question.split(subject)).strip()
+        question = around.format(q=question, o=other)
+        if lower:
+            question = question.lower()
+        elif lower_subject:
+            question = question.replace(subject, subject.lower())
+        return question.rstrip("?.") if bare else question
+
+    def _mentioned(self, asked: Triple, random: np.random.Generator) -> str:
+        """What a question may mention in passing: a field, or a name that is near the one that it asks about."""
+        entry = self._corpus.entries[asked.entry]
+        found = self._found(entry.text[:_BEGINNING], asked.answer)
+        names = [self._corpus.entries[each].title for each in found if each != asked.entry]
+        own = asked.subject.casefold()
+        names = [name for name in names if own not in name.casefold() and name.casefold() not in own]
+        pool = names if names and random.random() >= _FIELD else entry.domains or ("computing",)
+        return pool[int(random.integers(len(pool)))]
 
     def _passages(
-        self, index: int, random: np.random.Generator, *, with_entry: bool = False
+        self, index: int, question: str, random: np.random.Generator, answer: str = "", *, with_entry: bool = False
     ) -> tuple[tuple[str, ...], int]:
-        """Draws passages of the part in any order, with or without an entry's; returns its place among them too."""
+        """Draws passages of the part in any order, with or without an entry's; returns its place among them too.
+
+        Those beside it are what a search for the question finds as well, what is near the entry, and any others.
+        """
         count = int(random.integers(1, MOST_PASSAGES + 1))
         names = {name.casefold() for name in self._corpus.entries[index].names if name}
+        found = self._found(question, answer)
         others: list[int] = []
         for _ in range(8 * count):
             if len(others) >= count - with_entry:
                 break
-            pool = (random.random() < _NEAR and self._near(index, random)) or self.entries
+            way = random.random()
+            pool = (way < _FOUND and found) or (way < _FOUND + _NEAR and self._near(index, random)) or self.entries
             other = int(pool[int(random.integers(len(pool)))])
             is_same = names & {name.casefold() for name in self._corpus.entries[other].names}
             if other != index and other not in others and not is_same:
@@ -246,6 +290,15 @@ class ExampleMaker:
             self.passage(chosen[each]) if each == own else self._shown(chosen[each], random) for each in order
         )
         return passages, order.index(own) if with_entry else -1
+
+    def _found(self, text: str, answer: str = "") -> Sequence[int]:
+        """Entries of the part that a search for a text finds, but those that say an answer."""
+        found = [self.entries[each] for each in self._index.find(text, _MOST_FOUND).documents]
+        return [each for each in found if not answer or answer not in self._corpus.entries[each].context]
+
+    @cached_property
+    def _index(self) -> Index:
+        return index_entries([self._corpus.entries[index] for index in self.entries])
 
     def _shown(self, index: int, random: np.random.Generator) -> str:
         """What is read of an entry about which nothing is asked that it says."""
@@ -360,13 +413,3 @@ def _features(entry: Entry) -> set[str]:
     """What two entries that are one and the same have in common."""
     texts = [entry.text] if len(entry.text) >= _TELLING_CHARACTERS else []
     return {each.casefold() for each in (*entry.names, *texts) if each}
-
-
-def _as_typed(question: str, subject: str, random: np.random.Generator) -> str:
-    """Spells a question as people do: without capitals, without a mark at the end."""
-    lower, lower_subject, bare = random.random(3) < (_LOWER, _LOWER_SUBJECT, _BARE)
-    if lower:
-        question = question.lower()
-    elif lower_subject:
-        question = question.replace(subject, subject.lower())
-    return question.rstrip("?.") if bare else question

@@ -10,13 +10,21 @@ from typing import Any
 
 from muserve_export.families.answers.triples import Triple
 
-__all__ = ["PLAIN", "WORDINGS", "answer_sentence", "ask"]
+__all__ = ["BEFORE", "FRAMES", "PLAIN", "WORDINGS", "answer_sentence", "ask"]
 
 _ALL: Mapping[str, Any] = tomllib.loads(
     (files("muserve_export.families.answers") / "wordings.toml").read_text(encoding="utf-8")
 )
-WORDINGS: Mapping[str, Sequence[str]] = {kind: own for kind, own in _ALL.items() if kind != "plain"}
+WORDINGS: Mapping[str, Sequence[str]] = {
+    kind: own for kind, own in _ALL.items() if kind not in ("frames", "before", "plain")
+}
 """Wordings by kind, out of wordings.toml; the commonest stand twice."""
+
+FRAMES: Sequence[str] = _ALL["frames"]
+"""What people say around a question {q}, of whatever kind."""
+
+BEFORE: Sequence[str] = _ALL["before"]
+"""What they say before it."""
 
 PLAIN: Mapping[str, Sequence[str]] = _ALL["plain"]
 """The few in which questions are asked by the model itself."""
@@ -30,16 +38,18 @@ _WITHOUT_E = frozenset(
 )  # fmt: skip
 
 
-def ask(triple: Triple, wording: str, article: str = "") -> str:
+def ask(triple: Triple, wording: str, article: str = "", other: str = "") -> str:
     """Puts a triple's words into a wording.
 
     Args:
         triple: What is asked about.
         wording: With {x} for its subject, and more as in wordings.toml.
         article: What stands before the subject: "a", "an" or nothing.
+        other: What is mentioned in passing, where a wording has {o}.
     """
     past = _IRREGULAR.get(triple.verb, ("", triple.verb))[1]
-    return wording.format(x=_with(article, triple.subject), verb=triple.verb, past=past, do=_plain_form(triple.verb))
+    subject, plain = _with(article, triple.subject), _plain_form(triple.verb)
+    return wording.format(x=subject, o=other, verb=triple.verb, past=past, do=plain)
 
 
 def _plain_form(verb: str) -> str:

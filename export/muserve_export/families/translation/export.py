@@ -28,7 +28,8 @@ __all__ = ["export_translation"]
 # A tile's colours are 1/127.5 apart: differences of a hundredth of that change no pixel but by rounding.
 _TOLERANCE = 1e-4
 _GOLDEN_TOLERANCE = 1e-3
-_MAX_BATCH_ROWS = 4
+_MAX_BATCH_ROWS = 1
+"""Tiles of one run push each other out of the caches: the server runs them beside each other (docs/performance.md)."""
 _SHOWN = 12
 
 
