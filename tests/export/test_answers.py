@@ -17,10 +17,12 @@ from muserve.bundle import read_bundle
 from muserve.configuration import build, read_toml
 from muserve.v1 import answer_pb2
 from muserve_export.bundling.graphs import load_torchscript
+from muserve_export.errors import DataError
 from muserve_export.families import recipe_names, recipe_path
 from muserve_export.families.answers.asked import is_right, questions_of, read_keyed, silent_questions_of
 from muserve_export.families.answers.baselines import Bm25, best_overlap, first_sentence
 from muserve_export.families.answers.calibrate import fit_logistic
+from muserve_export.families.answers.compare import compare
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.corpus import read_corpus
 from muserve_export.families.answers.data import load_data
@@ -295,6 +297,24 @@ def test_the_questions_in_other_words_are_as_they_were_frozen() -> None:
     assert is_right("A network protocol for mail.", (("protocol", "standard"), ("mail",)))
     assert not is_right("A protocol.", (("protocol",), ("mail",)))
     assert not is_right("", (("",),))
+
+
+def test_two_bundles_are_compared_question_by_question(tmp_path: Path) -> None:
+    first, second, other = (tmp_path / f"{name}.csv" for name in ("mle", "adversarial", "other"))
+    rows = [("who", f"Who {index}?", index % 2, 1) for index in range(40)]
+    for path, column in ((first, 2), (second, 3)):
+        path.write_text("group,question,score\n" + "".join(f"{row[0]},{row[1]},{row[column]}\n" for row in rows))
+    head, _, line = compare(first, second)
+    assert "mle | adversarial" in head
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[:4] == ["who (40)", "0.5000", "1.0000", "0.5000"]
+    assert 0.3 < float(cells[4]) < 0.5 < float(cells[5]) < 0.7
+    other.write_text("group,question,score\nwho,Who?,1\n")
+    with pytest.raises(DataError, match="not about the same questions"):
+        compare(first, other)
+    other.write_text("question\nWho?\n")
+    with pytest.raises(DataError, match="no columns group"):
+        compare(first, other)
 
 
 def test_scores_and_baselines() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from muserve_export.errors import DataError
+from muserve_export.families.answers.asked import read_keyed
 from muserve_export.families.answers.data import AnswersData
-from muserve_export.families.answers.examples import MOST_CHARACTERS, Example, make_examples
+from muserve_export.families.answers.examples import MOST_CHARACTERS, make_examples
 from muserve_export.families.answers.model import Reader
 from muserve_export.families.answers.rows import pad_tokens
 from muserve_server.tasks.answer.library import index_entries, passages_of
@@ -42,12 +43,25 @@ class Calibration:
     """Of an entry's share of the best entry's points, added to its logit."""
 
 
+@dataclass(frozen=True)
+class _Question:
+    """What is asked to calibrate by."""
+
+    text: str
+    subject: int
+    """Index of the entry that it is about."""
+    is_answered: bool
+    """Whether that answers it."""
+    weight: float = 1.0
+
+
 def calibrate(reader: Reader, data: AnswersData) -> Calibration:
     """Fits on the validation part; without one that is large enough, nothing is changed.
 
     Args:
         reader: In evaluation mode.
-        data: Its corpus.
+        data: Its corpus. To the bundled one belong questions in people's own words: they count as much as the others
+            that have an answer.
     """
     try:
         maker = make_examples(data.corpus, "validation")
@@ -55,76 +69,107 @@ def calibrate(reader: Reader, data: AnswersData) -> Calibration:
         return Calibration()
     random = np.random.default_rng(_SEED)
     examples = [maker.draw(random) for _ in range(_QUESTIONS)]
-    weight, logits, answered = _search(reader, data, examples)
-    # As they are asked with a context, and as they are searched: one threshold is for both.
+    named = [example for example in examples if example.position >= 0][:_SEARCHED]
+    questions = _with_other_words(
+        [_Question(example.question, example.subject, bool(example.answer)) for example in named], data
+    )
+    weight, searched = _search(reader, data, questions)
+    # As they are searched, and as they are asked with a context: one threshold is for both.
+    logits = [one.logits[one.best(weight)] for one in searched]
     logits += [
         max(_read(reader, data, [(example.question, text) for text in example.passages])) for example in examples
     ]
-    answered += [bool(example.answer) for example in examples]
-    labels = np.array(answered)
+    labels = np.array([one.is_right(weight) for one in searched] + [bool(example.answer) for example in examples])
+    weights = np.array([one.question.weight for one in searched] + [1.0] * len(examples))
     if min(labels.sum(), (~labels).sum()) < _FEWEST:
         return Calibration(search_weight=weight)
-    scale, offset = fit_logistic(np.array(logits), labels)
+    scale, offset = fit_logistic(np.array(logits), labels, weights)
     probabilities = 1 / (1 + np.exp(-(scale * np.array(logits) + offset)))
-    return Calibration(scale, offset, _best_threshold(probabilities, labels), weight)
+    return Calibration(scale, offset, _best_threshold(probabilities, labels, weights), weight)
 
 
-def fit_logistic(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> tuple[float, float]:
+def _with_other_words(questions: list[_Question], data: AnswersData) -> list[_Question]:
+    """Adds the questions in people's own words, with half of the weight of all that have an answer."""
+    places = {entry.title: index for index, entry in enumerate(data.corpus.entries)}
+    keyed = [one for one in read_keyed("validation") if one.entry in places]
+    if data.config.data or not keyed:
+        return questions
+    answered = sum(one.is_answered for one in questions)
+    return [
+        *(replace(one, weight=0.5) if one.is_answered else one for one in questions),
+        *(
+            _Question(one.question, places[one.entry], is_answered=True, weight=0.5 * answered / len(keyed))
+            for one in keyed
+        ),
+    ]
+
+
+def fit_logistic(
+    logits: NDArray[np.float64], labels: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
+) -> tuple[float, float]:
     """Fits scale and offset by likelihood (Platt, 1999); a reader that is rather wrong is left as it is.
 
     Args:
         logits: [question].
         labels: Whether each has an answer, [question].
+        weights: How much each counts, [question]; None for all alike.
     """
-    fitted = LogisticRegression().fit(logits[:, None], labels)
+    fitted = LogisticRegression().fit(logits[:, None], labels, sample_weight=weights)
     scale, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     return (scale, offset) if scale > 0 else (1.0, 0.0)
 
 
-def _best_threshold(probabilities: NDArray[np.float64], answered: NDArray[np.bool_]) -> float:
+def _best_threshold(
+    probabilities: NDArray[np.float64], answered: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> float:
     """Where as many as can be of both kinds are told apart: the mean of the two shares is highest."""
     candidates = np.round(np.arange(0.1, 0.91, 0.02), 2)
     balanced = [
-        ((probabilities >= each)[answered].mean() + (probabilities < each)[~answered].mean()) / 2 for each in candidates
+        np.average((probabilities >= each)[answered], weights=weights[answered])
+        + np.average((probabilities < each)[~answered], weights=weights[~answered])
+        for each in candidates
     ]
     return float(candidates[int(np.argmax(balanced))])
 
 
-def _search(reader: Reader, data: AnswersData, examples: list[Example]) -> tuple[float, list[float], list[bool]]:
-    """Searches the whole corpus for what examples ask.
+def _search(reader: Reader, data: AnswersData, questions: list[_Question]) -> tuple[float, list[_Searched]]:
+    """Searches the whole corpus for questions.
 
     Returns:
-        The weight with which the right entry comes first most often; and of the questions that name an entry the logit
-        of what then comes first, and whether they have an answer.
+        The weight with which the right entry comes first most often, and what was found.
     """
     entries = data.corpus.entries
     index = index_entries(entries)
     found: list[_Searched] = []
-    for example in [example for example in examples if example.position >= 0][:_SEARCHED]:
-        hits = index.find(example.question, _PASSAGES_READ)
+    for question in questions:
+        hits = index.find(question.text, _PASSAGES_READ)
         passages, points = passages_of(
             hits, lambda number: cut_entry(entries[number], number, MOST_CHARACTERS), _PASSAGES_READ
         )
         if passages:
             logits = _read(reader, data, [(hits.question, passage.text) for passage in passages])
             own = [passage.entry for passage in passages]
-            found.append(_Searched(example, own, np.array(logits), np.array(points)))
-    right = [sum(one.entries[one.best(weight)] == one.example.subject for one in found) for weight in _WEIGHTS]
-    weight = _WEIGHTS[int(np.argmax(right))]
-    return weight, [float(one.logits[one.best(weight)]) for one in found], [bool(one.example.answer) for one in found]
+            found.append(_Searched(question, own, np.array(logits), np.array(points)))
+    right = [sum(one.question.weight * one.is_right(weight) for one in found) for weight in _WEIGHTS]
+    return _WEIGHTS[int(np.argmax(right))], found
 
 
 @dataclass(frozen=True)
 class _Searched:
     """What was found for a question."""
 
-    example: Example
+    question: _Question
     entries: list[int]
     logits: NDArray[np.float64]
     shares: NDArray[np.float64]
 
     def best(self, weight: float) -> int:
+        """Which passage is answered from."""
         return int((self.logits + weight * self.shares).argmax())
+
+    def is_right(self, weight: float) -> bool:
+        """Whether that answers the question."""
+        return self.question.is_answered and self.entries[self.best(weight)] == self.question.subject
 
 
 def _read(reader: Reader, data: AnswersData, pairs: list[tuple[str, str]]) -> list[float]:

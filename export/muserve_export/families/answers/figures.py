@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from muserve.v1 import manifest_pb2
 
-__all__ = ["RESAMPLED", "SEED", "mean_metric", "with_interval"]
+__all__ = ["RESAMPLED", "SEED", "interval_of", "mean_metric", "with_interval"]
 
 RESAMPLED = 1000
 SEED = 7_000
@@ -19,7 +19,7 @@ def mean_metric(
     name: str, values: NDArray[np.float64], unit: str, beside: Mapping[str, NDArray[np.float64]]
 ) -> manifest_pb2.Metric:
     """A mean with its interval, and the same of others; the best of them is the reference."""
-    low, high = _bootstrap(len(values), lambda rows: float(values[rows].mean()))
+    low, high = interval_of(values)
     metric = manifest_pb2.Metric(name=name, value=float(values.mean()), unit=f"{unit}; {len(values)}")
     others = sorted(((float(own.mean()), label) for label, own in beside.items()), reverse=True)
     if others:
@@ -35,8 +35,13 @@ def with_interval(metric: manifest_pb2.Metric, low: float, high: float) -> manif
     return metric
 
 
-def _bootstrap(count: int, figure: Callable[[NDArray[np.int64]], float]) -> tuple[float, float]:
+def interval_of(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of a mean: where it begins and ends.
+
+    Args:
+        values: [question], at least one.
+    """
     random = np.random.default_rng(SEED)
-    drawn = [figure(random.integers(count, size=count)) for _ in range(RESAMPLED)]
+    drawn = [values[random.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLED)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
