@@ -297,17 +297,21 @@ def test_the_questions_in_other_words_are_as_they_were_frozen() -> None:
     assert is_right("A network protocol for mail.", (("protocol", "standard"), ("mail",)))
     assert not is_right("A protocol.", (("protocol",), ("mail",)))
     assert not is_right("", (("",),))
+    assert not is_right("A committee.", (("MIT",),))
+    assert is_right("The networks of MIT.", (("network",), ("MIT",)))
 
 
 def test_two_bundles_are_compared_question_by_question(tmp_path: Path) -> None:
     first, second, other = (tmp_path / f"{name}.csv" for name in ("mle", "adversarial", "other"))
-    rows = [("who", f"Who {index}?", index % 2, 1) for index in range(40)]
+    rows = [("context/who", f"Who {index}?", index % 2, 1) for index in range(40)]
     for path, column in ((first, 2), (second, 3)):
         path.write_text("group,question,score\n" + "".join(f"{row[0]},{row[1]},{row[column]}\n" for row in rows))
+        with path.open("a") as file:
+            file.write(f"asked/who,What {path.stem} asks?,1\n")  # each bundle asks its own
     head, _, line = compare(first, second)
-    assert "mle | adversarial" in head
+    assert all(f"{name}.csv" in head for name in ("mle", "adversarial"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    assert cells[:4] == ["who (40)", "0.5000", "1.0000", "0.5000"]
+    assert cells[:4] == ["context/who (40)", "0.5000", "1.0000", "0.5000"]
     assert 0.3 < float(cells[4]) < 0.5 < float(cells[5]) < 0.7
     other.write_text("group,question,score\nwho,Who?,1\n")
     with pytest.raises(DataError, match="not about the same questions"):
@@ -342,4 +346,8 @@ def test_logits_are_turned_into_probabilities() -> None:
     scale, offset = fit_logistic(logits, labels)
     assert scale == pytest.approx(0.5, abs=0.06)
     assert offset == pytest.approx(-1, abs=0.15)
+    none = np.where(logits > 0, 0.0, 1.0)  # as if only half of them had been asked
+    assert fit_logistic(logits, labels, none) == pytest.approx(
+        fit_logistic(logits[logits <= 0], labels[logits <= 0]), rel=1e-3
+    )
     assert fit_logistic(logits, ~labels) == (1.0, 0.0)  # a reader that is always wrong is not turned round

@@ -186,7 +186,7 @@ class Batcher:
         self._hurry.set()
         await asyncio.gather(*self._workers, return_exceptions=True)
         await asyncio.to_thread(self._threads.shutdown)
-        for engine in self._engines:
+        for engine in dict.fromkeys(self._engines):
             engine.close()
 
     def _enter(self, rows: Rows, deadline: float | None, stats: RunStats, *, admitted: bool) -> _Entry:
@@ -196,7 +196,7 @@ class Batcher:
         if not admitted and self._queued_rows + count > self._options.max_queue_rows:
             raise QueueFullError(
                 f"{self._queued_rows} rows wait and {count} more came; the queue holds {self._options.max_queue_rows}",
-                retry_after_s=min(max(self._queued_rows * self._row_s, 0.05), 5.0),
+                retry_after_s=min(max(self._queued_rows * self._row_s / len(self._engines), 0.05), 5.0),
             )
         bucket = tuple((name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in rows.items())
         future = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""The seam between the batcher and whatever computes: an engine runs one batch at a time."""
+"""The seam between the batcher and whatever computes: an engine runs batches."""
 
 from __future__ import annotations
 

@@ -161,6 +161,16 @@ async def test_few_tiles_of_a_call_are_in_flight(tmp_path: Path) -> None:
         assert (sum(runs), max(runs)) == (2 * 14, 5)
 
 
+async def test_tiles_that_run_side_by_side_give_the_same_bytes(tmp_path: Path) -> None:
+    folder = scene_bundle(tmp_path)
+    asked = [request(scene(TILE_SIZE + 9, size * TILE_SIZE + 5)) for size in range(1, 5)]
+    answers = []
+    for runs_at_once in (1, 4):
+        async with await LocalModel.open(folder, LocalOptions(runs_at_once=runs_at_once)) as model:
+            answers.append([answer.png for answer in await asyncio.gather(*map(model.answer, asked))])
+    assert answers[0] == answers[1]
+
+
 async def test_calls_beyond_the_pixels_in_work_wait(tmp_path: Path) -> None:
     folder, small, large = scene_bundle(tmp_path), scene(TILE_SIZE, TILE_SIZE), scene(64, 64)
     async with await LocalModel.open(folder, LocalOptions(max_pixels_in_work=2 * 64 * 64)) as model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -10,11 +11,12 @@ from importlib.resources import files
 import numpy as np
 
 from muserve_export.families.answers.examples import Example, ExampleMaker
-from muserve_export.families.answers.wordings import WORDINGS
+from muserve_export.families.answers.wordings import WORDINGS, plainly
 
 __all__ = ["Asked", "Keyed", "is_right", "joined", "questions_of", "read_keyed", "silent_questions_of"]
 
 SEED = 6_000
+_KEYED = {"test": "questions.jsonl", "validation": "questions-validation.jsonl"}
 _EMPTY_LINE = "\n\n"
 
 
@@ -70,7 +72,7 @@ def questions_of(maker: ExampleMaker, most: int) -> list[Asked]:
     for kind in WORDINGS:
         own = [triple for triple in maker.triples if triple.kind == kind]
         for index in sorted(random.permutation(len(own))[:most].tolist()):
-            example = maker.of_triple(own[index], str(random.choice(WORDINGS[kind])), random)
+            example = maker.of_triple(own[index], str(random.choice(plainly(kind))), random)
             if example.evidence is None:
                 continue
             group = kind if kind != "what" else f"what_{'one' if len(example.passages) == 1 else 'several'}"
@@ -98,14 +100,13 @@ def silent_questions_of(maker: ExampleMaker, most: int) -> list[Asked]:
 
 
 def read_keyed(part: str) -> list[Keyed]:
-    """Reads questions that were written without sight of the wordings.
+    """Reads questions in people's own words: they were written without sight of the wordings.
 
     Args:
-        part: "test" for the 200 about its entries, written before any training; "validation" for 173 others, most
-            about its entries and where it has too few about those of the training part, to choose wordings by.
+        part: "test" for the 200 about its entries, written before any training and never looked at to choose anything;
+            "validation" for those about its entries, to choose and to calibrate by.
     """
-    name = "questions.jsonl" if part == "test" else "questions-validation.jsonl"
-    text = (files("muserve_export.families.answers") / name).read_text(encoding="utf-8")
+    text = (files("muserve_export.families.answers") / _KEYED[part]).read_text(encoding="utf-8")
     rows: list[Mapping[str, object]] = [json.loads(line) for line in text.splitlines() if line.strip()]
     return [_keyed(row) for row in rows]
 
@@ -118,6 +119,11 @@ def _keyed(row: Mapping[str, object]) -> Keyed:
 
 
 def is_right(answer: str, keys: Sequence[Sequence[str]]) -> bool:
-    """Whether an answer says one of each."""
-    said = " ".join(answer.lower().split())
-    return bool(said) and all(any(key.lower() in said for key in each) for each in keys)
+    """Whether an answer says one of each: as the beginning of a word, and capitals and numbers as a whole one."""
+    said = " ".join(answer.split())
+    return bool(said) and all(any(_says(said, key) for key in each) for each in keys)
+
+
+def _says(said: str, key: str) -> bool:
+    ending = r"(?!\w)" if key.isupper() or key.isdigit() else ""
+    return re.search(rf"(?<!\w){re.escape(key)}{ending}", said, re.IGNORECASE) is not None

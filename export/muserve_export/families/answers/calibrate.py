@@ -1,4 +1,7 @@
-"""Fits, on validation questions, what turns logits into a probability, and what the search's rank is worth."""
+"""Fits, on validation questions, what turns logits into a probability, and what the search's rank is worth.
+
+The probability is that what is answered from is right: that it is the entry that is asked about, and says it.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from muserve_export.families.answers.data import AnswersData
 from muserve_export.families.answers.examples import MOST_CHARACTERS, make_examples
 from muserve_export.families.answers.model import Reader
 from muserve_export.families.answers.rows import pad_tokens
+from muserve_server.tasks.answer.entries import Entry
 from muserve_server.tasks.answer.library import index_entries, passages_of
 from muserve_server.tasks.answer.passages import cut_entry
 from muserve_server.tasks.answer.text import END
@@ -48,11 +52,12 @@ class _Question:
     """What is asked to calibrate by."""
 
     text: str
-    subject: int
-    """Index of the entry that it is about."""
+    subject: Entry
+    """The entry that it is about."""
     is_answered: bool
     """Whether that answers it."""
     weight: float = 1.0
+    """How much it counts."""
 
 
 def calibrate(reader: Reader, data: AnswersData) -> Calibration:
@@ -60,8 +65,8 @@ def calibrate(reader: Reader, data: AnswersData) -> Calibration:
 
     Args:
         reader: In evaluation mode.
-        data: Its corpus. To the bundled one belong questions in people's own words: they count as much as the others
-            that have an answer.
+        data: Its corpus. To the bundled one belong questions in people's own words: of those for which the corpus is
+            searched they are half of all that have an answer.
     """
     try:
         maker = make_examples(data.corpus, "validation")
@@ -71,7 +76,7 @@ def calibrate(reader: Reader, data: AnswersData) -> Calibration:
     examples = [maker.draw(random) for _ in range(_QUESTIONS)]
     named = [example for example in examples if example.position >= 0][:_SEARCHED]
     questions = _with_other_words(
-        [_Question(example.question, example.subject, bool(example.answer)) for example in named], data
+        [_Question(each.question, data.corpus.entries[each.subject], bool(each.answer)) for each in named], data
     )
     weight, searched = _search(reader, data, questions)
     # As they are searched, and as they are asked with a context: one threshold is for both.
@@ -90,17 +95,16 @@ def calibrate(reader: Reader, data: AnswersData) -> Calibration:
 
 def _with_other_words(questions: list[_Question], data: AnswersData) -> list[_Question]:
     """Adds the questions in people's own words, with half of the weight of all that have an answer."""
-    places = {entry.title: index for index, entry in enumerate(data.corpus.entries)}
-    keyed = [one for one in read_keyed("validation") if one.entry in places]
-    if data.config.data or not keyed:
+    if data.config.data:
         return questions
-    answered = sum(one.is_answered for one in questions)
+    entries = {entry.title: entry for entry in data.corpus.entries}
+    keyed = [one for one in read_keyed("validation") if one.entry in entries]
+    if not keyed:
+        return questions
+    weight = 0.5 * sum(one.is_answered for one in questions) / len(keyed)
     return [
         *(replace(one, weight=0.5) if one.is_answered else one for one in questions),
-        *(
-            _Question(one.question, places[one.entry], is_answered=True, weight=0.5 * answered / len(keyed))
-            for one in keyed
-        ),
+        *(_Question(one.question, entries[one.entry], is_answered=True, weight=weight) for one in keyed),
     ]
 
 
@@ -148,7 +152,7 @@ def _search(reader: Reader, data: AnswersData, questions: list[_Question]) -> tu
         )
         if passages:
             logits = _read(reader, data, [(hits.question, passage.text) for passage in passages])
-            own = [passage.entry for passage in passages]
+            own = [entries[passage.entry] for passage in passages]
             found.append(_Searched(question, own, np.array(logits), np.array(points)))
     right = [sum(one.question.weight * one.is_right(weight) for one in found) for weight in _WEIGHTS]
     return _WEIGHTS[int(np.argmax(right))], found
@@ -159,7 +163,7 @@ class _Searched:
     """What was found for a question."""
 
     question: _Question
-    entries: list[int]
+    entries: list[Entry]
     logits: NDArray[np.float64]
     shares: NDArray[np.float64]
 
@@ -169,7 +173,10 @@ class _Searched:
 
     def is_right(self, weight: float) -> bool:
         """Whether that answers the question."""
-        return self.question.is_answered and self.entries[self.best(weight)] == self.question.subject
+        found = self.entries[self.best(weight)]
+        return self.question.is_answered and (found.names, found.text) == (
+            self.question.subject.names, self.question.subject.text,
+        )  # fmt: skip
 
 
 def _read(reader: Reader, data: AnswersData, pairs: list[tuple[str, str]]) -> list[float]:

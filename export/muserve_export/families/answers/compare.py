@@ -37,7 +37,7 @@ def compare(first: Path, second: Path) -> list[str]:
         raise DataError(
             f"{first} and {second} are not about the same questions; write both with the same data and part"
         )
-    lines = [f"| questions | {first.stem} | {second.stem} | difference | 95 % from | to |", "| --- |" + " --- |" * 5]
+    lines = [f"| questions | {first} | {second} | difference | 95 % from | to |", "| --- |" + " --- |" * 5]
     for group in dict.fromkeys(group for group, _ in asked):
         chosen = np.array([own == group for own, _ in asked])
         gain = (other_scores - scores)[chosen]
@@ -54,6 +54,8 @@ def _read(path: Path) -> _Scores:
         raise DataError(
             f"{path}: has no columns group, question and score; write it with muserve-export evaluate --details"
         )
+    # What a bundle asks by itself is another's not.
+    rows = [row for row in rows if not row["group"].startswith("asked/")]
     return [(row["group"], row["question"]) for row in rows], np.array([float(row["score"]) for row in rows])
 
 

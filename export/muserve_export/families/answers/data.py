@@ -60,7 +60,8 @@ class AnswersData:
         texts += [pair.question for pair in maker.pairs] + [pair.answer for pair in maker.pairs]
         # The words of questions and answers, as often as entries have them.
         asked = [wording for own in (*WORDINGS.values(), FRAMES, BEFORE) for wording in own]
-        texts += [re.sub(r"\{\w+\}", "", wording) for wording in asked] * 10
+        if self.corpus.triples:  # pairs are asked in their own words
+            texts += [re.sub(r"\{\w+\}", "", wording) for wording in asked] * 2
         return learn_vocabulary(texts, self.config.vocabulary_size)
 
     @cached_property

@@ -7,7 +7,7 @@ Figures, most with their 95 % interval by bootstrap over questions:
   sentence.
 - recall_at_1, f1_from_corpus: without a context, the right entry and the sentence; beside plain BM25 and its entry's
   first sentence.
-- right_in_other_words: share of the 200 questions of `questions.jsonl` whose answers, from the corpus, say their keys.
+- right_in_other_words: share of the questions in people's own words whose answers, from the corpus, say their keys.
 - auroc_named, auroc_absent: how well the answerable score tells answered questions from those that name an entry which
   does not answer, and from those whose entry is not there; each within one kind of question, so that the kind tells
   nothing, and as a mean over the kinds, weighted by questions without an answer.

@@ -10,7 +10,7 @@ from typing import Any
 
 from muserve_export.families.answers.triples import Triple
 
-__all__ = ["BEFORE", "FRAMES", "PLAIN", "WORDINGS", "answer_sentence", "ask"]
+__all__ = ["BEFORE", "FRAMES", "PLAIN", "WORDINGS", "answer_sentence", "ask", "plainly"]
 
 _ALL: Mapping[str, Any] = tomllib.loads(
     (files("muserve_export.families.answers") / "wordings.toml").read_text(encoding="utf-8")
@@ -79,6 +79,11 @@ def answer_sentence(triple: Triple, article: str = "") -> str:
     if triple.kind != "stands for":
         said = f"{_capital(_with(article, x))} was {triple.verb} {triple.preposition} {answer}"
     return said if said.endswith(".") else f"{said}."
+
+
+def plainly(kind: str) -> Sequence[str]:
+    """The wordings of a kind in which nothing else is mentioned in passing."""
+    return [wording for wording in WORDINGS[kind] if "{o}" not in wording]
 
 
 def _with(article: str, subject: str) -> str:
