@@ -33,6 +33,7 @@ from muserve_export.families.answers.train import AnswersLearner
 from muserve_export.families.answers.tutorial import make_tutorial_networks
 from muserve_export.training.run import read_checkpoint
 from muserve_server.local import LocalModel
+from muserve_server.tasks.answer.text import END
 from tests.export.conftest import Command
 
 TRAIN = ("train", "answers", "--recipe", "tiny")
@@ -156,7 +157,6 @@ async def test_what_is_served_is_what_was_trained(entries_run: Path, entries_bun
     learner.modules()["best"].load_state_dict(read_checkpoint(entries_run)["best"])
     best = learner.modules()["best"].eval()
     from muserve_export.families.answers.drawing import write_greedily
-    from muserve_server.tasks.answer.text import END
 
     text = "Amber Quartz System (AQS): A tool for amber of the kind 0."
     question = data.codec.encode("What is Amber Quartz System?")

@@ -300,3 +300,12 @@ async def test_a_text_of_thousands_of_paragraphs_is_asked_about_in_bounds(model:
     model._batchers["reader"].infer = count  # type: ignore[method-assign]
     assert not (await model.answer(Request(context="a\n\n" * 20_000, count=1))).pairs
     assert runs <= 64 * len(KINDS)
+
+
+async def test_no_answer_ends_in_the_middle_of_a_word(model: LocalModel) -> None:
+    response = await model.answer(
+        Ask(question="server", context="a.b runs on a server. It is made by 1.40 of us", count=256)
+    )
+    texts = {answer.text for answer in response.answers}
+    assert len(texts) > 5  # some are cut short
+    assert not any(text.lower().endswith(("a.", "1.")) for text in texts)

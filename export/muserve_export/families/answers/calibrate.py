@@ -42,7 +42,8 @@ class Calibration:
     offset: float = 0.0
     """Added to it."""
     threshold: float = 0.5
-    """From which probability on an answer is given."""
+    """From which probability on an answer is given: where it is likelier right than wrong. Who wants to be surer can
+    look at the probability, which comes with each answer."""
     search_weight: float = 1.0
     """Of an entry's share of the best entry's points, added to its logit."""
 
@@ -79,7 +80,7 @@ def calibrate(reader: Reader, data: AnswersData) -> Calibration:
         [_Question(each.question, data.corpus.entries[each.subject], bool(each.answer)) for each in named], data
     )
     weight, searched = _search(reader, data, questions)
-    # As they are searched, and as they are asked with a context: one threshold is for both.
+    # As they are searched, and as they are asked with a context: one scale is for both.
     logits = [one.logits[one.best(weight)] for one in searched]
     logits += [
         max(_read(reader, data, [(example.question, text) for text in example.passages])) for example in examples
@@ -89,8 +90,7 @@ def calibrate(reader: Reader, data: AnswersData) -> Calibration:
     if min(labels.sum(), (~labels).sum()) < _FEWEST:
         return Calibration(search_weight=weight)
     scale, offset = fit_logistic(np.array(logits), labels, weights)
-    probabilities = 1 / (1 + np.exp(-(scale * np.array(logits) + offset)))
-    return Calibration(scale, offset, _best_threshold(probabilities, labels, weights), weight)
+    return Calibration(scale, offset, search_weight=weight)
 
 
 def _with_other_words(questions: list[_Question], data: AnswersData) -> list[_Question]:
@@ -121,19 +121,6 @@ def fit_logistic(
     fitted = LogisticRegression().fit(logits[:, None], labels, sample_weight=weights)
     scale, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
     return (scale, offset) if scale > 0 else (1.0, 0.0)
-
-
-def _best_threshold(
-    probabilities: NDArray[np.float64], answered: NDArray[np.bool_], weights: NDArray[np.float64]
-) -> float:
-    """Where as many as can be of both kinds are told apart: the mean of the two shares is highest."""
-    candidates = np.round(np.arange(0.1, 0.91, 0.02), 2)
-    balanced = [
-        np.average((probabilities >= each)[answered], weights=weights[answered])
-        + np.average((probabilities < each)[~answered], weights=weights[~answered])
-        for each in candidates
-    ]
-    return float(candidates[int(np.argmax(balanced))])
 
 
 def _search(reader: Reader, data: AnswersData, questions: list[_Question]) -> tuple[float, list[_Searched]]:

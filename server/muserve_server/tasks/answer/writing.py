@@ -163,8 +163,8 @@ def _take(drafts: Sequence[Draft], outputs: Rows, step: int, temperature: float)
         raise ValueError("the writer gave values that are no numbers")
     for row, draft in enumerate(drafts):
         own = logarithms[row]
-        if not step and (says := outputs["tokens"][row] != END).any():
-            own = np.where(says, own, -np.inf)  # no text is empty
+        if (not step or _is_in_a_word(draft)) and (says := outputs["tokens"][row] != END).any():
+            own = np.where(says, own, -np.inf)  # no text is empty, or ends in the middle of "1.40"
         chosen = int(own.argmax())
         if draft.draw.uniform is not None:
             chosen = _draw(own, float(draft.draw.uniform[step]), temperature)
@@ -173,6 +173,17 @@ def _take(drafts: Sequence[Draft], outputs: Rows, step: int, temperature: float)
         draft.steps += 1
         draft.is_done = token == END
         draft.written.append(_written(draft, token, place))
+
+
+def _is_in_a_word(draft: Draft) -> bool:
+    """Whether what was copied last goes on at once, with a letter or a figure, where it stands."""
+    last = draft.written[-1]
+    if last.source == NOTHING:
+        return False
+    tokens = (draft.reading.question, draft.reading.tokens)[last.source]
+    if last.place + 1 >= len(tokens) or tokens.spaced[last.place + 1]:
+        return False
+    return tokens.text[tokens.places[last.place + 1][0]].isalnum()
 
 
 def _draw(logarithms: NDArray[np.float32], chance: float, temperature: float) -> int:
