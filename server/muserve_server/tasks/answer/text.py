@@ -6,6 +6,7 @@ its script. White space is no token: each token knows whether some stands before
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ CONTINUES = "##"
 _CLOSING = frozenset(".,;:!?)]}'\"%…")
 _OPENING = frozenset("([{-/")
 _ENDS = frozenset(".:;!?)")
+_BEGUN_TWICE = re.compile(r"^(?:(?:an?|the) )?(?P<x>.{1,80}?) is (?P<begun>(?:(?:an?|the) )?(?P=x) is )", re.IGNORECASE)
+"""A definition that a text gives in a whole sentence of its own: "Python is Python is a language"."""
 _ARTICLES = frozenset(("a", "an", "the"))
 # Copied from the beginning of a sentence into the middle of another, these lose their capital.
 _SMALL = frozenset(
@@ -142,6 +145,7 @@ class TextCodec:
                 piece = piece.lower()
             said += piece
             before = token
+        said = _BEGUN_TWICE.sub(r"\g<begun>", said)
         first = said.split(" ", 1)[0]
         # A name may have a spelling of its own: "iOS", "gRPC".
         return said[:1].title() + said[1:] if first.isalpha() and first.islower() else said
