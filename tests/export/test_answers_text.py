@@ -125,3 +125,9 @@ def test_what_is_one_sign_to_the_eye_is_copied_whole_and_once(codec: TextCodec, 
     assert covered == [index for index, character in enumerate(text) if not character.isspace()]
     said = codec.say(copied(0, tokens), [tokens])
     assert said.lower().replace(" ", "") == (text[:1].title() + text[1:]).lower().replace(" ", "")
+
+
+def test_a_sentence_begins_once(codec: TextCodec) -> None:
+    passage = codec.encode("a tool is a tool is a thing. it is what it is.")
+    said = codec.say(copied(0, passage, 0, len(passage)), [passage])
+    assert said == "A tool is a thing. it is what it is."
