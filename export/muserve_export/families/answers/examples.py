@@ -6,8 +6,6 @@ there and ask what it does not say.
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,22 +15,14 @@ from numpy.typing import NDArray
 
 from muserve_export.errors import DataError
 from muserve_export.families.answers.corpus import Corpus, Pair
+from muserve_export.families.answers.distractors import Distractors
 from muserve_export.families.answers.parts import part_of_entry
 from muserve_export.families.answers.silence import find_silent_kinds
 from muserve_export.families.answers.triples import Triple
-from muserve_export.families.answers.wordings import (
-    BEFORE,
-    FRAMES,
-    PLAIN,
-    WORDINGS,
-    answer_sentence,
-    ask,
-    plainly,
-)  # fmt: skip
+from muserve_export.families.answers.typed import Typist
+from muserve_export.families.answers.wordings import PLAIN, answer_sentence, ask
 from muserve_server.tasks.answer.entries import Entry
-from muserve_server.tasks.answer.library import index_entries
 from muserve_server.tasks.answer.passages import Passage, cut_entry
-from muserve_server.tasks.answer.search import Index
 
 __all__ = [
     "MOST_CHARACTERS",
@@ -51,35 +41,13 @@ _UNANSWERABLE = 0.2
 _FOUND, _NEAR = 0.4, 0.3
 """Shares of the passages beside the right one that a search for the question finds too, and that are near the right
 one: of its field, or with a word of its name."""
-_MOST_FOUND = 8
-_MOST_BEFORE = 12
-"""Words of another text before a question."""
-_MOST_FRAMED = 22
-"""Words of a question around which others may stand."""
-_LOWER, _LOWER_SUBJECT, _BARE, _ALIAS = 0.15, 0.25, 0.3, 0.3
-_FRAMED, _PRECEDED, _SHORTENED = 0.2, 0.15, 0.1
-_GARBLED, _DROPPED, _REPLACED = 0.4, 0.08, 0.08
-"""Share of questions in which words are missing or others, and the shares of their words; never of the subject."""
-_FIELD = 0.3
-"""Share of the mentions in passing that are fields, not names."""
-_BEGINNING = 200
-"""Characters of a text by which names near it are searched for."""
+_ALIAS = 0.3
 _AS_PROSE = 0.25
 """Share of the passages that say "A tool is a program which …" for "tool: A program which …", as other texts do."""
 _RARE_KINDS = {"what": 1.0, "stands for": 1.5, "who": 4.0, "when": 6.0, "where": 10.0}
 """How often a triple is drawn: of some kinds there are few."""
 
 _ACTED = ("who", "when", "where")
-_CUES = re.compile(
-    r"who|whom|whose|when|where|what|which|year|date|decade|era\b|old|long|ago|since|place|lab|universit|institut|compan|"
-    r"town|city|campus|school|site|stand|short|letter|acronym|abbrev|initial|expan|full|form|spell|words|wording|phrase|"
-    r"by\b|creat|invent|author|maker|develop|person|people|team|defin|mean|explain|describ",
-    re.IGNORECASE,
-)
-"""What says which kind of answer is asked for."""
-_PLAIN_WORD = re.compile(r"[A-Za-z]+")
-_BRACES = re.compile(r"[{}]")
-_LITTLE_WORDS = re.compile(r"(?<!\{)\b(?:an?|the|is|are|was|were|do|does|did|of|please)\b ?", re.IGNORECASE)
 _TELLING_CHARACTERS = 60
 """Texts that are this long are not alike by chance: "Yes." is."""
 
@@ -159,9 +127,10 @@ class ExampleMaker:
             DataError: The part has no entries.
         """
         self._corpus = corpus
-        self._is_taught = part == "train"
         self.entries: Sequence[int] = _entries_of(corpus, part)
         """Indices of the part's entries."""
+        self._distractors = Distractors(corpus, self.entries)
+        self._typist = Typist(corpus, self.entries, self._distractors, is_varied=part == "train")
         own = set(self.entries)
         self.triples: Sequence[Triple] = [
             triple for triple in corpus.triples if triple.entry in own and self._place(triple) is not None
@@ -184,7 +153,7 @@ class ExampleMaker:
             silent = self._silent[kind]
             return self._without_answer(silent[int(random.integers(len(silent)))], kind, random)
         triple = self.triples[int(np.searchsorted(self._shares, random.random(), side="right"))]
-        wording = str(random.choice(self._wordings(triple.kind)))
+        wording = str(random.choice(self._typist.wordings(triple.kind)))
         return self.of_triple(triple, wording, random, is_there=random.random() >= _UNANSWERABLE / 2)
 
     def of_triple(self, triple: Triple, wording: str, random: np.random.Generator, *, is_there: bool = True) -> Example:
@@ -197,7 +166,7 @@ class ExampleMaker:
             is_there: Whether the entry is among the passages.
         """
         asked = self._renamed(triple, random)
-        question = self._as_typed(asked, wording, random)
+        question = self._typist.ask(asked, wording, random)
         others = self._passages(triple, question, random)[0] if not is_there else ()
         if others:
             return Example(question, others, "", None, triple.kind, triple.entry, -1)
@@ -254,77 +223,10 @@ class ExampleMaker:
         acronyms = [name for name in entry.names if name.isupper()]
         subject = acronyms[0] if kind == "stands for" and acronyms else entry.title
         asked = Triple(index, kind, subject, -1, "", verb)
-        question = self._as_typed(asked, str(random.choice(self._wordings(kind))), random)
+        question = self._typist.ask(asked, str(random.choice(self._typist.wordings(kind))), random)
         passages, position = self._passages(asked, question, random, with_entry=True)
         passages = (*passages[:position], self._shown(index, random), *passages[position + 1 :])
         return Example(question, passages, "", None, kind, index, position)
-
-    def _as_typed(self, asked: Triple, wording: str, random: np.random.Generator) -> str:
-        """Asks as people do: without capitals, without a mark at the end; to learn, also in many more ways."""
-        subject = asked.subject
-        question = self._varied(asked, wording, random) if self._is_taught else ask(asked, wording)
-        lower, lower_subject, bare = random.random(3) < (_LOWER, _LOWER_SUBJECT, _BARE)
-        if lower:
-            question = question.lower()
-        elif lower_subject:
-            question = question.replace(subject, subject.lower())
-        return question.rstrip("?.") if bare else question
-
-    def _wordings(self, kind: str) -> Sequence[str]:
-        return WORDINGS[kind] if self._is_taught else plainly(kind)
-
-    def _varied(self, asked: Triple, wording: str, random: np.random.Generator) -> str:
-        """Asks among other words, with words missing, with something that is mentioned in passing."""
-        garbled, shortened, framed, preceded = random.random(4) < (_GARBLED, _SHORTENED, _FRAMED, _PRECEDED)
-        around = "{q}"
-        if framed:
-            around = str(random.choice(FRAMES))
-        elif preceded:
-            around = f"{self._before(asked.entry, random)} {{q}}"
-        other = self._mentioned(asked, random) if "{o}" in wording + around else ""
-        if garbled:
-            wording = self._garbled(wording, random)
-        if shortened:
-            wording = _LITTLE_WORDS.sub("", wording)
-        question = ask(asked, wording, other=other)
-        # Of a long question its end is not read.
-        return around.format(q=question, o=other) if len(question.split()) <= _MOST_FRAMED else question
-
-    def _before(self, entry: int, random: np.random.Generator) -> str:
-        """What stands before a question: a remark, or the beginning of another entry's text."""
-        other = self.entries[int(random.integers(len(self.entries)))]
-        if other == entry or random.random() < 0.5:
-            return str(random.choice(BEFORE))
-        words = _BRACES.sub("", self._corpus.entries[other].text).split()[: int(random.integers(3, _MOST_BEFORE))]
-        return f"{' '.join(words).rstrip('.')}."
-
-    def _garbled(self, wording: str, random: np.random.Generator) -> str:
-        """Leaves words of a wording out, or puts others in their places, but those that say what is asked for."""
-        words = []
-        for word in wording.split(" "):
-            chance = random.random()
-            if "{" in word or _CUES.search(word) or chance >= _REPLACED + _DROPPED:
-                words.append(word)
-            elif chance < _REPLACED:
-                text = self._corpus.entries[self.entries[int(random.integers(len(self.entries)))]].text
-                others = _PLAIN_WORD.findall(text) or [word]
-                words.append(others[int(random.integers(len(others)))])
-        return " ".join(words)
-
-    def _mentioned(self, asked: Triple, random: np.random.Generator) -> str:
-        """What a question may mention in passing: a field, or a name that is near the one that it asks about."""
-        entry = self._corpus.entries[asked.entry]
-        titles = [self._corpus.entries[each].title for each in self._found(entry.text[:_BEGINNING], asked)]
-        own = [name.casefold() for name in (asked.subject, *entry.names) if name]
-        names = [
-            title for title in titles if not any(name in title.casefold() or title.casefold() in name for name in own)
-        ]
-        if entry.domains and (not names or random.random() < _FIELD):
-            names = list(entry.domains)
-        if not names:
-            other = self._corpus.entries[self.entries[int(random.integers(len(self.entries)))]].title
-            names = ["this" if other.casefold() in own else other]
-        return _BRACES.sub("", names[int(random.integers(len(names)))])
 
     def _passages(
         self, asked: Triple | Pair, question: str, random: np.random.Generator, *, with_entry: bool = False
@@ -336,13 +238,17 @@ class ExampleMaker:
         index = asked.entry
         count = int(random.integers(1, MOST_PASSAGES + 1))
         names = {name.casefold() for name in self._corpus.entries[index].names if name}
-        found = self._found(question, asked) if count > with_entry else ()
+        found = self._distractors.found(question, asked) if count > with_entry else ()
         others: list[int] = []
         for _ in range(8 * count):
             if len(others) >= count - with_entry:
                 break
             way = random.random()
-            pool = (way < _FOUND and found) or (way < _FOUND + _NEAR and self._near(index, random)) or self.entries
+            pool = (
+                (way < _FOUND and found)
+                or (way < _FOUND + _NEAR and self._distractors.near(index, random))
+                or self.entries
+            )
             other = int(pool[int(random.integers(len(pool)))])
             is_same = names & {name.casefold() for name in self._corpus.entries[other].names}
             if other != index and other not in others and not is_same:
@@ -355,23 +261,6 @@ class ExampleMaker:
             self.passage(chosen[each]) if each == own else self._shown(chosen[each], random) for each in order
         )
         return passages, order.index(own) if with_entry else -1
-
-    def _found(self, text: str, asked: Triple | Pair) -> Sequence[int]:
-        """Other entries of the part that a search for a text finds, but those that may answer what is asked."""
-        found = []
-        for each in self._index.find(text, _MOST_FOUND).documents:
-            other = self._corpus.entries[self.entries[each]]
-            read = other.context.casefold()
-            # Who made a thing is told by others, too.
-            is_told = isinstance(asked, Triple) and asked.kind != "what" and asked.subject.casefold() in read
-            is_answer = bool(asked.answer) and asked.answer.casefold() in read
-            if self.entries[each] != asked.entry and not is_told and not is_answer:
-                found.append(self.entries[each])
-        return found
-
-    @cached_property
-    def _index(self) -> Index:
-        return index_entries([self._corpus.entries[index] for index in self.entries])
 
     def _shown(self, index: int, random: np.random.Generator) -> str:
         """What is read of an entry about which nothing is asked that it says."""
@@ -421,23 +310,6 @@ class ExampleMaker:
         if triple.kind == "stands for" or not names or random.random() >= _ALIAS:
             return triple
         return replace(triple, subject=str(random.choice(names)))
-
-    def _near(self, index: int, random: np.random.Generator) -> Sequence[int]:
-        """Entries with a word of an entry's name, or of its field: the first are few, so they come as often."""
-        entry = self._corpus.entries[index]
-        named = self._by_feature[entry.title.split(" ")[-1].casefold()]
-        return named if len(named) > 1 and random.random() < 0.5 else self._by_feature[entry.domains[:1]]
-
-    @cached_property
-    def _by_feature(self) -> Mapping[object, list[int]]:
-        found: dict[object, list[int]] = defaultdict(list)
-        for index in self.entries:
-            entry = self._corpus.entries[index]
-            if entry.domains:
-                found[entry.domains[:1]].append(index)
-            for word in {word.casefold() for name in entry.names for word in name.split(" ")[-1:]}:
-                found[word].append(index)
-        return found
 
     @cached_property
     def _shares(self) -> NDArray[np.float64]:
