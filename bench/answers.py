@@ -32,8 +32,8 @@ def main() -> None:
     """Measures, prints a Markdown report and writes it to out/bench-answers.md."""
     parser = argparse.ArgumentParser(prog="python -m bench.answers", description=__doc__)
     parser.add_argument("--models", type=Path, default=MODELS, help="folder with an answer bundle")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of one at a time and many in flight")
-    parser.add_argument("--calls", type=int, default=128, help="questions of a round")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of one at a time and many in flight")
+    parser.add_argument("--calls", type=int, default=256, help="questions of a round")
     parser.add_argument("--in-flight", type=int, default=IN_FLIGHT, help="questions in flight")
     parser.add_argument("--server-flag", action="append", default=[], help="a flag for muserve-server; repeatable")
     options = parser.parse_args()

@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from muserve.bundle import Bundle
 from muserve_server.tasks import noise
-from muserve_server.tasks.base import Rows
+from muserve_server.tasks.base import Rows, Step
 
 __all__ = ["MakeRaw", "Raw", "RawCall", "RawWorkers", "SetUp", "open_session"]
 
@@ -71,6 +71,12 @@ class RawCall:
         return function(*args, **kwargs)
 
     run_soon = offload
+
+    async def iterate(self, graph: str, rows: Rows, step: Step) -> None:
+        """Runs and steps on; see `Call.iterate`."""
+        following: Rows | None = rows
+        while following is not None:
+            following = step(await self.infer(graph, following))
 
 
 class RawWorkers:

@@ -54,7 +54,7 @@ def copy_bundle(root: Path, name: str = "copies", version: int = 1, *, with_corp
         reader="reader", writer="writer", tokenizer_file="assets/tokenizer.json", question_tokens=QUESTION_TOKENS,
         passage_tokens=PASSAGE_TOKENS, passage_characters=PASSAGE_CHARACTERS, answer_tokens=ANSWER_TOKENS,
         latent_size=LATENT_SIZE, passages_read=PASSAGES_READ, search_weight=1, answerable_threshold=0.5, kinds=KINDS,
-        temperature=1,
+        temperature=1, question_step=32, passage_step=32, source_step=64,
     )  # fmt: skip
     if with_corpus:
         settings.corpora.add(name="things", file="assets/things.jsonl", licence="Apache-2.0", origin="tests")
@@ -83,12 +83,11 @@ def _tokenizer() -> str:
 
 
 def _reader(folder: Path) -> manifest_pb2.Graph:
-    question, passage = QUESTION_TOKENS + 1, PASSAGE_TOKENS
     node = helper.make_node
     constants: dict[str, NDArray[Any]] = {
         "axis1": np.array([1], np.int64), "axis2": np.array([2], np.int64), "both": np.array([1, 2], np.int64),
         "special": np.array(_END, np.int64), "zero": np.array(0, np.int64),
-        "first": np.eye(1, passage, dtype=np.float32) * 10, "order": np.arange(passage, dtype=np.float32)[None],
+        "one": np.array(1, np.int64), "first": np.array(10, np.float32),
         "twenty": np.array(20, np.float32), "ten": np.array(10, np.float32), "half": np.array(0.5, np.float32),
         "spread": np.linspace(0.01, 0.04, STATE, dtype=np.float32)[None, None],
     }  # fmt: skip
@@ -104,23 +103,31 @@ def _reader(folder: Path) -> manifest_pb2.Graph:
         node("Sub", ["scaled", "ten"], ["answerable"]),
         node("Greater", ["passage", "zero"], ["is_there"]),
         node("Cast", ["is_there"], ["there"], to=1),
-        node("Mul", ["there", "first"], ["start"]),
-        node("Mul", ["there", "order"], ["end"]),
+        # The evidence is the whole passage: begins at the first token, ends at the last.
+        node("Shape", ["passage"], ["passage_shape"]),
+        node("Gather", ["passage_shape", "one"], ["passage_length"]),
+        node("Range", ["zero", "passage_length", "one"], ["order"]),
+        node("Cast", ["order"], ["order_number"], to=1),
+        node("Less", ["order", "one"], ["is_first"]),
+        node("Cast", ["is_first"], ["first_number"], to=1),
+        node("Mul", ["first_number", "first"], ["first_points"]),
+        node("Mul", ["there", "first_points"], ["start"]),
+        node("Mul", ["there", "order_number"], ["end"]),
         node("Concat", ["question", "passage"], ["source"], axis=1),
         node("Cast", ["source"], ["numbers"], to=1),
         node("Unsqueeze", ["numbers", "axis2"], ["column"]),
         node("Mul", ["column", "spread"], ["memory"]),
-        node("ReduceMean", ["memory", "axis1"], ["hidden"], keepdims=0),
+        node("ReduceSum", ["memory", "axis1"], ["hidden"], keepdims=0),
         node("Mul", ["hidden", "half"], ["cell"]),
     ]
     return write_graph(
         folder,
         "reader",
         nodes,
-        [("question", INT64, [question]), ("passage", INT64, [passage])],
+        [("question", INT64, [-1]), ("passage", INT64, [-1])],
         [
-            ("memory", FLOAT32, [question + passage, STATE]), ("hidden", FLOAT32, [STATE]), ("cell", FLOAT32, [STATE]),
-            ("answerable", FLOAT32, []), ("start", FLOAT32, [passage]), ("end", FLOAT32, [passage]),
+            ("memory", FLOAT32, [-1, STATE]), ("hidden", FLOAT32, [STATE]), ("cell", FLOAT32, [STATE]),
+            ("answerable", FLOAT32, []), ("start", FLOAT32, [-1]), ("end", FLOAT32, [-1]),
         ],
         constants,
         max_batch_rows=16,
@@ -128,16 +135,22 @@ def _reader(folder: Path) -> manifest_pb2.Graph:
 
 
 def _writer(folder: Path) -> manifest_pb2.Graph:
-    question, source = QUESTION_TOKENS + 1, QUESTION_TOKENS + 1 + PASSAGE_TOKENS
     node = helper.make_node
     constants: dict[str, NDArray[Any]] = {
         "axis1": np.array([1], np.int64), "one": np.array(1, np.int64), "zero": np.array(0, np.int64),
-        "begin": np.array(question, np.int64), "most": np.array(source - 1, np.int64),
         "end": np.array([[_END]], np.int64), "none": np.array([[-1]], np.int64),
         "chances": np.log(np.array([[0.9, 0.1]], np.float32)), "little": np.array(0.001, np.float32),
         "tenth": np.array(0.1, np.float32),
     }  # fmt: skip
     nodes = [
+        # The passage begins behind the question's end.
+        node("Equal", ["source", "end"], ["is_end"]),
+        node("Cast", ["is_end"], ["ends"], to=6),
+        node("ArgMax", ["ends"], ["question_end"], axis=1, keepdims=0),
+        node("Add", ["question_end", "one"], ["begin"]),
+        node("Shape", ["source"], ["source_shape"]),
+        node("Gather", ["source_shape", "one"], ["source_length"]),
+        node("Sub", ["source_length", "one"], ["most"]),
         node("Less", ["place", "zero"], ["is_first"]),
         node("Add", ["place", "one"], ["behind"]),
         node("Where", ["is_first", "begin", "behind"], ["next"]),
@@ -157,7 +170,7 @@ def _writer(folder: Path) -> manifest_pb2.Graph:
         node("Concat", ["place_first", "place_second"], ["places"], axis=1),
         node("ReduceMean", ["noise", "axis1"], ["lean"], keepdims=1),
         node("Tanh", ["lean"], ["leaning"]),
-        node("ReduceMean", ["memory", "axis1"], ["gist"], keepdims=0),
+        node("ReduceSum", ["memory", "axis1"], ["gist"], keepdims=0),
         node("Add", ["hidden", "gist"], ["heard"]),
         node("Add", ["heard", "leaning"], ["next_hidden"]),
         node("Mul", ["next_hidden", "tenth"], ["cell_part"]),
@@ -171,8 +184,8 @@ def _writer(folder: Path) -> manifest_pb2.Graph:
         nodes,
         [
             ("token", INT64, []), ("place", INT64, []), ("noise", FLOAT32, [LATENT_SIZE]),
-            ("memory", FLOAT32, [source, STATE]), ("hidden", FLOAT32, [STATE]), ("cell", FLOAT32, [STATE]),
-            ("source", INT64, [source]),
+            ("memory", FLOAT32, [-1, STATE]), ("hidden", FLOAT32, [STATE]), ("cell", FLOAT32, [STATE]),
+            ("source", INT64, [-1]),
         ],
         [
             ("tokens", INT64, [2]), ("logarithms", FLOAT32, [2]), ("places", INT64, [2]),

@@ -25,7 +25,7 @@ from muserve.errors import MuserveError
 from muserve.v1 import common_pb2, manifest_pb2
 from muserve_server.engine import Batcher, BatcherOptions, Engine, EngineError, OnnxEngine, OnnxOptions, RunStats
 from muserve_server.offload import Offloader
-from muserve_server.tasks import TASKS, Rows, TaskFactory
+from muserve_server.tasks import TASKS, Rows, Step, TaskFactory
 
 __all__ = ["CallStats", "LocalModel", "LocalOptions", "WarmUpError"]
 
@@ -57,7 +57,7 @@ class LocalOptions:
     batcher: BatcherOptions = field(default_factory=BatcherOptions)
     """How rows are gathered."""
     runs_at_once: int = 0
-    """Runs of one graph at a time; 0 takes one, or more where a graph takes one row a run."""
+    """Runs of one graph at a time; 0 takes one, or more where a graph takes one row or one thread a run."""
     max_samples_per_call: int = 256
     """See `TaskLimits`."""
     max_pixels_per_call: int = 2**24
@@ -84,8 +84,11 @@ class LocalOptions:
     """Called after each run with bundle, graph, rows and seconds."""
 
     def runs_of(self, graph: manifest_pb2.Graph) -> int:
-        """Says how many runs of a graph go on at a time. Rows that gain nothing from each other run side by side."""
-        is_apart = graph.max_batch_rows == 1 and self.onnx.device == "cpu"
+        """Says how many runs of a graph go on at a time.
+
+        More than one where rows gain nothing from each other, or a run nothing from more threads.
+        """
+        is_apart = 1 in (graph.max_batch_rows, graph.max_threads) and self.onnx.device == "cpu"
         return self.runs_at_once or (min(os.cpu_count() or 1, _MOST_RUNS_AT_ONCE) if is_apart else 1)
 
 
@@ -256,6 +259,20 @@ class _ModelCall:
         admitted, self._admitted = self._admitted, True  # a request that was let in is not refused half-way
         return await self._batchers[graph].infer(rows, deadline=self._deadline, admitted=admitted, stats=self._stats)
 
+    async def iterate(self, graph: str, rows: Rows, step: Step) -> None:
+        admitted, self._admitted = self._admitted, True
+
+        def timed(outputs: Rows) -> Rows | None:
+            started = time.monotonic()
+            try:
+                return step(outputs)
+            finally:
+                self._stats.encode_s += time.monotonic() - started
+
+        await self._batchers[graph].infer(
+            rows, deadline=self._deadline, admitted=admitted, stats=self._stats, step=timed
+        )
+
     async def offload(
         self, function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> Result:
@@ -286,9 +303,26 @@ class _RecordingCall(_ModelCall):
     async def infer(self, graph: str, rows: Rows) -> Rows:
         run, self._runs = self._runs, self._runs + 1
         outputs = await super().infer(graph, rows)
+        self._keep(f"{run}", graph, rows, outputs)
+        return outputs
+
+    async def iterate(self, graph: str, rows: Rows, step: Step) -> None:
+        # By step too, since those of several loops may come in any order.
+        run, self._runs = self._runs, self._runs + 1
+        given, steps = rows, 0
+
+        def kept(outputs: Rows) -> Rows | None:
+            nonlocal given, steps
+            self._keep(f"{run}.{steps}", graph, given, outputs)
+            following = step(outputs)
+            given, steps = following or given, steps + 1
+            return following
+
+        await super().iterate(graph, rows, kept)
+
+    def _keep(self, run: str, graph: str, rows: Rows, outputs: Rows) -> None:
         for side, tensors in (("in", rows), ("out", outputs)):
             self.tensors |= {f"{run}.{graph}.{side}.{name}": np.array(tensor) for name, tensor in tensors.items()}
-        return outputs
 
 
 def _read_tensors(path: Path) -> dict[str, NDArray[Any]]:

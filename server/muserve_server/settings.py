@@ -57,7 +57,8 @@ class Settings:
 
     device: str = option("cpu", "where graphs run", choices=("cpu", "cuda"))
     runs_at_once: int = option(
-        0, "runs of one graph at a time; 0 takes one, or up to four on as many cores where a graph takes one row a run",
+        0,
+        "runs of one graph at a time; 0 takes one, or up to four on as many cores if a run takes one row or one thread",
         minimum=0, maximum=64,
     )  # fmt: skip
     engine_threads: int = option(0, "threads of one engine's run; 0 takes one a core", minimum=0, maximum=1024)

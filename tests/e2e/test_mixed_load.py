@@ -158,6 +158,7 @@ class _Company:
                             await company._barrier.wait()
                         return await call.infer(graph, rows)
 
+                    iterate = staticmethod(call.iterate)
                     offload = staticmethod(call.offload)
                     run_soon = staticmethod(call.run_soon)
 

@@ -21,7 +21,7 @@ from muserve_export.errors import DataError
 from muserve_export.families import recipe_names, recipe_path
 from muserve_export.families.answers.asked import is_right, questions_of, read_keyed, silent_questions_of
 from muserve_export.families.answers.baselines import Bm25, best_overlap, first_sentence
-from muserve_export.families.answers.calibrate import fit_logistic
+from muserve_export.families.answers.calibrate import Question, Searched, choose_search, fit_logistic
 from muserve_export.families.answers.compare import compare
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.corpus import read_corpus
@@ -33,6 +33,7 @@ from muserve_export.families.answers.train import AnswersLearner
 from muserve_export.families.answers.tutorial import make_tutorial_networks
 from muserve_export.training.run import read_checkpoint
 from muserve_server.local import LocalModel
+from muserve_server.tasks.answer.entries import Entry
 from muserve_server.tasks.answer.text import END
 from tests.export.conftest import Command
 
@@ -139,6 +140,8 @@ def test_a_bundle_says_what_it_needs_to_and_was_proven(entries_bundle: Path) -> 
     for graph in manifest.graphs:
         assert 0 < graph.parity.onnx_max_abs_diff <= graph.parity.tolerance
         assert list(graph.parity.batch_sizes) == [1, 3, graph.max_batch_rows]
+        assert graph.batch_invariance.exact
+        assert graph.batch_invariance.batch_sizes[-1] == graph.max_batch_rows
     assert (settings.question_tokens, settings.passage_tokens, settings.answer_tokens) == (24, 64, 32)
     assert [(corpus.name, corpus.licence) for corpus in settings.corpora] == [("tools", "CC0-1.0")]
     assert list(settings.kinds) == ["what", "stands for", "who", "when", "where"]
@@ -351,3 +354,22 @@ def test_logits_are_turned_into_probabilities() -> None:
         fit_logistic(logits[logits <= 0], labels[logits <= 0]), rel=1e-3
     )
     assert fit_logistic(logits, ~labels) == (1.0, 0.0)  # a reader that is always wrong is not turned round
+
+
+def test_of_searches_as_little_is_weighed_and_read_as_costs_hardly_any_answer() -> None:
+    oak, elm = Entry("oak", (), (), "A tree."), Entry("elm", (), (), "A tree too.")
+    question = Question("What is oak?", oak, is_answered=True)
+    first = Searched(question, [oak, elm], np.array([0.0, 7.0]), np.array([1.0, 0.75]))
+    second = Searched(question, [elm, oak], np.array([0.0, 7.0]), np.array([1.0, 0.75]))
+    # Where the first is right it suffices to read that alone, and the search need not count.
+    assert choose_search([first] * 100) == (0.0, 0.9)
+    # Where the second is, it must be read; one in a hundred may be lost.
+    assert choose_search([second] * 100) == (0.0, 0.7)
+    assert choose_search([*[first] * 99, second]) == (0.0, 0.9)
+    # Where a far one reads better than the right one, either it is not read or the search counts as much.
+    near = Searched(question, [elm, oak], np.array([0.0, 1.0]), np.array([1.0, 0.65]))
+    far = Searched(question, [oak, elm], np.array([0.0, 1.0]), np.array([1.0, 0.65]))
+    assert choose_search([*[near] * 50, *[far] * 60]) == (0.0, 0.9)
+    closer = Searched(question, [oak, elm], np.array([0.0, 3.0]), np.array([1.0, 0.35]))
+    needed = Searched(question, [elm, oak], np.array([0.0, 9.0]), np.array([1.0, 0.35]))
+    assert choose_search([*[closer] * 50, *[needed] * 50]) == (8.0, 0.3)

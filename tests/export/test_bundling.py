@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from muserve_export.bundling import GraphSource
 from muserve_export.bundling.graphs import write_graphs
 from muserve_export.errors import ParityError
 from muserve_export.training.run import read_checkpoint
+from muserve_server.engine import OnnxEngine, OnnxOptions
 from tests.bundles import image_bundle
 from tests.export.conftest import Command
 from tests.servers import server_process
@@ -228,6 +230,20 @@ class _TwoInputs(nn.Module):
         return styled, styled.sum(1)
 
 
+class _AnyLength(nn.Module):
+    """Two LSTMs, of which the second begins where the first has ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.LSTM(4, 6, batch_first=True)
+        self.second = nn.LSTM(6, 6, batch_first=True)
+
+    def forward(self, values: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        read, state = self.first(values)
+        read, (hidden, cell) = self.second(read + others, state)
+        return read, hidden[0] + cell[0]
+
+
 def _source(
     module: nn.Module, inputs: dict[str, tuple[manifest_pb2.DataType, list[int]]], outputs: dict[str, list[int]]
 ) -> GraphSource:
@@ -263,6 +279,29 @@ def test_a_graph_with_several_inputs_and_outputs(tmp_path: Path) -> None:
     (graph,) = write_graphs([source], tmp_path)
     assert list(graph.parity.batch_sizes) == [1, 3, 16]
     assert graph.batch_invariance.exact
+
+
+def test_lstms_take_sequences_of_any_length(tmp_path: Path) -> None:
+    kind = manifest_pb2.DATA_TYPE_FLOAT32
+    module = _AnyLength()
+    source = _source(module, {"values": (kind, [-1, 4]), "others": (kind, [-1, 6])}, {"read": [-1, 6], "last": [6]})
+
+    def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[np.generic], ...]:
+        steps = int(random.integers(2, 9))
+        return tuple(random.standard_normal((rows, steps, size), dtype=np.float32) for size in (4, 6))
+
+    (graph,) = write_graphs([replace(source, draw=draw, max_threads=1)], tmp_path)
+    assert graph.max_threads == 1
+    assert "LSTM" in {node.op_type for node in onnx.load(tmp_path / graph.onnx_file).graph.node}
+    engine = OnnxEngine.open(tmp_path / graph.onnx_file, graph, OnnxOptions())
+    for steps in (1, 5, 31):
+        values, others = torch.randn(2, steps, 4), torch.randn(2, steps, 6)
+        found = engine.run({"values": values.numpy(), "others": others.numpy()})
+        with torch.no_grad():
+            wanted = module(values, others)
+        for name, tensor in zip(("read", "last"), wanted, strict=True):
+            np.testing.assert_allclose(found[name], tensor.numpy(), atol=1e-5)
+    engine.close()
 
 
 def test_a_graph_that_computes_something_else_is_refused(tmp_path: Path) -> None:

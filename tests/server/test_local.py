@@ -151,12 +151,24 @@ async def test_a_link_out_of_the_bundle_is_refused_and_one_inside_is_not(tmp_pat
     await (await LocalModel.open(link)).close()
 
 
-def test_rows_that_gain_nothing_from_each_other_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "apart", [manifest_pb2.Graph(max_batch_rows=1), manifest_pb2.Graph(max_batch_rows=64, max_threads=1)]
+)
+def test_what_gains_nothing_from_company_or_threads_runs_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, apart: manifest_pb2.Graph
+) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 3)
-    apart, together = manifest_pb2.Graph(max_batch_rows=1), manifest_pb2.Graph(max_batch_rows=2)
+    together = manifest_pb2.Graph(max_batch_rows=2, max_threads=2)
     assert (LocalOptions().runs_of(apart), LocalOptions().runs_of(together)) == (3, 1)
     assert LocalOptions(runs_at_once=2).runs_of(together) == 2
     assert LocalOptions(onnx=OnnxOptions("cuda")).runs_of(apart) == 1
+
+
+def test_no_run_has_more_threads_than_it_gains_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    few, many, all_ = (manifest_pb2.Graph(max_threads=most) for most in (2, 8, 0))
+    assert [OnnxOptions().threads_of(graph) for graph in (few, many, all_)] == [2, 3, 0]
+    assert [OnnxOptions(threads=1).threads_of(graph) for graph in (few, many, all_)] == [1, 1, 1]
 
 
 async def test_a_closed_model_says_so(tmp_path: Path) -> None:

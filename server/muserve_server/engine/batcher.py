@@ -1,10 +1,12 @@
 """Gathers rows of many requests into batches for one graph. Knows neither gRPC nor ONNX.
 
 An idle engine starts at once with what waits, unless many requests come in quick succession: then it waits a little,
-because a run of one row costs nearly as much as one of many. While it is busy, rows gather. First come, first served
-within what fits together: rows share a batch when their tensors agree in name, type and shape past the first dimension.
-A request larger than a batch spans several. When a batch of several requests fails, each is run alone, so that only the
-guilty one fails. Rows that nobody waits for any more are dropped when a batch is formed.
+because a run of one row costs nearly as much as one of many. While it is busy, rows gather; of several engines another
+one begins beside it with what would gain nothing by waiting. First come, first served within what fits together: rows
+share a batch when their tensors agree in name, type and shape past the first dimension. A request larger than a batch
+spans several. When a batch of several requests fails, each is run alone, so that only the guilty one fails. Rows that
+nobody waits for any more are dropped when a batch is formed. A request that goes on step by step hands in what makes
+its next rows of the last outputs, and is not woken in between.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -26,11 +28,13 @@ from numpy.typing import NDArray
 from muserve.errors import DeadlineExceededError, QueueFullError, UnavailableError
 from muserve_server.engine.engine import Engine, EngineError
 
-__all__ = ["Batcher", "BatcherOptions", "RunStats"]
+__all__ = ["Batcher", "BatcherOptions", "RunStats", "Step"]
 
 logger = logging.getLogger(__name__)
 
 Rows = Mapping[str, NDArray[Any]]
+Step = Callable[[Rows], Rows | None]
+"""Makes the next rows of outputs, or None at the end."""
 
 _PAUSES_PER_DELAY = 4
 
@@ -56,7 +60,7 @@ class RunStats:
     """What becomes of one request's rows. Filled in as they run, so that a request that fails has its share too."""
 
     queue_s: float = 0.0
-    """From arrival to the start of the first run, or to the end of the wait for it."""
+    """From arrival to the start of the first run, or to the end of the wait for it; of each step, added up."""
     compute_s: float = 0.0
     """Sum over the runs that held its rows."""
     batch_rows: int = 0
@@ -69,11 +73,12 @@ class _Entry:
 
     rows: Rows
     count: int
-    bucket: tuple[Any, ...]
     deadline: float | None
     stats: RunStats
-    arrived: float
+    step: Step | None
     future: asyncio.Future[dict[str, NDArray[Any]]]
+    bucket: tuple[Any, ...] = field(init=False)
+    arrived: float = field(init=False)
     taken: int = 0
     done: int = 0
     parts: dict[int, Rows] = field(default_factory=dict)
@@ -128,6 +133,7 @@ class Batcher:
         self._threads = ThreadPoolExecutor(len(engines), thread_name_prefix="engine")
         self._queue: deque[_Entry] = deque()
         self._queued_rows = 0
+        self._running: Counter[tuple[Any, ...]] = Counter()
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
         self._last_request = -math.inf
@@ -147,7 +153,13 @@ class Batcher:
         self._workers = [asyncio.create_task(self._work(engine)) for engine in self._engines]
 
     async def infer(
-        self, rows: Rows, *, deadline: float | None = None, admitted: bool = False, stats: RunStats | None = None
+        self,
+        rows: Rows,
+        *,
+        deadline: float | None = None,
+        admitted: bool = False,
+        stats: RunStats | None = None,
+        step: Step | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Runs rows and returns their outputs.
 
@@ -156,9 +168,11 @@ class Batcher:
             deadline: On the clock of `time.monotonic`; later than that nobody waits.
             admitted: True for later steps of a request whose first step was let in: these are never refused.
             stats: Gets what becomes of the rows added.
+            step: Gets the outputs and makes the rows to run next, of which none is refused; None ends it. Called on the
+                event loop, so that it must be short; what it raises, this raises.
 
         Returns:
-            Every output, [row, ...].
+            Every output, [row, ...], of the last step.
 
         Raises:
             QueueFullError: No room for the rows; says when to try again.
@@ -167,7 +181,7 @@ class Batcher:
             UnavailableError: The batcher was closed.
             ValueError: The tensors disagree in their number of rows, or have none.
         """
-        entry = self._enter(rows, deadline, stats or RunStats(), admitted=admitted)
+        entry = self._enter(rows, deadline, stats or RunStats(), step, admitted=admitted)
         self._open_requests += 1
         try:
             return await entry.future
@@ -189,23 +203,31 @@ class Batcher:
         for engine in dict.fromkeys(self._engines):
             engine.close()
 
-    def _enter(self, rows: Rows, deadline: float | None, stats: RunStats, *, admitted: bool) -> _Entry:
-        if self._closed:
-            raise UnavailableError("the model was unloaded; try again")
+    def _enter(
+        self, rows: Rows, deadline: float | None, stats: RunStats, step: Step | None, *, admitted: bool
+    ) -> _Entry:
+        self._check_open()
         count = _count(rows)
         if not admitted and self._queued_rows + count > self._options.max_queue_rows:
             raise QueueFullError(
                 f"{self._queued_rows} rows wait and {count} more came; the queue holds {self._options.max_queue_rows}",
                 retry_after_s=min(max(self._queued_rows * self._row_s / len(self._engines), 0.05), 5.0),
             )
-        bucket = tuple((name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in rows.items())
-        future = asyncio.get_running_loop().create_future()
-        entry = _Entry(rows, count, bucket, deadline, stats, time.monotonic(), future)
-        self._queue.append(entry)
-        self._queued_rows += count
-        self._arrived.set()
+        entry = _Entry(rows, count, deadline, stats, step, asyncio.get_running_loop().create_future())
+        self._line_up(entry)
         self._note_pace(entry.arrived, is_new=not admitted)
         return entry
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UnavailableError("the model was unloaded; try again")
+
+    def _line_up(self, entry: _Entry) -> None:
+        entry.bucket = tuple((name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in entry.rows.items())
+        entry.arrived = time.monotonic()
+        self._queue.append(entry)
+        self._queued_rows += entry.count
+        self._arrived.set()
 
     def _leave(self, entry: _Entry) -> None:
         """Takes back what of an entry will not run any more, because it was cancelled or has failed."""
@@ -221,7 +243,7 @@ class Batcher:
     async def _work(self, engine: Engine) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            while not self._queue:
+            while self._next_bucket() is None:
                 if self._closed:
                     return
                 self._arrived.clear()
@@ -230,9 +252,10 @@ class Batcher:
                 await self._wait_for_more()
             elif self._is_busy:
                 await self._wait_for_a_pause()
-            batch = self._take()
-            if not batch:
+            bucket = self._next_bucket()
+            if bucket is None or not (batch := self._take(bucket)):
                 continue
+            self._running[bucket] += 1
             try:
                 self._settle(await loop.run_in_executor(self._threads, _run, engine, batch))
             except Exception as error:  # whatever it is, the worker must go on with the next batch
@@ -240,6 +263,24 @@ class Batcher:
                 for part in batch:
                     if not part.entry.future.done():
                         part.entry.future.set_exception(EngineError(repr(error)))
+            finally:
+                self._running -= Counter([bucket])
+
+    def _next_bucket(self) -> tuple[Any, ...] | None:
+        """Which rows to begin a run with: the oldest; beside other runs those that gain nothing by waiting for them.
+
+        That are what cannot share a run with these anyway, a full batch, and the rest of a request that is running.
+        """
+        if not self._running:
+            return self._queue[0].bucket if self._queue else None
+        waiting: Counter[tuple[Any, ...]] = Counter()
+        for entry in self._queue:
+            waiting[entry.bucket] += entry.count - entry.taken
+        for entry in self._queue:
+            is_full = waiting[entry.bucket] >= self._options.max_batch_rows
+            if is_full or entry.taken or entry.bucket not in self._running:
+                return entry.bucket
+        return None
 
     async def _wait_for_more(self) -> None:
         until = self._queue[0].arrived + self._options.max_delay_s
@@ -276,8 +317,8 @@ class Batcher:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), remaining)
 
-    def _take(self) -> list[_Slice]:
-        """Forms the next batch from the oldest entry and those that fit with it; drops what nobody waits for."""
+    def _take(self, bucket: tuple[Any, ...]) -> list[_Slice]:
+        """Forms the next batch from the oldest entries of a bucket; drops what nobody waits for."""
         now = time.monotonic()
         batch: list[_Slice] = []
         room = self._options.max_batch_rows
@@ -289,7 +330,7 @@ class Batcher:
             if entry.deadline is not None and entry.deadline <= now:
                 entry.future.set_exception(DeadlineExceededError("the deadline passed while the request was queued"))
                 continue
-            if batch and entry.bucket != batch[0].entry.bucket:
+            if entry.bucket != bucket:
                 kept.append(entry)
                 continue
             if not entry.taken:
@@ -320,9 +361,28 @@ class Batcher:
                     entry.parts[part.start] = _cut(run.outputs, start, position, of=run.rows)
                     entry.done += part.count
                     if entry.done == entry.count:
-                        entry.future.set_result(_join([entry.parts[key] for key in sorted(entry.parts)]))
+                        self._go_on(entry, _join([entry.parts[key] for key in sorted(entry.parts)]))
                 elif len(run.parts) == 1:  # of several, each was run again alone
                     entry.future.set_exception(run.outputs)
+
+    def _go_on(self, entry: _Entry, outputs: dict[str, NDArray[Any]]) -> None:
+        """Ends an entry, or lets it wait with the rows of its next step, behind those that wait already."""
+        try:
+            rows = entry.step(outputs) if entry.step else None
+            if rows is None:
+                entry.future.set_result(outputs)
+                return
+            count = _count(rows)
+            self._check_open()
+        except StopIteration as error:  # a future cannot hold one
+            entry.future.set_exception(RuntimeError(f"a step raised {error!r}"))
+            return
+        except Exception as error:  # noqa: BLE001 - whatever a step raises is its request's alone
+            entry.future.set_exception(error)
+            return
+        entry.rows, entry.count, entry.taken, entry.done, entry.parts = rows, count, 0, 0, {}
+        self._line_up(entry)
+        self._note_pace(entry.arrived, is_new=False)
 
 
 def _run(engine: Engine, batch: Sequence[_Slice]) -> list[_Run]:

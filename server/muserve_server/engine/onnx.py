@@ -38,6 +38,12 @@ class OnnxOptions:
     threads: int = 0
     """Threads of one run; 0 takes one a core."""
 
+    def threads_of(self, graph: manifest_pb2.Graph) -> int:
+        """Threads of a run of a graph: no more than it gains from; 0 for one a core."""
+        if not graph.max_threads:
+            return self.threads
+        return min(graph.max_threads, self.threads or os.cpu_count() or 1)
+
     def providers(self) -> list[str]:
         """Returns the execution providers in order of preference.
 
@@ -70,7 +76,7 @@ class OnnxEngine:
         """
         providers = options.providers()
         settings = ort.SessionOptions()
-        settings.intra_op_num_threads = options.threads
+        settings.intra_op_num_threads = options.threads_of(graph)
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
         # Spinning threads would take the core from the event loop between two batches.

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from muserve.bundle import Bundle
 
-__all__ = ["Call", "Rows", "Task", "TaskFactory", "TaskLimits"]
+__all__ = ["Call", "Rows", "Step", "Task", "TaskFactory", "TaskLimits"]
 
 Rows = Mapping[str, NDArray[Any]]
 """Tensors by name. The first dimension of each is the row, the same number in all."""
+Step = Callable[[Rows], Rows | None]
+"""Makes the next rows of a graph's outputs, or None at the end."""
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -38,6 +40,22 @@ class Call(Protocol):
 
         Raises:
             MuserveError: The queue is full, the deadline has passed, or the graph failed on these rows.
+        """
+
+    async def iterate(self, graph: str, rows: Rows, step: Step) -> None:
+        """Runs rows through a graph, and again what a function makes of the outputs, until that makes nothing more.
+
+        It does what `infer` in a loop would, without waking the request after each run: that costs as much.
+
+        Args:
+            graph: The graph's role.
+            rows: Every input of the graph, [row, ...].
+            step: Gets every output, [row, ...], and returns the next rows. Pure but for what it keeps, and as short as
+                what `run_soon` takes, since it runs on the event loop; counted as encode time.
+
+        Raises:
+            MuserveError: The queue is full, the deadline has passed, or the graph failed on these rows.
+            Exception: What the step raised.
         """
 
     async def offload(

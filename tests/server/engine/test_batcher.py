@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,116 @@ async def test_an_engine_that_stands_twice_runs_two_batches_at_a_time() -> None:
     np.testing.assert_array_equal((await task)["y"][:, 0], [2, 4, 6])
     await batcher.close()
     assert engine.closings == 1
+
+
+async def test_a_second_run_begins_with_what_gains_nothing_by_waiting() -> None:
+    engine = GatedEngine(is_open=False)
+    batcher = Batcher([engine] * 4, BatcherOptions(max_batch_rows=3))
+    batcher.start()
+    tasks = [await occupy(batcher, engine), asyncio.create_task(batcher.infer(rows(1, 2)))]
+    await until(lambda: batcher.queued_rows == 2)
+    await let_others_go_on()
+    assert engine.sizes() == [1]  # two rows may yet become a full batch
+    tasks.append(asyncio.create_task(batcher.infer(rows(9, width=2))))  # shares no run with them
+    await until(lambda: len(engine.batches) == 2)
+    tasks.append(asyncio.create_task(batcher.infer(rows(3, 4))))  # a full batch, and the rest of a request
+    await until(lambda: len(engine.batches) == 4)
+    assert sorted(engine.sizes()) == [1, 1, 1, 3]
+    engine.gate.set()
+    results = [result["y"][:, 0].tolist() for result in await asyncio.gather(*tasks)]
+    assert results == [[0], [2, 4], [18], [6, 8]]
+    await batcher.close()
+
+
+async def let_others_go_on() -> None:
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
+def until_above(most: float) -> Callable[[Any], Any]:
+    """A step that goes on with the outputs until they are above a number."""
+    return lambda outputs: None if outputs["y"].max() > most else {"x": outputs["y"]}
+
+
+async def test_steps_go_on_in_company_until_they_end() -> None:
+    engine = GatedEngine(is_open=False)
+    batcher = await started(engine)
+    first = await occupy(batcher, engine)
+    stats = RunStats()
+    tasks = [
+        asyncio.create_task(batcher.infer(rows(1, 2), step=until_above(10), stats=stats)),
+        asyncio.create_task(batcher.infer(rows(5), step=until_above(30))),
+    ]
+    await until(lambda: batcher.queued_rows == 3)
+    engine.gate.set()
+    await first
+    assert [result["y"][:, 0].tolist() for result in await asyncio.gather(*tasks)] == [[8, 16], [40]]
+    assert engine.sizes() == [1, 3, 3, 3]
+    assert stats.batch_rows == 3
+    assert batcher.queued_rows == 0
+    await batcher.close()
+
+
+async def test_a_step_may_bring_fewer_rows_and_its_fault_is_its_own() -> None:
+    engine = GatedEngine()
+    batcher = await started(engine)
+
+    def fewer(outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
+        return {"x": outputs["y"][:-1]} if len(outputs["y"]) > 1 else None
+
+    async def fails(error: Exception) -> Any:
+        def wrong(_: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]] | None:
+            raise error
+
+        first = await occupy(batcher, engine)
+        guilty = asyncio.create_task(batcher.infer(rows(1), step=wrong))
+        neighbour = asyncio.create_task(batcher.infer(rows(2)))
+        await until(lambda: batcher.queued_rows == 2)
+        engine.gate.set()
+        await first
+        assert (await neighbour)["y"].tolist() == [[4]]
+        return (await asyncio.gather(guilty, return_exceptions=True))[0]
+
+    assert (await batcher.infer(rows(1, 2, 3), step=fewer))["y"].tolist() == [[8]]
+    for error, wanted in ((ValueError("no numbers"), ValueError), (StopIteration(), RuntimeError)):
+        engine.gate.clear()
+        engine.batches.clear()
+        assert isinstance(await fails(error), wanted)
+    with pytest.raises(ValueError, match="must have the same number of rows"):
+        await batcher.infer(rows(1), step=lambda _: {"x": np.zeros((0, 1), np.float32)})
+    with pytest.raises(EngineError, match="negative"):
+        await batcher.infer(rows(1), step=lambda outputs: {"x": -outputs["y"]})
+    assert (await batcher.infer(rows(4)))["y"].tolist() == [[8]]
+    await batcher.close()
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired", "closed"])
+async def test_steps_that_nobody_waits_for_stop(how: str) -> None:
+    engine = GatedEngine()
+    batcher = await started(engine)
+    steps = 0
+
+    def forever(outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        nonlocal steps
+        steps += 1
+        return {"x": outputs["y"] * 0}
+
+    deadline = time.monotonic() + 0.05 if how == "expired" else None
+    task = asyncio.create_task(batcher.infer(rows(1), deadline=deadline, step=forever))
+    if how != "expired":
+        await until(lambda: steps > 3)
+    if how == "cancelled":
+        task.cancel()
+    if how == "closed":
+        await batcher.close()
+    wanted = {"cancelled": asyncio.CancelledError, "expired": DeadlineExceededError, "closed": UnavailableError}[how]
+    with pytest.raises(wanted):
+        await task
+    await until(lambda: batcher.queued_rows == 0)
+    done = steps
+    await let_others_go_on()
+    assert steps <= done + 1  # one may have been running
+    await batcher.close()
 
 
 async def test_a_large_request_spans_runs_and_comes_back_in_order() -> None:
@@ -373,11 +483,17 @@ requests = st.lists(
     st.tuples(
         st.integers(1, 20),  # rows
         st.integers(1, 3),  # bucket
-        st.sampled_from(["good"] * 6 + ["bad", "cancelled", "expired"]),
+        st.sampled_from(["good"] * 6 + ["steps"] * 2 + ["bad", "cancelled", "expired"]),
     ),
     min_size=1,
     max_size=25,
 )
+
+
+def three_steps() -> Callable[[Any], Any]:
+    """A step that goes on twice, each time with a thousand more, so that no other request has such a row."""
+    left = [1, 1]
+    return lambda outputs: {"x": outputs["y"] + 1000 * left.pop()} if left else None
 
 
 @given(requests=requests, max_batch_rows=st.integers(1, 16), engine_count=st.integers(1, 3))
@@ -390,7 +506,7 @@ def test_any_mix_of_requests(requests: list[tuple[int, int, str]], max_batch_row
         batcher.start()
         blockers = []
         for index in range(engine_count):  # every engine is busy while the requests come
-            blockers.append(asyncio.create_task(batcher.infer(rows(0, width=9))))
+            blockers.append(asyncio.create_task(batcher.infer(rows(*[0] * max_batch_rows, width=9))))
             await until(lambda wanted=index: sum(len(engine.batches) for engine in engines) == wanted + 1)  # type: ignore[misc]
         tasks = []
         for number, (count, width, kind) in enumerate(requests, start=1):
@@ -400,7 +516,8 @@ def test_any_mix_of_requests(requests: list[tuple[int, int, str]], max_batch_row
                 else rows(*[number] * count, width=width)["x"]
             )
             deadline = time.monotonic() if kind == "expired" else None
-            tasks.append(asyncio.create_task(batcher.infer({"x": values}, deadline=deadline)))
+            step = three_steps() if kind == "steps" else None
+            tasks.append(asyncio.create_task(batcher.infer({"x": values}, deadline=deadline, step=step)))
         await until(lambda: batcher.queued_rows == sum(count for count, _, _ in requests))
         for task, (_, _, kind) in zip(tasks, requests, strict=True):
             if kind == "cancelled":
@@ -418,6 +535,8 @@ def test_any_mix_of_requests(requests: list[tuple[int, int, str]], max_batch_row
     for number, (result, (count, width, kind)) in enumerate(zip(results, requests, strict=True), start=1):
         if kind == "good":
             assert np.array_equal(result["y"], np.full((count, width), 2 * number, np.float32))
+        elif kind == "steps":
+            assert np.array_equal(result["y"], np.full((count, width), 2 * (2 * (2 * number + 1000) + 1000)))
         else:
             wanted = {"bad": EngineError, "cancelled": asyncio.CancelledError, "expired": DeadlineExceededError}[kind]
             assert isinstance(result, wanted)
@@ -426,7 +545,7 @@ def test_any_mix_of_requests(requests: list[tuple[int, int, str]], max_batch_row
         for batch in engine.batches:
             assert len(batch) <= max_batch_rows
             assert not dropped & set(np.abs(batch[:, 0]).astype(int))
-    if engine_count == 1 and all(kind != "bad" for _, _, kind in requests):
+    if engine_count == 1 and all(kind not in ("bad", "steps") for _, _, kind in requests):
         for width in (1, 2, 3):
             order = [int(v) for batch in engines[0].batches if batch.shape[1] == width for v in batch[:, 0]]
             assert order == sorted(order)  # first come, first served within a bucket

@@ -26,6 +26,21 @@ def index() -> Index:
     return Index(DOCUMENTS)
 
 
+def test_a_name_that_is_an_everyday_word_counts_less_than_a_rare_one() -> None:
+    everyday = Document(("go",), "A game. Go on.")
+    rare = Document(("awk",), "A language to go through lines.")
+    others = [Document((f"tool {number}",), "Here things go on.") for number in range(20)]
+    index = Index([everyday, rare, *others])
+    assert index.find("How did awk go?", 1).documents == (1,)
+    assert index.find("What is go?", 1).documents == (0,)
+
+
+def test_a_word_that_is_spelled_like_a_name_counts_more() -> None:
+    index = Index([Document(("form",), "Paper."), Document(("cas",), "A strobe.")])
+    assert index.find("form of CAS", 2).documents == (1, 0)
+    assert index.find("FORM of cas", 2).documents == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("question", "best"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,8 @@ async def test_any_text_is_answered_or_refused(model: LocalModel, question: str,
     ("edit", "text"),
     [
         (lambda answer: setattr(answer, "reader", "nothing"), "answer.reader is 'nothing', which is no graph"),
-        (lambda answer: setattr(answer, "passage_tokens", 41), "graph 'reader' must have the inputs"),
+        (lambda answer: setattr(answer, "reader", "writer"), "graph 'writer' must have the inputs"),
+        (lambda answer: setattr(answer, "least_share", 1.5), "answer.least_share is 1.5; allowed: 0 up to 1"),
         (lambda answer: setattr(answer, "latent_size", 5), "graph 'writer' must have the inputs"),
         (lambda answer: setattr(answer, "answer_tokens", 0), "answer.answer_tokens is 0; allowed: 1 up to"),
         (lambda answer: setattr(answer, "passages_read", 65), "answer.passages_read is 65"),
@@ -227,6 +229,45 @@ async def test_damaged_files_are_refused(tmp_path: Path, file: str, content: str
     edit_manifest(folder, lambda _: None)  # with the digest that the file has now
     with pytest.raises(BundleError, match=text):
         await LocalModel.open(folder)
+
+
+async def test_a_graph_of_one_length_is_refused(tmp_path: Path) -> None:
+    folder = edit_manifest(
+        copy_bundle(tmp_path), lambda manifest: manifest.graphs[0].inputs[1].shape.__setitem__(1, 40)
+    )
+    with pytest.raises(ManifestError, match=r"graph 'reader' must have the inputs .*'passage': \[-1, -1\]"):
+        await LocalModel.open(folder)
+
+
+async def test_short_texts_are_read_and_written_in_short_rows(model: LocalModel) -> None:
+    recorded = await model.record(Ask(question="lantern", context="A lantern."))
+    assert recorded["0.reader.in.question"].shape == (1, 32)
+    assert recorded["0.reader.in.passage"].shape == (1, 32)
+    # Only what has a token goes to the writer: lantern, its end; a, lantern, ".".
+    assert [int((row != 0).sum()) for row in recorded["1.0.writer.in.source"]] == [5]
+    assert recorded["1.0.writer.in.memory"].shape[1] == 64
+    long = await model.record(Ask(question="lantern", context="on " * 39))
+    assert long["0.reader.in.passage"].shape[1] == 64
+
+
+def _set_least_share(manifest: manifest_pb2.ModelManifest, *, share: float) -> None:
+    manifest.answer.least_share = share
+
+
+async def test_of_a_corpus_only_what_comes_near_the_best_is_read(tmp_path: Path) -> None:
+    question = "What is a lantern on a server?"
+    read = []
+    for share in (0.0, 0.9):
+        folder = copy_bundle(tmp_path / str(share))
+        edit_manifest(folder, partial(_set_least_share, share=share))
+        async with await LocalModel.open(folder) as model:
+            recorded = await model.record(Ask(question=question))
+            read.append(len(recorded["0.reader.in.passage"]))
+            assert (await model.answer(Ask(question=question))).source.title == "lantern"
+            # Who asks about a text of their own has all of it read.
+            recorded = await model.record(Ask(question=question, context="The lantern.\n\nA server."))
+            assert len(recorded["0.reader.in.passage"]) == 2
+    assert read == [3, 1]
 
 
 async def test_a_small_queue_takes_the_largest_call(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The probability is that what is answered from is right: that it is the entry tha
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,13 +24,14 @@ from muserve_server.tasks.answer.library import index_entries, passages_of
 from muserve_server.tasks.answer.passages import cut_entry
 from muserve_server.tasks.answer.text import END
 
-__all__ = ["Calibration", "calibrate", "fit_logistic"]
+__all__ = ["Calibration", "Question", "Searched", "calibrate", "choose_search", "fit_logistic"]
 
 _SEED = 5_000
 _QUESTIONS, _SEARCHED = 600, 400
 _PASSAGES_READ = 8
 _ROWS_AT_ONCE = 64
 _WEIGHTS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 40.0)
+_SHARES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _HARDLY = 0.01
 """Of the questions."""
 _FEWEST = 10
@@ -48,10 +50,12 @@ class Calibration:
     look at the probability, which comes with each answer."""
     search_weight: float = 1.0
     """Of an entry's share of the best entry's points, added to its logit."""
+    least_share: float = 0.0
+    """Of the best entry's points, that an entry must have to be read at all."""
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """What is asked to calibrate by."""
 
     text: str
@@ -79,23 +83,26 @@ def calibrate(reader: Reader, data: AnswersData) -> Calibration:
     examples = [maker.draw(random) for _ in range(_QUESTIONS)]
     named = [example for example in examples if example.position >= 0][:_SEARCHED]
     questions = _with_other_words(
-        [_Question(each.question, data.corpus.entries[each.subject], bool(each.answer)) for each in named], data
+        [Question(each.question, data.corpus.entries[each.subject], bool(each.answer)) for each in named], data
     )
-    weight, searched = _search(reader, data, questions)
+    searched = _search(reader, data, questions)
+    weight, share = choose_search(searched)
     # As they are searched, and as they are asked with a context: one scale is for both.
-    logits = [one.logits[one.best(weight)] for one in searched]
+    logits = [one.logits[one.best(weight, share)] for one in searched]
     logits += [
         max(_read(reader, data, [(example.question, text) for text in example.passages])) for example in examples
     ]
-    labels = np.array([one.is_right(weight) for one in searched] + [bool(example.answer) for example in examples])
+    labels = np.array(
+        [one.is_right(weight, share) for one in searched] + [bool(example.answer) for example in examples]
+    )
     weights = np.array([one.question.weight for one in searched] + [1.0] * len(examples))
     if min(labels.sum(), (~labels).sum()) < _FEWEST:
-        return Calibration(search_weight=weight)
+        return Calibration(search_weight=weight, least_share=share)
     scale, offset = fit_logistic(np.array(logits), labels, weights)
-    return Calibration(scale, offset, search_weight=weight)
+    return Calibration(scale, offset, search_weight=weight, least_share=share)
 
 
-def _with_other_words(questions: list[_Question], data: AnswersData) -> list[_Question]:
+def _with_other_words(questions: list[Question], data: AnswersData) -> list[Question]:
     """Adds the questions in people's own words, with half of the weight of all that have an answer."""
     if data.config.data:
         return questions
@@ -106,7 +113,7 @@ def _with_other_words(questions: list[_Question], data: AnswersData) -> list[_Qu
     weight = 0.5 * sum(one.is_answered for one in questions) / len(keyed)
     return [
         *(replace(one, weight=0.5) if one.is_answered else one for one in questions),
-        *(_Question(one.question, entries[one.entry], is_answered=True, weight=weight) for one in keyed),
+        *(Question(one.question, entries[one.entry], is_answered=True, weight=weight) for one in keyed),
     ]
 
 
@@ -125,15 +132,11 @@ def fit_logistic(
     return (scale, offset) if scale > 0 else (1.0, 0.0)
 
 
-def _search(reader: Reader, data: AnswersData, questions: list[_Question]) -> tuple[float, list[_Searched]]:
-    """Searches the whole corpus for questions.
-
-    Returns:
-        The smallest weight with which the right entry comes first about as often as it can, and what was found.
-    """
+def _search(reader: Reader, data: AnswersData, questions: list[Question]) -> list[Searched]:
+    """Searches the whole corpus for questions, and reads what is found."""
     entries = data.corpus.entries
     index = index_entries(entries)
-    found: list[_Searched] = []
+    found: list[Searched] = []
     for question in questions:
         hits = index.find(question.text, _PASSAGES_READ)
         passages, points = passages_of(
@@ -142,29 +145,42 @@ def _search(reader: Reader, data: AnswersData, questions: list[_Question]) -> tu
         if passages:
             logits = _read(reader, data, [(hits.question, passage.text) for passage in passages])
             own = [entries[passage.entry] for passage in passages]
-            found.append(_Searched(question, own, np.array(logits), np.array(points)))
-    right = [sum(one.question.weight * one.is_right(weight) for one in found) for weight in _WEIGHTS]
-    # Of weights that are hardly worse than the best the smallest: two entries of one name are told apart by reading.
-    enough = max(right) - _HARDLY * sum(one.question.weight for one in found)
-    return next(weight for weight, count in zip(_WEIGHTS, right, strict=True) if count >= enough), found
+            found.append(Searched(question, own, np.array(logits), np.array(points)))
+    return found
+
+
+def choose_search(searched: list[Searched]) -> tuple[float, float]:
+    """Chooses search_weight and least_share among the pairs that are hardly worse than the best.
+
+    The smallest weight, since reading tells two entries of one name apart; and with it the largest share, since what is
+    not read costs no time.
+    """
+    right = {pair: _count_right(searched, *pair) for pair in itertools.product(_WEIGHTS, _SHARES)}
+    enough = max(right.values()) - _HARDLY * sum(one.question.weight for one in searched)
+    return min((pair for pair, count in right.items() if count >= enough), key=lambda pair: (pair[0], -pair[1]))
+
+
+def _count_right(searched: list[Searched], weight: float, share: float) -> float:
+    return sum(one.question.weight * one.is_right(weight, share) for one in searched)
 
 
 @dataclass(frozen=True)
-class _Searched:
+class Searched:
     """What was found for a question."""
 
-    question: _Question
+    question: Question
     entries: list[Entry]
     logits: NDArray[np.float64]
     shares: NDArray[np.float64]
 
-    def best(self, weight: float) -> int:
+    def best(self, weight: float, share: float) -> int:
         """Which passage is answered from."""
-        return int((self.logits + weight * self.shares).argmax())
+        points = self.logits + weight * self.shares
+        return int(np.where(self.shares >= share, points, -np.inf).argmax())
 
-    def is_right(self, weight: float) -> bool:
+    def is_right(self, weight: float, share: float) -> bool:
         """Whether that answers the question."""
-        found = self.entries[self.best(weight)]
+        found = self.entries[self.best(weight, share)]
         return self.question.is_answered and (found.names, found.text) == (
             self.question.subject.names, self.question.subject.text,
         )  # fmt: skip

@@ -15,6 +15,7 @@ __all__ = ["Candidates", "Drawn", "draw_softly", "find_candidates", "write_greed
 
 
 _LEAST, _NONE = 1e-6, 1e-12
+_VECTOR = 16
 
 
 class Candidates(NamedTuple):
@@ -48,22 +49,23 @@ def find_candidates(words: Tensor, copies: Tensor, source: Tensor, count: int) -
         source: int64 [row, source token].
         count: How many to return.
     """
-    worded = words.exp()
-    order = torch.arange(words.shape[1], device=words.device)
     # What is unknown has no spelling: it can only be copied. Nothing begins or fills up in the middle.
-    spelled = (order >= END).to(worded.dtype)
-    may_be = spelled + (order == UNKNOWN).to(worded.dtype)
-    copied = torch.zeros_like(worded).scatter_add(1, source, copies.exp())
-    together = worded * spelled + copied * may_be
+    order = torch.arange(words.shape[1], device=words.device)
+    worded = words.exp() * (order >= END).to(words.dtype)
+    copied = copies.exp() * ((source >= END) | (source == UNKNOWN)).to(copies.dtype)
+    together = worded.scatter_add(1, source, copied)
     likelihoods, tokens = together.topk(count, dim=1)
     # What is hardly likely at all is the best once more, so that rounding decides nothing.
     tells = likelihoods > _LEAST
     tokens = torch.where(tells, tokens, tokens[:, :1])
     is_it = source[:, None] == tokens[..., None]  # [row, candidate, source token]
     best = torch.where(is_it, copies[:, None], torch.full_like(copies[:, None], -torch.inf)).argmax(2)
-    is_copied = copied.gather(1, tokens) > together.gather(1, tokens) / 2
+    is_copied = worded.gather(1, tokens) < together.gather(1, tokens) / 2
     places = torch.where(is_copied, best, torch.full_like(best, NOTHING))
-    return Candidates(tokens, torch.log(torch.where(tells, likelihoods, torch.full_like(likelihoods, _NONE))), places)
+    likely = torch.where(tells, likelihoods, torch.full_like(likelihoods, _NONE))
+    # Of whole vectors, since onnxruntime takes the logarithms of what is left over by another routine.
+    logarithms = torch.log(pad(likely, (0, -count % _VECTOR), value=1.0))[:, :count]
+    return Candidates(tokens, logarithms, places)
 
 
 def write_greedily(writer: Any, reading: Reading, source: Tensor, noise: Tensor, steps: int) -> Tensor:

@@ -26,18 +26,22 @@ from muserve_export.families.answers.samples import draw_samples
 from muserve_export.families.answers.tutorial import export_tutorial
 from muserve_export.families.answers.wordings import WORDINGS
 from muserve_export.training.run import RunFolder
+from muserve_server.tasks.answer.reading import filled_length, reader_lengths
 from muserve_server.tasks.answer.text import PADDING, SPECIAL
 
 __all__ = ["ReaderGraph", "WriterGraph", "export_answers"]
 
 _TOLERANCE = 2e-4
 _GOLDEN_TOLERANCE = 2e-3
-_READER_ROWS, _WRITER_ROWS = 32, 64
+_READER_ROWS, _WRITER_ROWS, _THREADS = 4, 64, 1
 _TOKENIZER = "assets/tokenizer.json"
 _TEMPERATURE = 0.7
+_QUESTION_STEP, _PASSAGE_STEP, _SOURCE_STEP = 32, 64, 128
 _PASSAGES_READ = 8
 _GOLDEN = "A lantern is a portable lamp with a case of glass. It was invented by Ann Lee in 1820."
 _FLOAT, _INT = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
+_FREE = -1
+"""A length that each run has of its own."""
 
 
 class ReaderGraph(nn.Module):
@@ -107,9 +111,10 @@ def export_answers(
         )
         # Half as large, and nothing that is measured moves: figures and goldens are those of the rounded weights.
         module.half().float().eval()
+    manifest = _manifest(config, data, calibrate(reader, data))
     plan = BundlePlan(
-        manifest=_manifest(config, data, calibrate(reader, data)),
-        graphs=_graphs(config, data, reader, writer),
+        manifest=manifest,
+        graphs=_graphs(config, manifest.answer, reader, writer),
         assets=_assets(data),
         training={**run.described(config, checkpoint), "best_step": int(checkpoint["best"]["step"])},
         goldens=[_golden()],
@@ -150,6 +155,10 @@ def _manifest(config: AnswersConfig, data: AnswersData, calibration: Calibration
             corpora=corpora,
             passages_read=_PASSAGES_READ,
             search_weight=calibration.search_weight,
+            least_share=calibration.least_share,
+            question_step=_QUESTION_STEP,
+            passage_step=_PASSAGE_STEP,
+            source_step=_SOURCE_STEP,
             answerable_scale=calibration.scale,
             answerable_offset=calibration.offset,
             answerable_threshold=calibration.threshold,
@@ -180,39 +189,46 @@ def _assets(data: AnswersData) -> Mapping[str, bytes]:
     return assets
 
 
-def _graphs(config: AnswersConfig, data: AnswersData, reader: Reader, writer: Writer) -> list[GraphSource]:
-    return [_reader_graph(config, data, reader), _writer_graph(config, data, reader, writer)]
+def _graphs(
+    config: AnswersConfig, settings: manifest_pb2.AnswerSettings, reader: Reader, writer: Writer
+) -> list[GraphSource]:
+    return [_reader_graph(config, settings, reader), _writer_graph(config, settings, reader, writer)]
 
 
-def _reader_graph(config: AnswersConfig, data: AnswersData, reader: Reader) -> GraphSource:
-    question, passage = config.question_tokens + 1, config.passage_tokens
+def _reader_graph(config: AnswersConfig, settings: manifest_pb2.AnswerSettings, reader: Reader) -> GraphSource:
     return GraphSource(
         role="reader",
         module=ReaderGraph(reader).eval(),
-        inputs=(_tensor("question", _INT, (question,), "token"), _tensor("passage", _INT, (passage,), "token")),
+        inputs=(_tensor("question", _INT, (_FREE,), "token"), _tensor("passage", _INT, (_FREE,), "token")),
         outputs=(
             *_state(config), _tensor("answerable", _FLOAT, (), "logit"),
-            _tensor("start", _FLOAT, (passage,), "logit"), _tensor("end", _FLOAT, (passage,), "logit"),
+            _tensor("start", _FLOAT, (_FREE,), "logit"), _tensor("end", _FLOAT, (_FREE,), "logit"),
         ),
-        draw=lambda rows, random: _draw_texts(config, data, rows, random),
+        draw=lambda rows, random: _draw_texts(settings, len(reader.embed.weight), rows, random),
         max_batch_rows=_READER_ROWS,
+        max_threads=_THREADS,
         tolerance=_TOLERANCE,
     )  # fmt: skip
 
 
-def _writer_graph(config: AnswersConfig, data: AnswersData, reader: Reader, writer: Writer) -> GraphSource:
-    size, cells = data.codec.size, 4 * config.hidden_size
+def _writer_graph(
+    config: AnswersConfig, settings: manifest_pb2.AnswerSettings, reader: Reader, writer: Writer
+) -> GraphSource:
+    size, cells = len(writer.embed.weight), 4 * config.hidden_size
     candidates = min(config.candidates, size)
 
     def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
-        texts = _draw_texts(config, data, rows, random)
+        texts = _draw_texts(settings, size, rows, random)
         with torch.no_grad():
             read = reader(*(torch.from_numpy(text) for text in texts))
         source = np.concatenate(texts, axis=1)
+        missing = filled_length(source.shape[1], settings.source_step) - source.shape[1]
+        source = np.pad(source, ((0, 0), (0, missing)), constant_values=PADDING)
+        memory = np.pad(read.memory.numpy(), ((0, 0), (0, missing), (0, 0)))
         place = random.integers(-1, 2, rows)
         token = np.where(place < 0, random.integers(len(SPECIAL), size, rows), source[np.arange(rows), place])
         noise = random.standard_normal((rows, config.latent_size)).astype(np.float32)
-        return token, place, noise, read.memory.numpy(), read.hidden.numpy(), read.cell.numpy(), source
+        return token, place, noise, memory, read.hidden.numpy(), read.cell.numpy(), source
 
     return GraphSource(
         role="writer",
@@ -220,7 +236,7 @@ def _writer_graph(config: AnswersConfig, data: AnswersData, reader: Reader, writ
         inputs=(
             _tensor("token", _INT, (), "token"), _tensor("place", _INT, (), "source token, -1 for none"),
             _tensor("noise", _FLOAT, (config.latent_size,), "standard normal"), *_state(config),
-            _tensor("source", _INT, (config.question_tokens + 1 + config.passage_tokens,), "token"),
+            _tensor("source", _INT, (_FREE,), "token"),
         ),
         outputs=(
             _tensor("tokens", _INT, (candidates,), "token"),
@@ -231,27 +247,29 @@ def _writer_graph(config: AnswersConfig, data: AnswersData, reader: Reader, writ
         ),
         draw=draw,
         max_batch_rows=_WRITER_ROWS,
+        max_threads=_THREADS,
         tolerance=_TOLERANCE,
     )  # fmt: skip
 
 
 def _state(config: AnswersConfig) -> tuple[manifest_pb2.TensorSpec, ...]:
     """What the reader hands to the writer."""
-    source, cells = config.question_tokens + 1 + config.passage_tokens, 4 * config.hidden_size
+    cells = 4 * config.hidden_size
     return (
-        _tensor("memory", _FLOAT, (source, 2 * config.hidden_size), "what each token means"),
+        _tensor("memory", _FLOAT, (_FREE, 2 * config.hidden_size), "what each token means"),
         _tensor("hidden", _FLOAT, (cells,), "the writer's state"),
         _tensor("cell", _FLOAT, (cells,), "the writer's cells"),
     )
 
 
 def _draw_texts(
-    config: AnswersConfig, data: AnswersData, rows: int, random: np.random.Generator
+    settings: manifest_pb2.AnswerSettings, vocabulary: int, rows: int, random: np.random.Generator
 ) -> tuple[NDArray[Any], ...]:
-    """Draws questions and passages of any length; some words stand in both."""
+    """Draws questions and passages, filled up to lengths as they are served; some words stand in both."""
     texts = []
-    for length in (config.question_tokens + 1, config.passage_tokens):
-        tokens = random.integers(len(SPECIAL), data.codec.size, (rows, length))
+    longest = (int(random.integers(2, most + 1)) for most in (settings.question_tokens + 1, settings.passage_tokens))
+    for length in reader_lengths(settings, *longest):
+        tokens = random.integers(len(SPECIAL), vocabulary, (rows, length))
         tokens[np.arange(length)[None] >= random.integers(2, length + 1, (rows, 1))] = PADDING
         texts.append(tokens)
     texts[1][:, :2] = texts[0][:, :2]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, softmax, softplus
+from torch.nn.functional import linear, log_softmax, pad, softmax
 
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_server.tasks.answer.text import PADDING, UNKNOWN
@@ -21,7 +21,7 @@ from muserve_server.tasks.answer.text import PADDING, UNKNOWN
 __all__ = ["Reader", "Reading", "Writer"]
 
 _NEVER = -1e4
-_LEAST = 1e-9
+_LEAST = math.log(1e-9)
 
 
 class Reading(NamedTuple):
@@ -91,8 +91,8 @@ class Reader(nn.Module):
         read = read + self.reread(self.dropout(read), in_passage)  # [row, passage token, state]
 
         gist = _pool(self.asked(asked)[..., 0], in_question, asked)  # [row, state]
-        start = (self.starts(read) * gist[:, None]).sum(2) / math.sqrt(self.asked.in_features)
-        end = (self.ends(read) * gist[:, None]).sum(2) / math.sqrt(self.asked.in_features)
+        start = _compare(self.starts, read, gist) / math.sqrt(self.asked.in_features)
+        end = _compare(self.ends, read, gist) / math.sqrt(self.asked.in_features)
         found = _pool(start + end, in_passage, read)
         most = read.masked_fill(~in_passage[..., None], _NEVER).amax(1)
         seen = torch.cat([gist, found], dim=1)
@@ -187,11 +187,13 @@ class Writer(nn.Module):
         scores = scores.masked_fill((source == PADDING)[:, None], _NEVER)
         looks = softmax(scores, dim=2)
         seen = self.dropout(torch.cat([states, looks @ memory], dim=2))
-        copies = self.copies(seen)  # logit of copying
+        # Whether to word or to copy. Not as logsigmoid, which onnxruntime takes apart and loses in small numbers, and
+        # computes differently for one row than for several.
+        either = log_softmax(pad(self.copies(seen), (1, 0)), dim=2)
         words = log_softmax(self.word(seen) @ self.embed.weight.T + self.bias, dim=2)
         return (
-            words - softplus(copies),  # as logsigmoid, which onnxruntime takes apart and loses in small numbers
-            torch.log(looks.clamp(min=_LEAST)) - softplus(-copies),  # adding it is what onnxruntime leaves out
+            words + either[..., :1],
+            log_softmax(scores, dim=2).clamp(min=_LEAST) + either[..., 1:],
             hidden[0],
             cell[0],
         )
@@ -223,6 +225,16 @@ def _attend(scores: Tensor, is_there: Tensor, values: Tensor) -> Tensor:
     """Mixes values by their scores: [row, looker, looked at], [row, looked at], [row, looked at, value]."""
     mixed: Tensor = softmax(scores.masked_fill(~is_there[:, None], _NEVER), dim=2) @ values
     return mixed
+
+
+def _compare(given: nn.Linear, values: Tensor, other: Tensor) -> Tensor:
+    """Products of what a layer makes of each value with another: [row, token, value], [row, value].
+
+    The other goes through the layer the other way round: once a row in place of once a token.
+    """
+    turned = linear(other, torch.cat([given.weight.T, given.bias[None]]))  # [row, value + 1]
+    compared: Tensor = (values @ turned[:, :-1, None])[..., 0] + turned[:, -1:]
+    return compared
 
 
 def _pool(scores: Tensor, is_there: Tensor, values: Tensor) -> Tensor:

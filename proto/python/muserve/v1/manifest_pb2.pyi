@@ -92,7 +92,7 @@ class ModelManifest(_message.Message):
     def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., music: _Optional[_Union[MusicSettings, _Mapping]] = ..., translation: _Optional[_Union[TranslationSettings, _Mapping]] = ..., answer: _Optional[_Union[AnswerSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Graph(_message.Message):
-    __slots__ = ("role", "onnx_file", "torchscript_file", "inputs", "outputs", "opset", "max_batch_rows", "parity", "batch_invariance")
+    __slots__ = ("role", "onnx_file", "torchscript_file", "inputs", "outputs", "opset", "max_batch_rows", "parity", "batch_invariance", "max_threads")
     ROLE_FIELD_NUMBER: _ClassVar[int]
     ONNX_FILE_FIELD_NUMBER: _ClassVar[int]
     TORCHSCRIPT_FILE_FIELD_NUMBER: _ClassVar[int]
@@ -102,6 +102,7 @@ class Graph(_message.Message):
     MAX_BATCH_ROWS_FIELD_NUMBER: _ClassVar[int]
     PARITY_FIELD_NUMBER: _ClassVar[int]
     BATCH_INVARIANCE_FIELD_NUMBER: _ClassVar[int]
+    MAX_THREADS_FIELD_NUMBER: _ClassVar[int]
     role: str
     onnx_file: str
     torchscript_file: str
@@ -111,7 +112,8 @@ class Graph(_message.Message):
     max_batch_rows: int
     parity: Parity
     batch_invariance: BatchInvariance
-    def __init__(self, role: _Optional[str] = ..., onnx_file: _Optional[str] = ..., torchscript_file: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., opset: _Optional[int] = ..., max_batch_rows: _Optional[int] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., batch_invariance: _Optional[_Union[BatchInvariance, _Mapping]] = ...) -> None: ...
+    max_threads: int
+    def __init__(self, role: _Optional[str] = ..., onnx_file: _Optional[str] = ..., torchscript_file: _Optional[str] = ..., inputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., outputs: _Optional[_Iterable[_Union[TensorSpec, _Mapping]]] = ..., opset: _Optional[int] = ..., max_batch_rows: _Optional[int] = ..., parity: _Optional[_Union[Parity, _Mapping]] = ..., batch_invariance: _Optional[_Union[BatchInvariance, _Mapping]] = ..., max_threads: _Optional[int] = ...) -> None: ...
 
 class TensorSpec(_message.Message):
     __slots__ = ("name", "dtype", "shape", "unit")
@@ -324,7 +326,7 @@ class TranslationDirection(_message.Message):
     def __init__(self, source: _Optional[str] = ..., target: _Optional[str] = ..., graph: _Optional[str] = ...) -> None: ...
 
 class AnswerSettings(_message.Message):
-    __slots__ = ("reader", "writer", "tokenizer_file", "question_tokens", "passage_tokens", "passage_characters", "answer_tokens", "latent_size", "corpora", "passages_read", "search_weight", "answerable_scale", "answerable_offset", "answerable_threshold", "kinds", "temperature")
+    __slots__ = ("reader", "writer", "tokenizer_file", "question_tokens", "passage_tokens", "passage_characters", "answer_tokens", "latent_size", "corpora", "passages_read", "search_weight", "answerable_scale", "answerable_offset", "answerable_threshold", "kinds", "temperature", "least_share", "question_step", "passage_step", "source_step")
     READER_FIELD_NUMBER: _ClassVar[int]
     WRITER_FIELD_NUMBER: _ClassVar[int]
     TOKENIZER_FILE_FIELD_NUMBER: _ClassVar[int]
@@ -341,6 +343,10 @@ class AnswerSettings(_message.Message):
     ANSWERABLE_THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
+    LEAST_SHARE_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_STEP_FIELD_NUMBER: _ClassVar[int]
+    PASSAGE_STEP_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_STEP_FIELD_NUMBER: _ClassVar[int]
     reader: str
     writer: str
     tokenizer_file: str
@@ -357,7 +363,11 @@ class AnswerSettings(_message.Message):
     answerable_threshold: float
     kinds: _containers.RepeatedScalarFieldContainer[str]
     temperature: float
-    def __init__(self, reader: _Optional[str] = ..., writer: _Optional[str] = ..., tokenizer_file: _Optional[str] = ..., question_tokens: _Optional[int] = ..., passage_tokens: _Optional[int] = ..., passage_characters: _Optional[int] = ..., answer_tokens: _Optional[int] = ..., latent_size: _Optional[int] = ..., corpora: _Optional[_Iterable[_Union[AnswerCorpus, _Mapping]]] = ..., passages_read: _Optional[int] = ..., search_weight: _Optional[float] = ..., answerable_scale: _Optional[float] = ..., answerable_offset: _Optional[float] = ..., answerable_threshold: _Optional[float] = ..., kinds: _Optional[_Iterable[str]] = ..., temperature: _Optional[float] = ...) -> None: ...
+    least_share: float
+    question_step: int
+    passage_step: int
+    source_step: int
+    def __init__(self, reader: _Optional[str] = ..., writer: _Optional[str] = ..., tokenizer_file: _Optional[str] = ..., question_tokens: _Optional[int] = ..., passage_tokens: _Optional[int] = ..., passage_characters: _Optional[int] = ..., answer_tokens: _Optional[int] = ..., latent_size: _Optional[int] = ..., corpora: _Optional[_Iterable[_Union[AnswerCorpus, _Mapping]]] = ..., passages_read: _Optional[int] = ..., search_weight: _Optional[float] = ..., answerable_scale: _Optional[float] = ..., answerable_offset: _Optional[float] = ..., answerable_threshold: _Optional[float] = ..., kinds: _Optional[_Iterable[str]] = ..., temperature: _Optional[float] = ..., least_share: _Optional[float] = ..., question_step: _Optional[int] = ..., passage_step: _Optional[int] = ..., source_step: _Optional[int] = ...) -> None: ...
 
 class AnswerCorpus(_message.Message):
     __slots__ = ("name", "file", "licence", "origin")

@@ -67,7 +67,9 @@ class Library:
         if self._index is None:
             return ToRead(question, (), (), ())
         found = self._index.find(question, max(_NEAREST, self._settings.passages_read))
-        passages, points = passages_of(found, self._cut, self._settings.passages_read)
+        passages, points = passages_of(
+            found.at_least(self._settings.least_share), self._cut, self._settings.passages_read
+        )
         titles = dict.fromkeys(self.entries[number].title for number in found.documents)
         nearest = tuple(title for title in titles if title)[:_NEAREST]
         return ToRead(found.question, tuple(passages), tuple(points), nearest)

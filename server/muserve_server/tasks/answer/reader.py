@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from muserve.v1 import manifest_pb2
 from muserve_server.tasks.answer.passages import Passage
 from muserve_server.tasks.answer.reading import Reading, ask_tokens, reader_rows, split_readings
 from muserve_server.tasks.answer.text import TextCodec, Tokens
-from muserve_server.tasks.base import Call, TaskLimits
+from muserve_server.tasks.base import Call, Rows, TaskLimits
 
 __all__ = ["PassageReader"]
 
@@ -46,32 +46,38 @@ class PassageReader:
 
     async def read_question(self, question: str, passages: Sequence[Passage], call: Call) -> list[Reading]:
         """Reads one question beside several passages."""
-        asked = await call.offload(self._encode_question, question)
-        return await self._read([asked] * len(passages), passages, call)
+        return await self.read_pairs([(question, passage) for passage in passages], call)
 
     async def read_pairs(self, pairs: Sequence[tuple[str, Passage]], call: Call) -> list[Reading]:
         """Reads questions, each beside a passage of its own."""
-        asked = await call.offload(lambda: [self._encode_question(question) for question, _ in pairs])
-        return await self._read(asked, [passage for _, passage in pairs], call)
+        return await self._read(self._encode_question, pairs, call)
 
     async def read_kinds(self, pairs: Sequence[tuple[str, Passage]], call: Call) -> list[Reading]:
         """Reads passages to ask about them: of each pair a kind of question and a passage."""
-        most = self._settings.question_tokens
-        asked = await call.offload(lambda: [ask_tokens(self._codec, kind).cut(most) for kind, _ in pairs])
-        return await self._read(asked, [passage for _, passage in pairs], call)
+        return await self._read(self._encode_kind, pairs, call)
+
+    async def _read(
+        self, encode: Callable[[str], Tokens], pairs: Sequence[tuple[str, Passage]], call: Call
+    ) -> list[Reading]:
+        found: list[Reading] = []
+        for first in range(0, len(pairs), self._rows_per_run):
+            part = pairs[first : first + self._rows_per_run]
+            asked, tokens, rows = await call.offload(self._prepare, encode, part)
+            outputs = await call.infer(self._settings.reader, rows)
+            passages = [passage for _, passage in part]
+            found += await call.offload(split_readings, rows, outputs, asked, passages, tokens)
+        return found
+
+    def _prepare(
+        self, encode: Callable[[str], Tokens], pairs: Sequence[tuple[str, Passage]]
+    ) -> tuple[list[Tokens], list[Tokens], Rows]:
+        """Encodes what is asked and what is read, and makes rows of it."""
+        asked = [encode(question) for question, _ in pairs]
+        tokens = [self._codec.encode(passage.text).cut(self._settings.passage_tokens) for _, passage in pairs]
+        return asked, tokens, reader_rows(self._settings, asked, tokens)
 
     def _encode_question(self, question: str) -> Tokens:
         return self._codec.encode(question).cut(self._settings.question_tokens)
 
-    async def _read(self, asked: Sequence[Tokens], passages: Sequence[Passage], call: Call) -> list[Reading]:
-        found: list[Reading] = []
-        for first in range(0, len(asked), self._rows_per_run):
-            part = slice(first, first + self._rows_per_run)
-            tokens = await call.offload(self._encode_passages, passages[part])
-            rows = await call.offload(reader_rows, self._settings, asked[part], tokens)
-            outputs = await call.infer(self._settings.reader, rows)
-            found += await call.offload(split_readings, rows, outputs, asked[part], passages[part], tokens)
-        return found
-
-    def _encode_passages(self, passages: Sequence[Passage]) -> list[Tokens]:
-        return [self._codec.encode(passage.text).cut(self._settings.passage_tokens) for passage in passages]
+    def _encode_kind(self, kind: str) -> Tokens:
+        return ask_tokens(self._codec, kind).cut(self._settings.question_tokens)

@@ -15,7 +15,17 @@ from muserve_server.tasks.answer.passages import Passage
 from muserve_server.tasks.answer.text import BEGIN, END, PADDING, TextCodec, Tokens
 from muserve_server.tasks.base import Rows
 
-__all__ = ["Reading", "Span", "ask_tokens", "find_span", "probability", "reader_rows", "split_readings"]
+__all__ = [
+    "Reading",
+    "Span",
+    "ask_tokens",
+    "filled_length",
+    "find_span",
+    "probability",
+    "reader_lengths",
+    "reader_rows",
+    "split_readings",
+]
 
 _LONGEST_EVIDENCE = 60
 """In tokens."""
@@ -42,15 +52,22 @@ class Reading:
     tokens: Tokens
     """Its tokens, cut to their length."""
     source: NDArray[np.int64]
-    """Question and passage as the writer takes them: [source token]."""
-    tensors: Rows
-    """What the reader gave: memory, hidden, cell, each a row."""
+    """Question, its end, and passage, as the writer takes them: [source token]."""
+    memory: NDArray[np.float32]
+    """What each of these means: [source token, state]."""
+    hidden: NDArray[np.float32]
+    """Where the writer begins: [state]."""
+    cell: NDArray[np.float32]
+    """The same of its cells: [state]."""
     answerable: float
     """Logit of whether the passage answers the question."""
     evidence: Span | None
     """Where; None if the passage has no token."""
-    passage_length: int
-    """Tokens of the source that are the passage's, padding too."""
+
+    @property
+    def passage_start(self) -> int:
+        """Which token of the source is the passage's first."""
+        return len(self.question) + 1
 
 
 def ask_tokens(codec: TextCodec, kind: str) -> Tokens:
@@ -59,19 +76,36 @@ def ask_tokens(codec: TextCodec, kind: str) -> Tokens:
     return Tokens(kind, (BEGIN, *tokens.ids), ((0, 0), *tokens.places), (True, *tokens.spaced))
 
 
+def reader_lengths(settings: manifest_pb2.AnswerSettings, question: int, passage: int) -> tuple[int, int]:
+    """Finds the lengths that questions and passages are filled up to.
+
+    Args:
+        settings: Between two lengths.
+        question: Tokens of the longest, its end too.
+        passage: Tokens of the longest.
+    """
+    return filled_length(question, settings.question_step), filled_length(passage, settings.passage_step)
+
+
+def filled_length(length: int, step: int) -> int:
+    """Rounds a length up to a multiple of a step, at least one step."""
+    return max(1, -(-length // step)) * step
+
+
 def reader_rows(
     settings: manifest_pb2.AnswerSettings, questions: Sequence[Tokens], passages: Sequence[Tokens]
 ) -> dict[str, NDArray[Any]]:
-    """Writes rows for the reader.
+    """Writes rows for the reader, filled up to one length: what is short is read in a fraction of the time.
 
     Args:
-        settings: Sizes.
-        questions: Of each row, cut to question_tokens.
-        passages: Of each row, cut to passage_tokens.
+        settings: Between two lengths.
+        questions: Of each row.
+        passages: Of each row.
     """
     rows = len(questions)
-    asked = np.full((rows, settings.question_tokens + 1), PADDING, np.int64)
-    read = np.full((rows, settings.passage_tokens), PADDING, np.int64)
+    asked_length, read_length = reader_lengths(settings, 1 + max(map(len, questions)), max(map(len, passages)))
+    asked = np.full((rows, asked_length), PADDING, np.int64)
+    read = np.full((rows, read_length), PADDING, np.int64)
     for row, (question, passage) in enumerate(zip(questions, passages, strict=True)):
         asked[row, : len(question) + 1] = [*question.ids, END]
         read[row, : len(passage)] = passage.ids
@@ -96,17 +130,23 @@ def split_readings(
     if not all(np.isfinite(outputs[name]).all() for name in ("memory", "hidden", "cell", "answerable", "start", "end")):
         raise ValueError("the reader gave values that are no numbers")
     source = np.concatenate([rows["question"], rows["passage"]], axis=1)
+    length = rows["question"].shape[1]
+    there = [
+        [*range(len(asked) + 1), *range(length, length + len(read))]
+        for asked, read in zip(questions, tokens, strict=True)
+    ]
     return [
         Reading(
             question=questions[row],
             passage=passages[row],
             tokens=tokens[row],
-            source=source[row],
-            # Copies, so that one row that is kept does not keep the others.
-            tensors={name: outputs[name][row].copy() for name in ("memory", "hidden", "cell")},
+            # Copies, all of them, so that one row that is kept does not keep the others.
+            source=source[row][there[row]],
+            memory=outputs["memory"][row][there[row]],
+            hidden=outputs["hidden"][row].copy(),
+            cell=outputs["cell"][row].copy(),
             answerable=float(outputs["answerable"][row]),
             evidence=find_span(outputs["start"][row], outputs["end"][row], tokens[row]),
-            passage_length=rows["passage"].shape[1],
         )
         for row in range(len(questions))
     ]

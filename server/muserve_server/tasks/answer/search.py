@@ -1,4 +1,4 @@
-"""Finds what to read for a question: by its words (BM25), by whole names in it, whatever the spelling.
+"""Finds what to read for a question: by its words (BM25), by whole names in it, the rarer the better, in any spelling.
 
 BM25 is that of the library bm25s (Lù, 2024), once over names and once over texts. A word that stands nowhere is taken
 for the nearest that does, by edit distance.
@@ -6,6 +6,7 @@ for the nearest that does, by edit distance.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,10 @@ __all__ = ["Document", "Found", "Index", "split_words"]
 
 _WORD = re.compile(r"[^\W_]+[+#]*")
 _NAME_WEIGHT = 1.5
-_EXACT = 6.0
-"""Points for each word of a name that stands whole in the question."""
+_EXACT = 12.0
+"""Points for each word of a name that stands whole in the question, if no other document has that word."""
+_SPELLED_AS_NAME = 1.5
+"""As many times these points for a word that is spelled as few but names are: gRPC, PDC, MC68010."""
 _MOST_NAME_WORDS = 8
 _LEAST_FUZZY = 4
 _COMMON_WEIGHT = 100
@@ -62,6 +65,15 @@ class Found:
     points: tuple[float, ...]
     """Of each, as a share of the best one's."""
 
+    def at_least(self, share: float) -> Found:
+        """Leaves documents with a lower share out.
+
+        Args:
+            share: 0 for all, 1 for those alone that are as good as the best.
+        """
+        count = sum(points >= share for points in self.points)
+        return Found(self.question, self.documents[:count], self.points[:count])
+
 
 class Index:
     """Documents, ready to be searched."""
@@ -85,6 +97,11 @@ class Index:
                 self._spelled[word] += _MOST_NAME_WORDS  # a name is likelier asked about than a word of a text
             self._spelled.update(split_words(document.text))
         self._spelled.update(dict.fromkeys(sorted(_COMMON), _COMMON_WEIGHT))
+        holding = Counter(word for own in zip(names, texts, strict=True) for word in {*own[0], *own[1]})
+        rarest = math.log((1 + len(documents)) / 1.5)
+        self._rarity = {
+            word: max(0.0, math.log((1 + len(documents)) / (0.5 + count)) / rarest) for word, count in holding.items()
+        }
         self._known = [word for word in self._spelled if len(word) >= _LEAST_FUZZY]
         self._stemmed = {_stem(word) for word in self._spelled}
 
@@ -99,31 +116,46 @@ class Index:
         words = split_words(question)
         asked = [_stem(word) for word in words if word not in _COMMON]
         points = _NAME_WEIGHT * self._names.points(asked) + self._texts.points(asked)
-        for number, length in self._whole_names(question, words, has_others=bool(asked)):
-            points[number] += _EXACT * length
+        for telling, own in self._whole_names(question, words, has_others=bool(asked)):
+            # Documents of one name are told apart by reading them, not by how much else they say.
+            points[own] = points[own].max() + _EXACT * telling
         best = np.argsort(-points, kind="stable")[:most]
         found = [int(number) for number in best if points[number] > 0]
         shares = [float(points[number] / points[found[0]]) for number in found]
         return Found(question, tuple(found), tuple(shares))
 
-    def _whole_names(self, question: str, words: Sequence[str], *, has_others: bool) -> Iterator[tuple[int, int]]:
-        """Yields documents with a name that stands in the question, each once, and how many words its longest has."""
-        longest: dict[int, int] = {}
+    def _whole_names(
+        self, question: str, words: Sequence[str], *, has_others: bool
+    ) -> Iterator[tuple[float, list[int]]]:
+        """Yields how telling the words of each name are that stands in the question, and the documents of that name.
+
+        Each document once, with its most telling name.
+        """
+        most: dict[int, tuple[float, str]] = {}
         tried: set[str] = set()
-        capitals = {word.lower() for word in _WORD.findall(question) if word.isupper() and len(word) > 1}
+        typed = _WORD.findall(question)
+        capitals = {word.lower() for word in typed if word.isupper() and len(word) > 1}
+        as_names = {word.lower() for word in typed if word[1:] != word[1:].lower() or any(map(str.isdigit, word))}
         for start in range(len(words)):
             for end in range(start + 1, min(start + _MOST_NAME_WORDS, len(words)) + 1):
                 piece = words[start:end]
-                # "the" and "it" are names too, but hardly what is asked about.
-                telling = sum(word not in _COMMON or word in capitals for word in piece)
-                if not telling and has_others:
+                # "the" and "it" are names too, but hardly what is asked about; "go" is less often than "awk".
+                own = [word for word in piece if word not in _COMMON or word in capitals]
+                if not own and has_others:
                     continue
+                telling = sum(
+                    self._rarity.get(_stem(word), 1.0) * (_SPELLED_AS_NAME if word in as_names else 1.0) for word in own
+                )
                 names = {"".join(piece), "".join([*piece[:-1], _stem(piece[-1])])} - tried
                 tried |= names
                 for joined in names:
                     for number in self._exact.get(joined, ()):
-                        longest[number] = max(longest.get(number, 0), telling or 1)
-        yield from longest.items()
+                        most[number] = max(most.get(number, (0.0, "")), (telling if own else 1.0, joined))
+        named: dict[tuple[float, str], list[int]] = defaultdict(list)
+        for number, name in most.items():
+            named[name].append(number)
+        for (telling, _), documents in named.items():
+            yield telling, documents
 
     def _respell(self, question: str) -> str:
         """Puts known words in the place of those that stand in no document."""

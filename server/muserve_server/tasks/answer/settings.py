@@ -16,6 +16,8 @@ _MOST_PASSAGES = 64
 _FLOAT, _INT = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 _ANY = 0
 """A size that is not checked: only that it is one."""
+_FREE = -1
+"""Every size, as rows are as long as their texts."""
 
 Shapes = Mapping[str, tuple[int, tuple[int, ...]]]
 
@@ -30,6 +32,7 @@ def check_settings(bundle: Bundle, limits: TaskLimits) -> None:
     for name, most in (
         ("question_tokens", _MOST_TOKENS), ("passage_tokens", _MOST_TOKENS), ("answer_tokens", _MOST_TOKENS),
         ("passage_characters", 100 * _MOST_TOKENS), ("latent_size", _MOST_TOKENS), ("passages_read", _MOST_PASSAGES),
+        ("question_step", _MOST_TOKENS), ("passage_step", _MOST_TOKENS), ("source_step", _MOST_TOKENS),
     ):  # fmt: skip
         if not 1 <= getattr(settings, name) <= most:
             raise ManifestError(f"{bundle}: answer.{name} is {getattr(settings, name)}; allowed: 1 up to {most}")
@@ -42,6 +45,8 @@ def check_settings(bundle: Bundle, limits: TaskLimits) -> None:
     for name in numbers:
         if not math.isfinite(getattr(settings, name)):
             raise ManifestError(f"{bundle}: answer.{name} is {getattr(settings, name)}; it must be finite")
+    if not 0 <= settings.least_share <= 1:
+        raise ManifestError(f"{bundle}: answer.least_share is {settings.least_share}; allowed: 0 up to 1")
     if settings.temperature <= 0:
         raise ManifestError(f"{bundle}: answer.temperature is {settings.temperature}; it must be above 0")
     if len(set(settings.kinds)) < len(settings.kinds) or "" in settings.kinds:
@@ -55,18 +60,16 @@ def check_settings(bundle: Bundle, limits: TaskLimits) -> None:
 
 def _check_graphs(bundle: Bundle) -> None:
     settings = bundle.manifest.answer
-    question, passage = settings.question_tokens + 1, settings.passage_tokens
-    source = question + passage
     state: Shapes = {"hidden": (_FLOAT, (-1, _ANY)), "cell": (_FLOAT, (-1, _ANY))}
-    memory: Shapes = {"memory": (_FLOAT, (-1, source, _ANY))}
-    reader_inputs: Shapes = {"question": (_INT, (-1, question)), "passage": (_INT, (-1, passage))}
+    memory: Shapes = {"memory": (_FLOAT, (-1, _FREE, _ANY))}
+    reader_inputs: Shapes = {"question": (_INT, (-1, _FREE)), "passage": (_INT, (-1, _FREE))}
     reader_outputs: Shapes = {
         **memory, **state,
-        "answerable": (_FLOAT, (-1,)), "start": (_FLOAT, (-1, passage)), "end": (_FLOAT, (-1, passage)),
+        "answerable": (_FLOAT, (-1,)), "start": (_FLOAT, (-1, _FREE)), "end": (_FLOAT, (-1, _FREE)),
     }  # fmt: skip
     writer_inputs: Shapes = {
         "token": (_INT, (-1,)), "place": (_INT, (-1,)), "noise": (_FLOAT, (-1, settings.latent_size)),
-        **memory, **state, "source": (_INT, (-1, source)),
+        **memory, **state, "source": (_INT, (-1, _FREE)),
     }  # fmt: skip
     candidates = (-1, _ANY)
     writer_outputs: Shapes = {
@@ -87,7 +90,8 @@ def _check_graphs(bundle: Bundle) -> None:
                 found = {spec.name: list(spec.shape) for spec in specs}
                 needed = {key: list(shape) for key, (_, shape) in wanted.items()}
                 raise ManifestError(
-                    f"{bundle}: graph {role!r} must have the {side} {needed} (0 for any size); it has {found}"
+                    f"{bundle}: graph {role!r} must have the {side} {needed} (-1 for every size, 0 for any); it has "
+                    f"{found}"
                 )
 
 

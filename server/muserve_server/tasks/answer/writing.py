@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from muserve.v1 import manifest_pb2
 from muserve_server.tasks import noise
-from muserve_server.tasks.answer.reading import Reading
+from muserve_server.tasks.answer.reading import Reading, filled_length
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 from muserve_server.tasks.base import Call, Rows
 
@@ -22,7 +22,7 @@ __all__ = ["Draft", "Draw", "TextWriter"]
 _CHOICE_STREAM = noise.FIRST_FREE_STREAM
 _QUESTION, _PASSAGE = 0, 1
 _DRAFTS_AT_ONCE = 16
-"""Texts of one call that are written at a time: each holds its passage's memory, a quarter of a MiB, several times."""
+"""Texts of one call that are written at a time: each holds its passage's memory, up to three eighths of a MiB."""
 _WRITTEN_AT_ONCE = 64
 """Calls that write at a time; others wait in turn."""
 
@@ -104,75 +104,83 @@ class TextWriter:
         """
         for first in range(0, len(drafts), _DRAFTS_AT_ONCE):
             async with self._gate:
-                await self._write_some(list(drafts[first : first + _DRAFTS_AT_ONCE]), call, most)
+                await self._write_some(drafts[first : first + _DRAFTS_AT_ONCE], call, most)
 
-    async def _write_some(self, drafts: list[Draft], call: Call, most: int) -> None:
-        # A hop to a thread is longer than it takes to copy one row.
-        hop = call.run_soon if len(drafts) == 1 else call.offload
-        rows = await hop(_begin, drafts)
-        for step in range(most):
-            outputs = await call.infer(self._settings.writer, rows)
-            await hop(_take, drafts, outputs, step, self._settings.temperature)
-            stays = np.array([not draft.is_done for draft in drafts])
-            drafts = [draft for draft in drafts if not draft.is_done]
-            if not drafts:
-                return
-            rows = await hop(_go_on, drafts, rows, outputs, stays)
+    async def _write_some(self, drafts: Sequence[Draft], call: Call, most: int) -> None:
+        pens = await call.offload(lambda: [_Pen(draft, self._settings, most) for draft in drafts])
+        writing = [asyncio.ensure_future(call.iterate(self._settings.writer, pen.rows, pen.go_on)) for pen in pens]
+        try:
+            await asyncio.gather(*writing)
+        finally:
+            for one in writing:
+                one.cancel()
 
 
-def _begin(drafts: Sequence[Draft]) -> dict[str, NDArray[Any]]:
-    readings = [draft.reading for draft in drafts]
-    return {
-        "token": np.full(len(drafts), BEGIN, np.int64),
-        "place": np.full(len(drafts), NOTHING, np.int64),
-        "noise": np.stack([draft.draw.noise for draft in drafts]),
-        **{name: np.stack([reading.tensors[name] for reading in readings]) for name in ("memory", "hidden", "cell")},
-        "source": np.stack([reading.source for reading in readings]),
-    }
+class _Pen:
+    """What writes a draft, a token at a time."""
+
+    def __init__(self, draft: Draft, settings: manifest_pb2.AnswerSettings, most: int) -> None:
+        self._draft = draft
+        self._most = most
+        self._temperature = settings.temperature
+        reading = draft.reading
+        length = filled_length(len(reading.source), settings.source_step)
+        self.rows: Rows = {
+            "token": np.array([BEGIN], np.int64),
+            "place": np.array([NOTHING], np.int64),
+            "noise": draft.draw.noise[None],
+            "memory": _filled(reading.memory, length)[None],
+            "hidden": reading.hidden[None],
+            "cell": reading.cell[None],
+            "source": _filled(reading.source, length)[None],
+        }
+        """Of the next step: one."""
+
+    def go_on(self, outputs: Rows) -> Rows | None:
+        """Takes a step's outcome and makes the next one's row; None at the end."""
+        _take(self._draft, outputs, self._temperature)
+        if self._draft.is_done or self._draft.steps == self._most:
+            return None
+        last = self._draft.written[-1]
+        self.rows = {
+            **self.rows,
+            "token": np.array([last.id], np.int64),
+            "place": np.array([_place(self._draft, last)], np.int64),
+            "hidden": outputs["next_hidden"],
+            "cell": outputs["next_cell"],
+        }
+        return self.rows
 
 
-def _go_on(
-    drafts: Sequence[Draft], rows: Mapping[str, NDArray[Any]], outputs: Rows, stays: NDArray[np.bool_]
-) -> dict[str, NDArray[Any]]:
-    """Makes the next step's rows, of the texts that have not ended."""
-    # What does not change is only copied when a row has left.
-    constant = {name: rows[name] if stays.all() else rows[name][stays] for name in ("noise", "memory", "source")}
-    return {
-        "token": np.array([draft.written[-1].id for draft in drafts], np.int64),
-        "place": np.array([_place(draft, draft.written[-1]) for draft in drafts], np.int64),
-        **constant,
-        **{name: outputs[f"next_{name}"][stays] for name in ("hidden", "cell")},
-    }
+def _filled(values: NDArray[Any], length: int) -> NDArray[Any]:
+    """Adds padding behind the tokens of a source."""
+    filled = np.full((length, *values.shape[1:]), PADDING, values.dtype)
+    filled[: len(values)] = values
+    return filled
 
 
 def _place(draft: Draft, written: Written) -> int:
     """Which source token that is, question and passage one behind the other."""
     if written.source == NOTHING:
         return NOTHING
-    return written.place + (written.source == _PASSAGE) * _question_length(draft)
+    return written.place + (written.source == _PASSAGE) * draft.reading.passage_start
 
 
-def _question_length(draft: Draft) -> int:
-    return len(draft.reading.source) - draft.reading.passage_length
-
-
-def _take(drafts: Sequence[Draft], outputs: Rows, step: int, temperature: float) -> None:
-    """Chooses a token of each row."""
-    logarithms = outputs["logarithms"]
+def _take(draft: Draft, outputs: Rows, temperature: float) -> None:
+    """Chooses a token."""
+    tokens, places, logarithms = (outputs[name][0] for name in ("tokens", "places", "logarithms"))
     if not np.isfinite(logarithms).all():
         raise ValueError("the writer gave values that are no numbers")
-    for row, draft in enumerate(drafts):
-        own = logarithms[row]
-        if (not step or _is_in_a_word(draft)) and (says := outputs["tokens"][row] != END).any():
-            own = np.where(says, own, -np.inf)  # no text is empty, or ends in the middle of "1.40"
-        chosen = int(own.argmax())
-        if draft.draw.uniform is not None:
-            chosen = _draw(own, float(draft.draw.uniform[step]), temperature)
-        token, place = int(outputs["tokens"][row, chosen]), int(outputs["places"][row, chosen])
-        draft.logarithm += min(0.0, float(logarithms[row, chosen]))
-        draft.steps += 1
-        draft.is_done = token == END
-        draft.written.append(_written(draft, token, place))
+    own = logarithms
+    if (not draft.steps or _is_in_a_word(draft)) and (says := tokens != END).any():
+        own = np.where(says, own, -np.inf)  # no text is empty, or ends in the middle of "1.40"
+    chosen = int(own.argmax())
+    if draft.draw.uniform is not None:
+        chosen = _draw(own, float(draft.draw.uniform[draft.steps]), temperature)
+    draft.logarithm += min(0.0, float(logarithms[chosen]))
+    draft.steps += 1
+    draft.is_done = int(tokens[chosen]) == END
+    draft.written.append(_written(draft, int(tokens[chosen]), int(places[chosen])))
 
 
 def _is_in_a_word(draft: Draft) -> bool:
@@ -195,8 +203,8 @@ def _draw(logarithms: NDArray[np.float32], chance: float, temperature: float) ->
 def _written(draft: Draft, token: int, place: int) -> Written:
     if place == NOTHING or token in (END, PADDING):
         return Written(token)
-    offset = _question_length(draft)
+    offset = draft.reading.passage_start
     if place < offset:
-        # Behind the question stand its end and padding, which have no text.
+        # Behind the question stands its end, which has no text.
         return Written(token, _QUESTION, place) if place < len(draft.reading.question) else Written(token)
     return Written(token, _PASSAGE, place - offset)
