@@ -16,7 +16,8 @@ from muserve_server.local import LocalModel
 __all__ = ["draw_samples"]
 
 _SEED = 8_000
-_SHOWN, _ASKED = 50, 25
+_SHOWN = 50
+"""Answers, and questions if there are as many."""
 _CELL = str.maketrans({"|": "\\|", "\n": " "})
 
 
@@ -32,7 +33,7 @@ async def draw_samples(model: LocalModel, data: AnswersData) -> Mapping[str, byt
     chosen = [asked[index] for index in random.permutation(len(asked))[:_SHOWN]]
     pages = {"answers.md": await _answer(model, chosen, kind)}
     if model.bundle.manifest.answer.kinds:
-        entries = [int(index) for index in random.choice(maker.entries, _ASKED)]
+        entries = [int(index) for index in random.choice(maker.entries, _SHOWN)]
         pages["questions.md"] = await _ask(model, maker, entries, kind)
     return {name: page.encode() for name, page in pages.items()}
 
@@ -50,13 +51,15 @@ async def _answer(model: LocalModel, asked: list[Asked], kind: str) -> str:
 
 
 async def _ask(model: LocalModel, maker: ExampleMaker, entries: list[int], kind: str) -> str:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for index in entries:
+        if len(rows) >= _SHOWN:
+            break
         passage = maker.passage(index)
         request = answer_pb2.GenerateQuestionsRequest(context=passage, count=3, seed=0)
         response: answer_pb2.GenerateQuestionsResponse = await model.answer(request)
         rows += [(pair.question, pair.answer, f"{passage[:120]}…") for pair in response.pairs]
-    return _table(f"Questions about {kind} entries, chosen by seed", ("question", "answer", "context"), rows)
+    return _table(f"Questions about {kind} entries, chosen by seed", ("question", "answer", "context"), rows[:_SHOWN])
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
