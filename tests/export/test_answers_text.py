@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from muserve_export.families.answers.vocabulary import learn_vocabulary
@@ -46,6 +46,7 @@ def test_what_is_unknown_is_copied_as_it_stands(codec: TextCodec) -> None:
 
 
 @given(text=st.text(max_size=60))
+@example(text="ß")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_text_that_is_copied_whole_comes_back_but_for_white_space(codec: TextCodec, text: str) -> None:
     tokens = codec.encode(text)

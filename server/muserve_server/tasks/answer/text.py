@@ -147,8 +147,9 @@ class TextCodec:
             before = token
         said = _BEGUN_TWICE.sub(r"\g<begun>", said)
         first = said.split(" ", 1)[0]
-        # A name may have a spelling of its own: "iOS", "gRPC".
-        return said[:1].title() + said[1:] if first.isalpha() and first.islower() else said
+        capital = said[:1].title()
+        # A name may have a spelling of its own: "iOS", "gRPC". And some letters have no capital of their own: "ß".
+        return capital + said[1:] if first.isalpha() and first.islower() and len(capital) == 1 else said
 
     def _loses_its_capital(self, token: Written, sources: Sequence[Tokens]) -> bool:
         """Whether a sentence that is gone on with here begins with a small word: "is" + "A tool"."""
