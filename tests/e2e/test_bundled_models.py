@@ -231,6 +231,7 @@ def test_a_picture_of_any_size_comes_back_at_its_own(client: Client) -> None:
         ("What does LSTM stand for?", "LSTM", "long short-term memory"),
         ("Who developed gRPC?", "gRPC", "Google"),
         ("Define compiler.", "compiler", "program that converts another program"),
+        ("what is a gan", "GAN", "generator and a discriminator"),
     ],
 )
 def test_questions_are_answered_out_of_the_corpus(client: Client, question: str, title: str, said: str) -> None:
@@ -249,6 +250,12 @@ def test_what_no_entry_says_is_not_made_up(client: Client) -> None:
     for question in ("What is a compiler?", "When was the lantern invented?"):
         found = client.ask(question, context)
         assert (found.is_answerable, found.text) == (False, ""), question
+
+
+@pytest.mark.parametrize("question", ["What is it?", "the of and", "WHAT IS THIS", "🙂🙂", "什么是编译器？", "zxqj vbnw"])
+def test_what_is_asked_of_nothing_is_not_answered(client: Client, question: str) -> None:
+    found = client.ask(question)
+    assert (found.is_answerable, found.text) == (False, "")
 
 
 def test_a_text_is_asked_about_and_each_question_has_its_answer_in_it(client: Client) -> None:

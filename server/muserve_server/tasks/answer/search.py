@@ -27,6 +27,8 @@ _EXACT = 12.0
 _SPELLED_AS_NAME = 1.5
 """As many times these points for a word that is spelled as few but names are: gRPC, PDC, MC68010."""
 _MOST_NAME_WORDS = 8
+_FEWEST_COMMON_WORDS = 3
+"""Of a name that has no others: "do what I mean"."""
 _LEAST_FUZZY = 4
 _COMMON_WEIGHT = 100
 _LEAST_SIMILARITY = 0.75
@@ -116,7 +118,7 @@ class Index:
         words = split_words(question)
         asked = [_stem(word) for word in words if word not in _COMMON]
         points = _NAME_WEIGHT * self._names.points(asked) + self._texts.points(asked)
-        for telling, own in self._whole_names(question, words, has_others=bool(asked)):
+        for telling, own in self._whole_names(question, words):
             # Documents of one name are told apart by reading them, not by how much else they say.
             points[own] = points[own].max() + _EXACT * telling
         best = np.argsort(-points, kind="stable")[:most]
@@ -124,9 +126,7 @@ class Index:
         shares = [float(points[number] / points[found[0]]) for number in found]
         return Found(question, tuple(found), tuple(shares))
 
-    def _whole_names(
-        self, question: str, words: Sequence[str], *, has_others: bool
-    ) -> Iterator[tuple[float, list[int]]]:
+    def _whole_names(self, question: str, words: Sequence[str]) -> Iterator[tuple[float, list[int]]]:
         """Yields how telling the words of each name are that stands in the question, and the documents of that name.
 
         Each document once, with its most telling name.
@@ -135,13 +135,15 @@ class Index:
         tried: set[str] = set()
         typed = _WORD.findall(question)
         capitals = {word.lower() for word in typed if word.isupper() and len(word) > 1}
+        if len(typed) > 1 and question.isupper():
+            capitals = set()  # who types all in capitals says nothing by them
         as_names = {word.lower() for word in typed if word[1:] != word[1:].lower() or any(map(str.isdigit, word))}
         for start in range(len(words)):
             for end in range(start + 1, min(start + _MOST_NAME_WORDS, len(words)) + 1):
                 piece = words[start:end]
-                # "the" and "it" are names too, but hardly what is asked about; "go" is less often than "awk".
+                # "is" and "it" are names too, but what is asked about is IT; and rather "awk" than "go".
                 own = [word for word in piece if word not in _COMMON or word in capitals]
-                if not own and has_others:
+                if not own and len(piece) < _FEWEST_COMMON_WORDS:
                     continue
                 telling = sum(
                     self._rarity.get(_stem(word), 1.0) * (_SPELLED_AS_NAME if word in as_names else 1.0) for word in own
