@@ -252,7 +252,9 @@ def test_what_no_entry_says_is_not_made_up(client: Client) -> None:
         assert (found.is_answerable, found.text) == (False, ""), question
 
 
-@pytest.mark.parametrize("question", ["What is it?", "the of and", "WHAT IS THIS", "🙂🙂", "什么是编译器？", "zxqj vbnw"])
+@pytest.mark.parametrize(
+    "question", ["What is it?", "the of and", "WHAT IS THIS", "🙂🙂", "什么是编译器？", "zxqj vbnw"]
+)
 def test_what_is_asked_of_nothing_is_not_answered(client: Client, question: str) -> None:
     found = client.ask(question)
     assert (found.is_answerable, found.text) == (False, "")
