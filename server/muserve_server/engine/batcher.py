@@ -269,7 +269,7 @@ class Batcher:
     def _next_bucket(self) -> tuple[Any, ...] | None:
         """Which rows to begin a run with: the oldest; beside other runs those that gain nothing by waiting for them.
 
-        That are what cannot share a run with these anyway, a full batch, and the rest of a request that is running.
+        These are rows that cannot share a run with those, a full batch, and the rest of a request that is running.
         """
         if not self._running:
             return self._queue[0].bucket if self._queue else None

@@ -45,7 +45,7 @@ class Call(Protocol):
     async def iterate(self, graph: str, rows: Rows, step: Step) -> None:
         """Runs rows through a graph, and again what a function makes of the outputs, until that makes nothing more.
 
-        It does what `infer` in a loop would, without waking the request after each run: that costs as much.
+        It does what `infer` in a loop would, without waking the request after each run.
 
         Args:
             graph: The graph's role.

@@ -169,9 +169,13 @@ class Searched:
     """What was found for a question."""
 
     question: Question
+    """What was asked."""
     entries: list[Entry]
+    """The entry of each passage, the likeliest first."""
     logits: NDArray[np.float64]
+    """What the reader gave each passage, [passage]."""
     shares: NDArray[np.float64]
+    """What the search gave its entry, of the best one's points, [passage]."""
 
     def best(self, weight: float, share: float) -> int:
         """Which passage is answered from."""

@@ -16,6 +16,7 @@ __all__ = ["Candidates", "Drawn", "draw_softly", "find_candidates", "write_greed
 
 _LEAST, _NONE = 1e-6, 1e-12
 _VECTOR = 16
+"""Numbers that onnxruntime's widest instructions take at a time."""
 
 
 class Candidates(NamedTuple):
