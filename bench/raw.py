@@ -15,7 +15,7 @@ import onnxruntime as ort
 
 from muserve.bundle import Bundle
 from muserve_server.tasks import noise
-from muserve_server.tasks.base import Rows, Step
+from muserve_server.tasks.kind import Rows, Step
 
 __all__ = ["MakeRaw", "Raw", "RawCall", "RawWorkers", "SetUp", "open_session"]
 

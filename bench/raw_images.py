@@ -12,7 +12,7 @@ from bench.raw import open_session
 from muserve import __version__
 from muserve.bundle import Bundle, read_bundle
 from muserve_server.tasks import noise
-from muserve_server.tasks.image.png import encode_png, to_pixels
+from muserve_server.tasks.media.png import encode_png, to_pixels
 
 __all__ = ["TUTORIAL", "RawImages", "tutorial_bundle"]
 

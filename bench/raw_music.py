@@ -10,8 +10,8 @@ import numpy as np
 from bench.raw import RawCall, open_session
 from muserve.bundle import Bundle, read_bundle
 from muserve.v1 import music_pb2
-from muserve_server.local import LocalOptions
-from muserve_server.tasks.base import Rows
+from muserve_server.model import LocalOptions
+from muserve_server.tasks.kind import Rows
 from muserve_server.tasks.music import MusicTask
 
 __all__ = ["BARS", "RawMusic", "newest_bundle"]

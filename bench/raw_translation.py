@@ -12,8 +12,8 @@ from bench.raw import RawCall, open_session
 from muserve.bundle import Bundle, read_bundle
 from muserve.v1 import common_pb2, translation_pb2
 from muserve_client.image_files import write_png
-from muserve_server.local import LocalOptions
-from muserve_server.tasks.base import Rows
+from muserve_server.model import LocalOptions
+from muserve_server.tasks.kind import Rows
 from muserve_server.tasks.translation import TranslationTask
 
 __all__ = ["SIDE", "RawTranslation", "newest_bundle", "photo", "request"]

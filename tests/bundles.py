@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from muserve.bundle import Bundle, read_bundle, write_manifest
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
 FLOAT32, INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64

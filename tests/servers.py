@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from muserve_server.app import Server
-from muserve_server.local import LocalOptions
+from muserve_server.model import LocalOptions
 from muserve_server.settings import Settings
 
 __all__ = ["ServerProcess", "server_process", "serving", "serving_in_thread"]

@@ -24,7 +24,7 @@ from muserve_export.errors import ExportError
 from muserve_export.families import FAMILIES, load_family, recipe_names, recipe_path
 from muserve_export.training.loop import make_fabric
 from muserve_export.training.run import RunFolder
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["main"]
 

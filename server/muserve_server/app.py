@@ -35,8 +35,8 @@ from muserve.v1 import (
 )
 from muserve_server.engine import EngineError
 from muserve_server.interceptors import PipelineInterceptor, deadline_layer, error_layer, limit_layer, telemetry_layer
-from muserve_server.local import LocalModel, LocalOptions
 from muserve_server.logs import configure_logging
+from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.offload import Offloader
 from muserve_server.repository import Repository
 from muserve_server.services import (

@@ -22,7 +22,7 @@ from muserve.configuration import (
 )
 from muserve.v1 import common_pb2
 from muserve_server.engine import BatcherOptions, OnnxOptions
-from muserve_server.local import LocalOptions
+from muserve_server.model import LocalOptions
 
 __all__ = ["Settings", "read_settings"]
 

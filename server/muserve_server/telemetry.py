@@ -17,7 +17,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from muserve.bundle import Bundle
-from muserve_server.local import CallStats
+from muserve_server.model import CallStats
 
 __all__ = ["HttpEndpoint", "Metrics"]
 

@@ -20,7 +20,7 @@ from grpc import aio
 from muserve.v1 import common_pb2, image_pb2
 from muserve_server.app import Server
 from muserve_server.engine import BatcherOptions
-from muserve_server.local import LocalOptions
+from muserve_server.model import LocalOptions
 from tests.e2e.scenarios import LOOP, SCENARIOS, TEST_TASKS, LoopTask, Scenario
 from tests.server.calling import channel_to, metric
 from tests.server.waiting import until

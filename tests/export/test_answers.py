@@ -32,7 +32,7 @@ from muserve_export.families.answers.scoring import token_f1s, word_f1
 from muserve_export.families.answers.train import AnswersLearner
 from muserve_export.families.answers.tutorial import make_tutorial_networks
 from muserve_export.training.run import read_checkpoint
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from muserve_server.tasks.answer.entries import Entry
 from muserve_server.tasks.answer.text import END
 from tests.export.conftest import Command

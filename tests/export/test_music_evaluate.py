@@ -20,7 +20,7 @@ from muserve_export.families.music.evaluate_accompaniment import Accompaniments,
 from muserve_export.families.music.evaluate_reference import Reference, load_reference
 from muserve_export.families.music.evaluate_served import Desk, Generated, SomeData, generate
 from muserve_export.families.music.metrics import Segments
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.reading import read_song
 from muserve_server.tasks.music.song import Song, SongTrack

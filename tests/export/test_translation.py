@@ -28,7 +28,7 @@ from muserve_export.families.translation.model import (
 )
 from muserve_export.families.translation.train import CycleLearner, ImagePool, PairedLearner, make_learner
 from muserve_export.training.run import RunFolder, read_checkpoint
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from tests.export.conftest import Command
 from tests.export.translation_images import write_seasons
 

@@ -25,7 +25,7 @@ from PIL import Image
 from muserve.bundle import read_bundle, verify_files, write_manifest
 from muserve.v1 import image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
 from muserve_export.cli import main as muserve_export
-from muserve_server.local import LocalModel, WarmUpError
+from muserve_server.model import LocalModel, WarmUpError
 from tests.repo.snippets import REPOSITORY, tracked
 from tests.server.calling import channel_to
 from tests.servers import serving

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muserve.v1 import forecast_pb2
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from tests.bundles import MONTHLY
 
 __all__ = ["forecast", "request", "table", "walk"]

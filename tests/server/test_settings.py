@@ -10,7 +10,7 @@ import pytest
 
 from muserve.configuration import ConfigurationError
 from muserve.v1 import common_pb2
-from muserve_server.local import LocalOptions
+from muserve_server.model import LocalOptions
 from muserve_server.settings import Settings, read_settings
 
 

@@ -21,7 +21,7 @@ from muserve.v1 import manifest_pb2
 from muserve_export.bundling.card import model_card
 from muserve_export.bundling.graphs import GraphSource, write_graphs
 from muserve_export.errors import RunError
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["BundlePlan", "write_bundle"]
 

@@ -23,7 +23,7 @@ from muserve_export.training.config import TrainingConfig
 from muserve_export.training.metrics import Averages, MetricsLog, plot_metrics
 from muserve_export.training.progress import TrainingProgress
 from muserve_export.training.run import RunFolder, read_checkpoint
-from muserve_server.tasks.image.png import encode_png
+from muserve_server.tasks.media.png import encode_png
 
 __all__ = ["Learner", "TrainingSet", "epoch_batches", "init_weights", "make_fabric", "train"]
 

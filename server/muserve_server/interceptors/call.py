@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from muserve_server.local import CallStats
+from muserve_server.model import CallStats
 
 __all__ = ["CallContext", "Handler", "Layer"]
 

@@ -18,7 +18,7 @@ from muserve.bundle import MANIFEST_FILE, Bundle, BundleError, ManifestError, re
 from muserve.configuration import ConfigurationError
 from muserve.errors import ModelNotFoundError, ModelRefusedError, UnavailableError
 from muserve.v1 import common_pb2, model_pb2
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["ModelEntry", "Repository"]
 

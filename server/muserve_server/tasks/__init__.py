@@ -5,9 +5,9 @@ from types import MappingProxyType
 
 from muserve.v1 import common_pb2
 from muserve_server.tasks.answer import AnswerTask
-from muserve_server.tasks.base import Call, Rows, Step, Task, TaskFactory, TaskLimits
 from muserve_server.tasks.forecast import ForecastTask
 from muserve_server.tasks.image import ImageTask
+from muserve_server.tasks.kind import Call, Rows, Step, Task, TaskFactory, TaskLimits
 from muserve_server.tasks.music import MusicTask
 from muserve_server.tasks.translation import TranslationTask
 

@@ -15,7 +15,7 @@ from muserve.bundle import read_bundle, write_manifest
 from muserve.configuration import ConfigurationError
 from muserve.errors import ModelNotFoundError, ModelRefusedError, UnavailableError
 from muserve.v1 import common_pb2, image_pb2, model_pb2
-from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.repository import ModelEntry, Repository
 from tests.bundles import add_golden, image_bundle
 from tests.server.waiting import until

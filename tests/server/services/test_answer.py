@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from muserve.errors import DeadlineExceededError, InvalidRequestError, ModelNotFoundError
 from muserve.v1 import answer_pb2, answer_pb2_grpc
 from muserve_server.app import Server
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from tests.answer_bundles import copy_bundle
 from tests.bundles import add_golden, edit_manifest, image_bundle
 from tests.server.calling import channel_to, failure_of, metric

@@ -20,7 +20,7 @@ from muserve.errors import (
 )
 from muserve.v1 import common_pb2, forecast_pb2, forecast_pb2_grpc, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
 from muserve_server.app import Server, StartUpError
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from tests.bundles import MAX_HORIZON, MONTHLY, OTHER, forecast_bundle, image_bundle, next_value_bundle
 from tests.server.calling import channel_to, failure_of, metric
 from tests.servers import serving

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from muserve.errors import ModelNotFoundError, UnavailableError
 from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc
 from muserve_server.app import Server
-from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.repository import Repository
 from muserve_server.services import Health
 from muserve_server.settings import Settings

@@ -29,7 +29,7 @@ from muserve.errors import (
 )
 from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
 from muserve_server.app import Server
-from muserve_server.local import LocalOptions
+from muserve_server.model import LocalOptions
 from muserve_server.tasks import TASKS, Call
 from tests.bundles import image_bundle
 from tests.server.calling import channel_to, failure_of, get_http, metric, scraped

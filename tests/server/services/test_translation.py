@@ -24,7 +24,7 @@ from muserve.v1 import (
     translation_pb2_grpc,
 )
 from muserve_server.app import Server, StartUpError
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from tests.bundles import add_golden, image_bundle
 from tests.server.calling import channel_to, failure_of, metric
 from tests.server.pictorial import chunk, image_file, png_header, read_png, scene

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from tests.bundles import forecast_bundle, next_value_bundle
 from tests.music_bundles import chord_bundle, music_bundle
 from tests.translation_bundles import invert_bundle, scene_bundle

@@ -17,7 +17,7 @@ from muserve.bundle import BundleError, ManifestError
 from muserve.errors import InvalidRequestError
 from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_server.engine import BatcherOptions
-from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.model import LocalModel, LocalOptions
 from tests.answer_bundles import ANSWER_TOKENS, ENTRIES, KINDS, copy_bundle
 from tests.bundles import edit_manifest
 

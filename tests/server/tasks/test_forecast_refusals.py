@@ -13,7 +13,7 @@ import pytest
 from muserve.bundle import ManifestError
 from muserve.errors import InvalidRequestError
 from muserve.v1 import forecast_pb2, manifest_pb2
-from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.model import LocalModel, LocalOptions
 from tests.bundles import (
     DAILY,
     FREQUENCIES,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from muserve.v1 import forecast_pb2
-from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.model import LocalModel, LocalOptions
 from tests.bundles import (
     DAILY,
     FREQUENCIES,

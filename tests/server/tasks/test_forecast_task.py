@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from muserve import __version__
 from muserve.v1 import forecast_pb2, manifest_pb2
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from muserve_server.tasks.forecast.windows import make_windows, restore
 from tests.bundles import (
     DAILY,

@@ -17,9 +17,9 @@ from muserve import __version__
 from muserve.bundle import ManifestError, read_bundle, write_manifest
 from muserve.errors import InvalidRequestError
 from muserve.v1 import image_pb2, manifest_pb2
-from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.tasks import noise
-from muserve_server.tasks.image.png import contact_sheet, encode_png, to_pixels
+from muserve_server.tasks.media.png import contact_sheet, encode_png, to_pixels
 from tests.bundles import HEIGHT, LATENT_SIZE, WIDTH, image_bundle
 
 Request = image_pb2.GenerateImagesRequest

@@ -16,7 +16,7 @@ from PIL import Image
 
 from muserve.errors import InvalidRequestError
 from muserve.v1 import music_pb2
-from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.tasks import noise
 from muserve_server.tasks.music.events import split_chunks
 from muserve_server.tasks.music.reading import read_song

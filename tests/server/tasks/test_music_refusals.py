@@ -15,7 +15,7 @@ from muserve.bundle import ManifestError, read_bundle, write_manifest
 from muserve.configuration import nearest
 from muserve.errors import InvalidRequestError
 from muserve.v1 import manifest_pb2, music_pb2
-from muserve_server.local import LocalModel, LocalOptions
+from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.tasks.music.events import split_chunks
 from tests.bundles import edit_manifest
 from tests.music_bundles import chord_bundle, music_bundle

@@ -19,7 +19,7 @@ from muserve import __version__
 from muserve.bundle import ManifestError
 from muserve.errors import InvalidRequestError
 from muserve.v1 import manifest_pb2, translation_pb2
-from muserve_server.local import LocalModel, LocalOptions, WarmUpError
+from muserve_server.model import LocalModel, LocalOptions, WarmUpError
 from tests.bundles import add_golden, edit_manifest
 from tests.server.pictorial import Pixels, chunk, exif, image_file, png_header, read_png, scene
 from tests.translation_bundles import OVERLAP, TILE_SIZE, invert_bundle, scene_bundle

@@ -44,7 +44,7 @@ from muserve_export.families.answers.figures import RESAMPLED, SEED, mean_metric
 from muserve_export.families.answers.roundtrip import score_asking
 from muserve_export.families.answers.scoring import normalise, word_f1
 from muserve_export.families.answers.served import answer, details_of, each_of, evidence_of, said_by
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from muserve_server.tasks.answer.entries import Entry
 
 __all__ = ["evaluate_answers"]

@@ -14,7 +14,7 @@ from muserve_export.families.answers.examples import ExampleMaker
 from muserve_export.families.answers.figures import SEED, mean_metric
 from muserve_export.families.answers.scoring import normalise, word_f1
 from muserve_export.families.answers.served import answer, details_of, each_of, said_by
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["score_asking"]
 

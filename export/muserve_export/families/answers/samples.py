@@ -11,7 +11,7 @@ from muserve_export.errors import DataError
 from muserve_export.families.answers.asked import Asked, questions_of
 from muserve_export.families.answers.data import AnswersData
 from muserve_export.families.answers.examples import ExampleMaker, make_examples
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["draw_samples"]
 

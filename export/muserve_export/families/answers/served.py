@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from muserve.v1 import answer_pb2
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["answer", "details_of", "each_of", "evidence_of", "said_by"]
 

@@ -28,7 +28,7 @@ from muserve_export.errors import DataError
 from muserve_export.families.digits.config import DigitsConfig
 from muserve_export.families.digits.data import DigitsData, ImageSet, load_data
 from muserve_export.families.digits.judge import Judge, load_judge, train_classifier
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["evaluate_digits"]
 

@@ -18,7 +18,7 @@ from muserve_export.families.digits.data import DigitsData, load_data
 from muserve_export.families.digits.model import make_networks
 from muserve_export.families.digits.train import sheet_labels
 from muserve_export.training.run import RunFolder
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["export_digits"]
 

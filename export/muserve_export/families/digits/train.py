@@ -21,7 +21,7 @@ from muserve_export.training.ema import MovingAverage
 from muserve_export.training.loop import init_weights, train
 from muserve_export.training.run import RunFolder
 from muserve_server.tasks import noise
-from muserve_server.tasks.image.png import contact_sheet, to_pixels
+from muserve_server.tasks.media.png import contact_sheet, to_pixels
 
 __all__ = ["DigitsLearner", "sheet_labels", "train_digits"]
 

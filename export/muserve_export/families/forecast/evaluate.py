@@ -26,7 +26,7 @@ from muserve_export.errors import DataError
 from muserve_export.families.forecast.config import SINE, ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, Series, load_data
 from muserve_export.families.forecast.frequencies import FREQUENCIES, Frequency
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from muserve_server.tasks.forecast.windows import fill_gaps
 
 __all__ = ["evaluate_forecast"]

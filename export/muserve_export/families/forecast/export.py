@@ -20,7 +20,7 @@ from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_ST
 from muserve_export.families.forecast.model import QUANTILES, make_network
 from muserve_export.families.forecast.plots import Panel, plot_panels
 from muserve_export.training.run import RunFolder
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
 __all__ = ["export_forecast"]

@@ -29,7 +29,7 @@ from muserve_export.families.music.evaluate_accompaniment import Accompaniments,
 from muserve_export.families.music.evaluate_reference import Reference, load_reference
 from muserve_export.families.music.evaluate_served import Desk, Generated, SomeData, generate
 from muserve_export.families.music.evaluate_table import MusicFigures, cells_table, make_figures
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["evaluate_music"]
 

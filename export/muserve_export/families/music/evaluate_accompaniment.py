@@ -17,7 +17,7 @@ from muserve_export.families.music.evaluate_reference import Reference
 from muserve_export.families.music.evaluate_served import SEED, Desk, gather
 from muserve_export.families.music.metrics import Floats, Integers, Layout, Segments, centroids, sounding
 from muserve_export.families.music.metrics_overlap import find_notes
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 from muserve_server.tasks.music.song import DRUM_CHANNEL, Song, SongTrack
 from muserve_server.tasks.music.writing import write_song
 

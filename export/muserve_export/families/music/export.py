@@ -23,7 +23,7 @@ from muserve_export.families.music.model import latent_sizes, make_generator
 from muserve_export.families.music.notes import HOLD_THRESHOLD, ONSET_THRESHOLD, play, weigh
 from muserve_export.families.music.train import make_keys, make_shape
 from muserve_export.training.run import RunFolder
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["GeneratorGraph", "export_music"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muserve_export.families.music.data import DRUMS
-from muserve_server.tasks.image.png import contact_sheet
+from muserve_server.tasks.media.png import contact_sheet
 
 __all__ = ["draw_phrases"]
 

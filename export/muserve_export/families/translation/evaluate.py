@@ -39,8 +39,8 @@ from muserve_export.families.translation.data import TranslationData, load_data,
 from muserve_export.families.translation.metrics import ColourTransfer, bootstrap
 from muserve_export.families.translation.served import translate
 from muserve_export.families.translation.sources import LARGE
-from muserve_server.local import LocalModel
-from muserve_server.tasks.image.png import to_pixels
+from muserve_server.model import LocalModel
+from muserve_server.tasks.media.png import to_pixels
 
 __all__ = ["Place", "evaluate_translation"]
 

@@ -21,7 +21,7 @@ from muserve_export.families.translation.model import make_generator
 from muserve_export.families.translation.served import draw_sheet
 from muserve_export.families.translation.train import BLACK, DIRECTIONS
 from muserve_export.training.run import RunFolder
-from muserve_server.local import LocalModel
+from muserve_server.model import LocalModel
 
 __all__ = ["export_translation"]
 

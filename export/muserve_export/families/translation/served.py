@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 
 from muserve.v1 import translation_pb2
 from muserve_export.families.translation.data import TranslationData, read_image
-from muserve_server.local import LocalModel
-from muserve_server.tasks.image.png import encode_png
+from muserve_server.model import LocalModel
+from muserve_server.tasks.media.png import encode_png
 
 __all__ = ["SEED", "choose", "draw_sheet", "translate"]
 

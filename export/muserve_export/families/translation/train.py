@@ -25,7 +25,7 @@ from muserve_export.training.augment import translate
 from muserve_export.training.ema import MovingAverage
 from muserve_export.training.loop import init_weights, train
 from muserve_export.training.run import RunFolder
-from muserve_server.tasks.image.png import to_pixels
+from muserve_server.tasks.media.png import to_pixels
 
 __all__ = ["BLACK", "DIRECTIONS", "CycleLearner", "ImagePool", "PairedLearner", "make_learner", "train_translation"]
 

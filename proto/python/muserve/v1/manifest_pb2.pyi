@@ -1,3 +1,4 @@
+from google.protobuf import any_pb2 as _any_pb2
 from muserve.v1 import answer_pb2 as _answer_pb2
 from muserve.v1 import common_pb2 as _common_pb2
 from muserve.v1 import forecast_pb2 as _forecast_pb2
@@ -38,7 +39,7 @@ FORECAST_SCALING_NONE: ForecastScaling
 FORECAST_SCALING_RELATIVE: ForecastScaling
 
 class ModelManifest(_message.Message):
-    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "image", "forecast", "music", "translation", "answer", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
+    __slots__ = ("format_version", "name", "version", "task", "description", "graphs", "task_name", "image", "forecast", "music", "translation", "answer", "custom", "training_data", "licence", "metrics", "goldens", "files", "frameworks", "training")
     class FrameworksEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -59,11 +60,13 @@ class ModelManifest(_message.Message):
     TASK_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     GRAPHS_FIELD_NUMBER: _ClassVar[int]
+    TASK_NAME_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     FORECAST_FIELD_NUMBER: _ClassVar[int]
     MUSIC_FIELD_NUMBER: _ClassVar[int]
     TRANSLATION_FIELD_NUMBER: _ClassVar[int]
     ANSWER_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_FIELD_NUMBER: _ClassVar[int]
     TRAINING_DATA_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
@@ -77,11 +80,13 @@ class ModelManifest(_message.Message):
     task: _common_pb2.Task
     description: str
     graphs: _containers.RepeatedCompositeFieldContainer[Graph]
+    task_name: str
     image: ImageSettings
     forecast: ForecastSettings
     music: MusicSettings
     translation: TranslationSettings
     answer: AnswerSettings
+    custom: _any_pb2.Any
     training_data: _containers.RepeatedCompositeFieldContainer[TrainingData]
     licence: str
     metrics: _containers.RepeatedCompositeFieldContainer[Metric]
@@ -89,7 +94,7 @@ class ModelManifest(_message.Message):
     files: _containers.RepeatedCompositeFieldContainer[BundleFile]
     frameworks: _containers.ScalarMap[str, str]
     training: _containers.ScalarMap[str, str]
-    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., music: _Optional[_Union[MusicSettings, _Mapping]] = ..., translation: _Optional[_Union[TranslationSettings, _Mapping]] = ..., answer: _Optional[_Union[AnswerSettings, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, format_version: _Optional[int] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., description: _Optional[str] = ..., graphs: _Optional[_Iterable[_Union[Graph, _Mapping]]] = ..., task_name: _Optional[str] = ..., image: _Optional[_Union[ImageSettings, _Mapping]] = ..., forecast: _Optional[_Union[ForecastSettings, _Mapping]] = ..., music: _Optional[_Union[MusicSettings, _Mapping]] = ..., translation: _Optional[_Union[TranslationSettings, _Mapping]] = ..., answer: _Optional[_Union[AnswerSettings, _Mapping]] = ..., custom: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., training_data: _Optional[_Iterable[_Union[TrainingData, _Mapping]]] = ..., licence: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metric, _Mapping]]] = ..., goldens: _Optional[_Iterable[_Union[GoldenRequest, _Mapping]]] = ..., files: _Optional[_Iterable[_Union[BundleFile, _Mapping]]] = ..., frameworks: _Optional[_Mapping[str, str]] = ..., training: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Graph(_message.Message):
     __slots__ = ("role", "onnx_file", "torchscript_file", "inputs", "outputs", "opset", "max_batch_rows", "parity", "batch_invariance", "max_threads")
@@ -418,7 +423,7 @@ class MetricReference(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
 
 class GoldenRequest(_message.Message):
-    __slots__ = ("name", "file", "tolerance", "generate_images", "forecast", "generate_music", "accompany", "translate_image", "answer_question", "generate_questions")
+    __slots__ = ("name", "file", "tolerance", "generate_images", "forecast", "generate_music", "accompany", "translate_image", "answer_question", "generate_questions", "custom")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     TOLERANCE_FIELD_NUMBER: _ClassVar[int]
@@ -429,6 +434,7 @@ class GoldenRequest(_message.Message):
     TRANSLATE_IMAGE_FIELD_NUMBER: _ClassVar[int]
     ANSWER_QUESTION_FIELD_NUMBER: _ClassVar[int]
     GENERATE_QUESTIONS_FIELD_NUMBER: _ClassVar[int]
+    CUSTOM_FIELD_NUMBER: _ClassVar[int]
     name: str
     file: str
     tolerance: float
@@ -439,7 +445,8 @@ class GoldenRequest(_message.Message):
     translate_image: _translation_pb2.TranslateImageRequest
     answer_question: _answer_pb2.AnswerQuestionRequest
     generate_questions: _answer_pb2.GenerateQuestionsRequest
-    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ..., forecast: _Optional[_Union[_forecast_pb2.ForecastRequest, _Mapping]] = ..., generate_music: _Optional[_Union[_music_pb2.GenerateMusicRequest, _Mapping]] = ..., accompany: _Optional[_Union[_music_pb2.AccompanyRequest, _Mapping]] = ..., translate_image: _Optional[_Union[_translation_pb2.TranslateImageRequest, _Mapping]] = ..., answer_question: _Optional[_Union[_answer_pb2.AnswerQuestionRequest, _Mapping]] = ..., generate_questions: _Optional[_Union[_answer_pb2.GenerateQuestionsRequest, _Mapping]] = ...) -> None: ...
+    custom: _any_pb2.Any
+    def __init__(self, name: _Optional[str] = ..., file: _Optional[str] = ..., tolerance: _Optional[float] = ..., generate_images: _Optional[_Union[_image_pb2.GenerateImagesRequest, _Mapping]] = ..., forecast: _Optional[_Union[_forecast_pb2.ForecastRequest, _Mapping]] = ..., generate_music: _Optional[_Union[_music_pb2.GenerateMusicRequest, _Mapping]] = ..., accompany: _Optional[_Union[_music_pb2.AccompanyRequest, _Mapping]] = ..., translate_image: _Optional[_Union[_translation_pb2.TranslateImageRequest, _Mapping]] = ..., answer_question: _Optional[_Union[_answer_pb2.AnswerQuestionRequest, _Mapping]] = ..., generate_questions: _Optional[_Union[_answer_pb2.GenerateQuestionsRequest, _Mapping]] = ..., custom: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
 
 class BundleFile(_message.Message):
     __slots__ = ("path", "sha256", "size_bytes", "optional")

@@ -23,10 +23,12 @@ MODEL_STATE_REFUSED: ModelState
 MODEL_STATE_UNLOADING: ModelState
 
 class ListModelsRequest(_message.Message):
-    __slots__ = ("task",)
+    __slots__ = ("task", "task_name")
     TASK_FIELD_NUMBER: _ClassVar[int]
+    TASK_NAME_FIELD_NUMBER: _ClassVar[int]
     task: _common_pb2.Task
-    def __init__(self, task: _Optional[_Union[_common_pb2.Task, str]] = ...) -> None: ...
+    task_name: str
+    def __init__(self, task: _Optional[_Union[_common_pb2.Task, str]] = ..., task_name: _Optional[str] = ...) -> None: ...
 
 class ListModelsResponse(_message.Message):
     __slots__ = ("models",)
@@ -51,7 +53,7 @@ class GetModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., manifest: _Optional[_Union[_manifest_pb2.ModelManifest, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "version", "task", "state", "reason", "digest", "default", "description")
+    __slots__ = ("name", "version", "task", "state", "reason", "digest", "default", "description", "task_name")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +62,7 @@ class Model(_message.Message):
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    TASK_NAME_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     task: _common_pb2.Task
@@ -68,4 +71,5 @@ class Model(_message.Message):
     digest: str
     default: bool
     description: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., digest: _Optional[str] = ..., default: bool = ..., description: _Optional[str] = ...) -> None: ...
+    task_name: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., task: _Optional[_Union[_common_pb2.Task, str]] = ..., state: _Optional[_Union[ModelState, str]] = ..., reason: _Optional[str] = ..., digest: _Optional[str] = ..., default: bool = ..., description: _Optional[str] = ..., task_name: _Optional[str] = ...) -> None: ...

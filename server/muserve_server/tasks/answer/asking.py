@@ -15,7 +15,7 @@ from muserve_server.tasks.answer.requests import QuestionsPlan
 from muserve_server.tasks.answer.search import split_words
 from muserve_server.tasks.answer.text import TextCodec
 from muserve_server.tasks.answer.writing import Draft, Draw, TextWriter
-from muserve_server.tasks.base import Call
+from muserve_server.tasks.kind import Call
 
 __all__ = ["Asker", "evidence_of"]
 

@@ -8,7 +8,7 @@ from muserve.v1 import manifest_pb2
 from muserve_server.tasks.answer.passages import Passage
 from muserve_server.tasks.answer.reading import Reading, ask_tokens, reader_rows, split_readings
 from muserve_server.tasks.answer.text import TextCodec, Tokens
-from muserve_server.tasks.base import Call, Rows, TaskLimits
+from muserve_server.tasks.kind import Call, Rows, TaskLimits
 
 __all__ = ["PassageReader"]
 

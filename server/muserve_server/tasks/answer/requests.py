@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_server.tasks import noise
-from muserve_server.tasks.base import TaskLimits
+from muserve_server.tasks.kind import TaskLimits
 
 __all__ = ["AnswerPlan", "QuestionsPlan", "plan_answer", "plan_questions"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import manifest_pb2
-from muserve_server.tasks.base import TaskLimits
+from muserve_server.tasks.kind import TaskLimits
 
 __all__ = ["check_settings"]
 

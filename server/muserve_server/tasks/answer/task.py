@@ -15,7 +15,7 @@ from muserve_server.tasks.answer.requests import AnswerPlan, plan_answer, plan_q
 from muserve_server.tasks.answer.settings import check_settings
 from muserve_server.tasks.answer.text import TextCodec
 from muserve_server.tasks.answer.writing import Draft, TextWriter
-from muserve_server.tasks.base import Call, TaskLimits
+from muserve_server.tasks.kind import Call, TaskLimits
 
 __all__ = ["AnswerTask"]
 

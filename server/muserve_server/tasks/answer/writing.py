@@ -15,7 +15,7 @@ from muserve.v1 import manifest_pb2
 from muserve_server.tasks import noise
 from muserve_server.tasks.answer.reading import Reading, filled_length
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
-from muserve_server.tasks.base import Call, Rows
+from muserve_server.tasks.kind import Call, Rows
 
 __all__ = ["Draft", "Draw", "TextWriter"]
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from muserve.bundle import Bundle
 from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import forecast_pb2, manifest_pb2
-from muserve_server.tasks.base import Call, TaskLimits
 from muserve_server.tasks.forecast.calendar import CalendarError, check_times, continue_times, infer_frequency, on_grid
 from muserve_server.tasks.forecast.quantiles import at_levels, mean, widen
 from muserve_server.tasks.forecast.settings import check_settings
@@ -25,6 +24,7 @@ from muserve_server.tasks.forecast.windows import (
     make_windows,
     restore,
 )
+from muserve_server.tasks.kind import Call, TaskLimits
 
 __all__ = ["ForecastTask"]
 

@@ -15,8 +15,8 @@ from muserve.bundle import Bundle, ManifestError
 from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import image_pb2, manifest_pb2
 from muserve_server.tasks import noise
-from muserve_server.tasks.base import Call, TaskLimits
-from muserve_server.tasks.image.png import contact_sheet, encode_png, to_pixels
+from muserve_server.tasks.kind import Call, TaskLimits
+from muserve_server.tasks.media.png import contact_sheet, encode_png, to_pixels
 
 __all__ = ["ImageTask"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from muserve.configuration import nearest
 from muserve.errors import MAX_FIELD_VIOLATIONS, FieldViolation
 from muserve.v1 import manifest_pb2, music_pb2
-from muserve_server.tasks.base import TaskLimits
+from muserve_server.tasks.kind import TaskLimits
 from muserve_server.tasks.music.events import MidiFile, split_chunks
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.reading import MAX_TRACKS, to_song

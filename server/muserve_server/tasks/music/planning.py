@@ -14,7 +14,7 @@ from muserve.configuration import nearest
 from muserve.errors import MAX_FIELD_VIOLATIONS, FieldViolation, InvalidRequestError
 from muserve.v1 import music_pb2
 from muserve_server.tasks import noise
-from muserve_server.tasks.base import TaskLimits
+from muserve_server.tasks.kind import TaskLimits
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.listening import Given, listen
 from muserve_server.tasks.music.picture import picture_size

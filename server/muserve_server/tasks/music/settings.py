@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import manifest_pb2
-from muserve_server.tasks.base import TaskLimits
+from muserve_server.tasks.kind import TaskLimits
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.writing import MAX_TICK
 

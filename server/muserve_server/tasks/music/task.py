@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from muserve.bundle import Bundle
 from muserve.v1 import manifest_pb2, music_pb2
 from muserve_server.tasks import noise
-from muserve_server.tasks.base import Call, Rows, TaskLimits
+from muserve_server.tasks.kind import Call, Rows, TaskLimits
 from muserve_server.tasks.music.pieces import write_piece
 from muserve_server.tasks.music.planning import Plan, Planner
 from muserve_server.tasks.music.rolls import to_flags

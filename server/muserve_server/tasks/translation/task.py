@@ -14,8 +14,8 @@ from muserve.bundle import Bundle
 from muserve.configuration import nearest
 from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import manifest_pb2, translation_pb2
-from muserve_server.tasks.base import Call, TaskLimits
-from muserve_server.tasks.image.png import encode_png
+from muserve_server.tasks.kind import Call, TaskLimits
+from muserve_server.tasks.media.png import encode_png
 from muserve_server.tasks.translation.containers import Header, ImageError, read_header
 from muserve_server.tasks.translation.decoding import Picture, check_size, decode
 from muserve_server.tasks.translation.gate import PixelGate

@@ -20,7 +20,7 @@ from muserve.bundle import Bundle, BundleError, BundleFileError, ManifestError, 
 from muserve.errors import UnavailableError
 from muserve.v1 import image_pb2, manifest_pb2
 from muserve_server.engine import OnnxOptions
-from muserve_server.local import LocalModel, LocalOptions, WarmUpError
+from muserve_server.model import LocalModel, LocalOptions, WarmUpError
 from tests.bundles import add_golden, image_bundle
 
 GOLDEN = image_pb2.GenerateImagesRequest(count=3, seed=5)
