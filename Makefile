@@ -30,8 +30,8 @@ lint: install ## Format, lint, types, walls, protos.
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/released.binpb
 
-test: install ## All tests.
-	$(BIN)/python -m pytest
+test: install ## All tests, in one process a core.
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: lint proto test ## What must pass before a change lands; stubs must be in step with proto/.
 	git diff --exit-code -- proto/python/muserve/v1

@@ -21,7 +21,14 @@ from muserve_server.settings import Settings
 
 __all__ = ["ServerProcess", "server_process", "serving", "serving_in_thread"]
 
-_QUICK: dict[str, Any] = {"grpc_port": 0, "http_port": 0, "drain_delay_s": 0.0, "grace_s": 5.0, "poll_interval_s": 0.0}
+_QUICK: dict[str, Any] = {
+    "grpc_port": 0,
+    "http_port": 0,
+    "drain_delay_s": 0.0,
+    "grace_s": 5.0,
+    "poll_interval_s": 0.0,
+    "engine_threads": 1,
+}
 START_TIMEOUT_S = 60
 
 

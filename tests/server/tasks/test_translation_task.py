@@ -21,7 +21,9 @@ from muserve.errors import InvalidRequestError
 from muserve.v1 import manifest_pb2, translation_pb2
 from muserve_server.model import LocalModel, LocalOptions, WarmUpError
 from tests.bundles import add_golden, edit_manifest
+from tests.server.holding import held_until
 from tests.server.pictorial import Pixels, chunk, exif, image_file, png_header, read_png, scene
+from tests.server.waiting import until
 from tests.translation_bundles import OVERLAP, TILE_SIZE, invert_bundle, scene_bundle
 
 Request = translation_pb2.TranslateImageRequest
@@ -101,7 +103,8 @@ async def test_tiles_give_what_the_whole_image_gives_without_seams(tmp_path: Pat
 async def test_the_same_image_gives_the_same_bytes_in_any_company(scenes: LocalModel) -> None:
     requests = [request(scene(30 + 7 * seed, 40 + 11 * seed, seed), cycle=seed % 2 == 0) for seed in range(8)]
     alone = [await scenes.answer(one) for one in requests]
-    together = await asyncio.gather(*(scenes.answer(one) for one in requests * 2))
+    with held_until(scenes, rows=2 * sum(answer.info.timings.batch_rows for answer in alone)):
+        together = await asyncio.gather(*(scenes.answer(one) for one in requests * 2))
     assert [answer.png for answer in together] == [answer.png for answer in alone] * 2
     assert [answer.cycle for answer in together] == [answer.cycle for answer in alone] * 2
     assert max(answer.info.timings.batch_rows for answer in together) == 8
@@ -172,15 +175,18 @@ async def test_tiles_that_run_side_by_side_give_the_same_bytes(tmp_path: Path) -
 
 
 async def test_calls_beyond_the_pixels_in_work_wait(tmp_path: Path) -> None:
-    folder, small, large = scene_bundle(tmp_path), scene(TILE_SIZE, TILE_SIZE), scene(64, 64)
-    async with await LocalModel.open(folder, LocalOptions(max_pixels_in_work=2 * 64 * 64)) as model:
+    size = 520  # two of them, an image and its translation, are more than what need not wait
+    folder, small, large = scene_bundle(tmp_path, tile_size=256), scene(64, 64), scene(size, size)
+    async with await LocalModel.open(folder, LocalOptions(max_pixels_in_work=2 * size * size)) as model:
         gate = model._task._gate  # type: ignore[attr-defined]
         expected = (await model.answer(request(large))).png
         async with gate.hold(1):
             calls = [asyncio.create_task(model.answer(request(large))) for _ in range(5)]
+            await until(lambda: gate.waiting == 5)
             await model.answer(request(small))  # one tile need not wait
             calls[2].cancel()
             await asyncio.wait([calls[2]])
+            assert gate.waiting == 4
             assert not any(call.done() for call in calls if call is not calls[2])
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(answers.pop(2), asyncio.CancelledError)

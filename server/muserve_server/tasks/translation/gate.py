@@ -32,6 +32,11 @@ class PixelGate:
         """Pixels of those inside."""
         return self._inside
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return len(self._waiting)
+
     @asynccontextmanager
     async def hold(self, pixels: int) -> AsyncIterator[None]:
         """Waits until there is room, and takes it up inside the `with` block.
