@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from muserve_export.families.music.metrics import Segments
+from muserve_export.families.music.measure.metrics import Segments
 
 DRUMS, KEYS, GUITAR, BASS, STRINGS = range(5)
 STEPS, PITCHES, LOWEST = 16, 84, 24

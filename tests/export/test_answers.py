@@ -19,16 +19,16 @@ from muserve.v1 import answer_pb2
 from muserve_export.bundling.graphs import load_torchscript
 from muserve_export.errors import DataError
 from muserve_export.families import recipe_names, recipe_path
-from muserve_export.families.answers.asked import is_right, questions_of, read_keyed, silent_questions_of
-from muserve_export.families.answers.baselines import Bm25, best_overlap, first_sentence
-from muserve_export.families.answers.calibrate import Question, Searched, choose_search, fit_logistic
-from muserve_export.families.answers.compare import compare
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_export.families.answers.corpus import read_corpus
+from muserve_export.families.answers.corpus.corpus import read_corpus
 from muserve_export.families.answers.data import load_data
 from muserve_export.families.answers.evaluate import evaluate_answers
-from muserve_export.families.answers.examples import ExampleMaker
-from muserve_export.families.answers.scoring import token_f1s, word_f1
+from muserve_export.families.answers.examples.maker import ExampleMaker
+from muserve_export.families.answers.measure.baselines import Bm25, best_overlap, first_sentence
+from muserve_export.families.answers.measure.calibration import Question, Searched, choose_search, fit_logistic
+from muserve_export.families.answers.measure.compare import compare
+from muserve_export.families.answers.measure.questions import is_right, questions_of, read_keyed, silent_questions_of
+from muserve_export.families.answers.measure.scoring import token_f1s, word_f1
 from muserve_export.families.answers.train import AnswersLearner
 from muserve_export.families.answers.tutorial import make_tutorial_networks
 from muserve_export.training.run import read_checkpoint
@@ -159,7 +159,7 @@ async def test_what_is_served_is_what_was_trained(entries_run: Path, entries_bun
     learner = AnswersLearner(Fabric(accelerator="cpu", devices=1), config, data.vocabulary)
     learner.modules()["best"].load_state_dict(read_checkpoint(entries_run)["best"])
     best = learner.modules()["best"].eval()
-    from muserve_export.families.answers.drawing import write_greedily
+    from muserve_export.families.answers.networks.decoding import write_greedily
 
     text = "Amber Quartz System (AQS): A tool for amber of the kind 0."
     question = data.codec.encode("What is Amber Quartz System?")

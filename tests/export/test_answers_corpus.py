@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from muserve_export.errors import DataError
-from muserve_export.families.answers.corpus import read_corpus
-from muserve_export.families.answers.sources import collect_answers
+from muserve_export.families.answers.corpus.collection import collect_answers
+from muserve_export.families.answers.corpus.corpus import read_corpus
 from muserve_server.tasks.answer.entries import Entry
 from tests.export.dictionaries import PLAIN, write_dictionary
 from tests.export.packages import deb

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from muserve_export.errors import DataError
-from muserve_export.families.answers.corpus import Corpus, read_corpus
-from muserve_export.families.answers.examples import (
+from muserve_export.families.answers.corpus.corpus import Corpus, read_corpus
+from muserve_export.families.answers.corpus.parts import part_of
+from muserve_export.families.answers.corpus.triples import KINDS, find_triples
+from muserve_export.families.answers.examples.maker import (
     MOST_CHARACTERS,
     MOST_PASSAGES,
     Example,
     ExampleMaker,
 )
-from muserve_export.families.answers.parts import part_of
-from muserve_export.families.answers.silence import find_silent_kinds
-from muserve_export.families.answers.triples import KINDS, find_triples
+from muserve_export.families.answers.examples.silence import find_silent_kinds
 from muserve_server.tasks.answer.entries import Entry
 
 WORDS = (

@@ -13,13 +13,13 @@ from lightning_fabric import Fabric
 from torch.nn.functional import cross_entropy, pad
 
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_export.families.answers.critic import Critic
+from muserve_export.families.answers.corpus.vocabulary import learn_vocabulary
 from muserve_export.families.answers.data import load_data
-from muserve_export.families.answers.drawing import draw_softly, find_candidates, write_greedily
+from muserve_export.families.answers.examples.rows import Batch, Row, make_row, pad_rows
 from muserve_export.families.answers.model import Reader, Writer
-from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
+from muserve_export.families.answers.networks.critic import Critic
+from muserve_export.families.answers.networks.decoding import draw_softly, find_candidates, write_greedily
 from muserve_export.families.answers.train import AnswersLearner
-from muserve_export.families.answers.vocabulary import learn_vocabulary
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 
 TEXTS = [

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from muserve_export.errors import DataError
-from muserve_export.families.answers.foldoc import read_foldoc
-from muserve_export.families.answers.glossary import read_glossary
-from muserve_export.families.answers.parts import PARTS, part_of
-from muserve_export.families.answers.triples import KINDS, Triple, find_triples, sentences
-from muserve_export.families.answers.wordings import BEFORE, FRAMES, WORDINGS, answer_sentence, ask
+from muserve_export.families.answers.corpus.foldoc import read_foldoc
+from muserve_export.families.answers.corpus.glossary import read_glossary
+from muserve_export.families.answers.corpus.parts import PARTS, part_of
+from muserve_export.families.answers.corpus.triples import KINDS, Triple, find_triples, sentences
+from muserve_export.families.answers.examples.wordings import BEFORE, FRAMES, WORDINGS, answer_sentence, ask
 from muserve_server.tasks.answer.entries import Entry
 from tests.export.dictionaries import PLAIN, write_dictionary
 
-FOLDER = Path("export/muserve_export/families/answers")
+FOLDER = Path("export/muserve_export/families/answers/measure")
 
 
 def found(entry: Entry) -> dict[str, Triple]:

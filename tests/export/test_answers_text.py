@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from muserve_export.families.answers.vocabulary import learn_vocabulary
+from muserve_export.families.answers.corpus.vocabulary import learn_vocabulary
 from muserve_server.tasks.answer.text import BEGIN, END, PADDING, SPECIAL, TextCodec, Tokens, Written
 
 TEXTS = [

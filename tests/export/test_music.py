@@ -20,7 +20,7 @@ from muserve_export.families import recipe_names, recipe_path
 from muserve_export.families.music.chords import ChordLearner, load_chords
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import DRUMS, TRACKS, as_rolls, load_data
-from muserve_export.families.music.folder import split_names
+from muserve_export.families.music.sources.folder import split_names
 from muserve_export.families.music.train import MusicLearner, make_shape
 
 from .conftest import Command

@@ -13,13 +13,13 @@ import pytest
 from muserve.bundle import read_bundle, write_manifest
 from muserve.v1 import manifest_pb2, music_pb2
 from muserve_export.errors import DataError
-from muserve_export.families.music import evaluate_served, judges
 from muserve_export.families.music.data import TRACK_SETTINGS
 from muserve_export.families.music.evaluate import evaluate_music
-from muserve_export.families.music.evaluate_accompaniment import Accompaniments, accompany
-from muserve_export.families.music.evaluate_reference import Reference, load_reference
-from muserve_export.families.music.evaluate_served import Desk, Generated, SomeData, generate
-from muserve_export.families.music.metrics import Segments
+from muserve_export.families.music.measure import judges, served
+from muserve_export.families.music.measure.accompaniment import Accompaniments, accompany
+from muserve_export.families.music.measure.metrics import Segments
+from muserve_export.families.music.measure.reference import Reference, load_reference
+from muserve_export.families.music.measure.served import Desk, Generated, SomeData, generate
 from muserve_server.model import LocalModel
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.reading import read_song
@@ -38,8 +38,8 @@ _US_PER_MINUTE = 60e6
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer pieces, and judges that learn less."""
-    monkeypatch.setattr(evaluate_served, "TEMPI", TEMPI)
-    monkeypatch.setattr(evaluate_served, "PER_TEMPO", PER_TEMPO)
+    monkeypatch.setattr(served, "TEMPI", TEMPI)
+    monkeypatch.setattr(served, "PER_TEMPO", PER_TEMPO)
     monkeypatch.setattr(judges, "_EPOCHS", 5)
     monkeypatch.setattr(judges, "_PER_EPOCH", 512)
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from muserve_export.families.music import judges
-from muserve_export.families.music.distances import mix_tracks, shuffle_tracks
-from muserve_export.families.music.evaluate_reference import Reference, load_reference, quick_figures
-from muserve_export.families.music.judges import (
+from muserve_export.families.music.measure import judges
+from muserve_export.families.music.measure.distances import mix_tracks, shuffle_tracks
+from muserve_export.families.music.measure.judges import (
     hear,
     load_joint_judge,
     load_style_judge,
     merge_chords,
     shared_tracks,
 )
-from muserve_export.families.music.metrics import Layout, Segments
+from muserve_export.families.music.measure.metrics import Layout, Segments
+from muserve_export.families.music.measure.reference import Reference, load_reference, quick_figures
 from tests.export.music_scores import BASS, DRUMS, GUITAR, KEYS, STRINGS, Part, part, segments, songs
 
 TRACKS = 5

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from muserve_export.families.music.distances import (
+from muserve_export.families.music.measure.copies import CopyDetector, near_copy_rates, nearest_distances
+from muserve_export.families.music.measure.distances import (
     PieceSums,
     compare,
     interval,
@@ -12,17 +13,16 @@ from muserve_export.families.music.distances import (
     resample,
     shuffle_tracks,
 )
-from muserve_export.families.music.distances_tracks import paired_p, tonal_gap
-from muserve_export.families.music.metrics import Cell, Layout, Segments, measure
-from muserve_export.families.music.metrics_copies import CopyDetector, near_copy_rates, nearest_distances
-from muserve_export.families.music.metrics_overlap import (
+from muserve_export.families.music.measure.metrics import Cell, Layout, Segments, measure
+from muserve_export.families.music.measure.overlap import (
     features,
     groove_consistency,
     overlap_area,
     overlap_areas,
     scale_consistency,
 )
-from muserve_export.families.music.metrics_tempo import onsets_per_bar, tempo_response
+from muserve_export.families.music.measure.tempo import onsets_per_bar, tempo_response
+from muserve_export.families.music.measure.tracks import paired_p, tonal_gap
 from tests.export.music_scores import BASS, DRUMS, GUITAR, KEYS, STRINGS, Note, part, segments, song, songs
 
 C_MAJOR = [(KEYS, 0, 4, pitch) for pitch in (60, 64, 67)]

@@ -15,11 +15,11 @@ from muserve_export.bundling.graphs import GraphSource, write_graphs
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import DRUMS, TRACKS
 from muserve_export.families.music.export import GeneratorGraph
-from muserve_export.families.music.keys import Keys
-from muserve_export.families.music.layers import CONDITION_WIDTH, Block, ConditionEmbedding, Conditions, Shape
 from muserve_export.families.music.model import latent_sizes, make_generator
-from muserve_export.families.music.notes import ONSET_THRESHOLD, binarise, weigh
-from muserve_export.families.music.temporal import Found, TemporalGenerator
+from muserve_export.families.music.networks.keys import Keys
+from muserve_export.families.music.networks.layers import CONDITION_WIDTH, Block, ConditionEmbedding, Conditions, Shape
+from muserve_export.families.music.networks.notes import ONSET_THRESHOLD, binarise, weigh
+from muserve_export.families.music.networks.temporal import Found, TemporalGenerator
 from muserve_export.families.music.train import mismatched
 
 SMALL = {

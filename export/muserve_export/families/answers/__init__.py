@@ -1,9 +1,9 @@
 """The answers family: questions and texts to answers, and texts to questions, taught against a discriminator."""
 
 from muserve_export.families.answers.config import AnswersConfig
+from muserve_export.families.answers.corpus.collection import collect_answers
 from muserve_export.families.answers.evaluate import evaluate_answers
 from muserve_export.families.answers.export import export_answers
-from muserve_export.families.answers.sources import collect_answers
 from muserve_export.families.answers.train import train_answers
 from muserve_export.families.family import Family
 

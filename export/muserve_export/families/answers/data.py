@@ -14,12 +14,12 @@ from torch import Tensor
 
 from muserve_export.errors import DataError
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_export.families.answers.corpus import DEFAULT, Corpus, read_corpus
-from muserve_export.families.answers.examples import Example, ExampleMaker, make_examples
-from muserve_export.families.answers.parts import PARTS, part_of_entry
-from muserve_export.families.answers.rows import Batch, Row, make_row, pad_rows
-from muserve_export.families.answers.vocabulary import learn_vocabulary
-from muserve_export.families.answers.wordings import BEFORE, FRAMES, WORDINGS
+from muserve_export.families.answers.corpus.corpus import DEFAULT, Corpus, read_corpus
+from muserve_export.families.answers.corpus.parts import PARTS, part_of_entry
+from muserve_export.families.answers.corpus.vocabulary import learn_vocabulary
+from muserve_export.families.answers.examples.maker import Example, ExampleMaker, make_examples
+from muserve_export.families.answers.examples.rows import Batch, Row, make_row, pad_rows
+from muserve_export.families.answers.examples.wordings import BEFORE, FRAMES, WORDINGS
 from muserve_server.tasks.answer.reading import ask_tokens
 from muserve_server.tasks.answer.text import BEGIN, TextCodec, Tokens
 

@@ -35,15 +35,21 @@ from muserve.bundle import read_bundle
 from muserve.configuration import build
 from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_export.errors import DataError
-from muserve_export.families.answers.asked import Asked, is_right, questions_of, read_keyed, silent_questions_of
-from muserve_export.families.answers.baselines import Bm25, best_overlap, first_sentence, named_sentence
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.data import AnswersData, load_data
-from muserve_export.families.answers.examples import make_examples
-from muserve_export.families.answers.figures import RESAMPLED, SEED, mean_metric, with_interval
-from muserve_export.families.answers.roundtrip import score_asking
-from muserve_export.families.answers.scoring import normalise, word_f1
-from muserve_export.families.answers.served import answer, details_of, each_of, evidence_of, said_by
+from muserve_export.families.answers.examples.maker import make_examples
+from muserve_export.families.answers.measure.baselines import Bm25, best_overlap, first_sentence, named_sentence
+from muserve_export.families.answers.measure.figures import RESAMPLED, SEED, mean_metric, with_interval
+from muserve_export.families.answers.measure.questions import (
+    Asked,
+    is_right,
+    questions_of,
+    read_keyed,
+    silent_questions_of,
+)
+from muserve_export.families.answers.measure.roundtrip import score_asking
+from muserve_export.families.answers.measure.scoring import normalise, word_f1
+from muserve_export.families.answers.measure.served import answer, details_of, each_of, evidence_of, said_by
 from muserve_server.model import LocalModel
 from muserve_server.tasks.answer.entries import Entry
 

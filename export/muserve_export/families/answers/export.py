@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from muserve.configuration import build
 from muserve.v1 import answer_pb2, common_pb2, manifest_pb2
 from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
-from muserve_export.families.answers.calibrate import Calibration, calibrate
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_export.families.answers.corpus import LICENCE_ENDING
+from muserve_export.families.answers.corpus.corpus import LICENCE_ENDING
 from muserve_export.families.answers.data import AnswersData, load_data
-from muserve_export.families.answers.drawing import find_candidates
-from muserve_export.families.answers.examples import MOST_CHARACTERS
+from muserve_export.families.answers.examples.maker import MOST_CHARACTERS
+from muserve_export.families.answers.examples.wordings import WORDINGS
+from muserve_export.families.answers.measure.calibration import Calibration, calibrate
+from muserve_export.families.answers.measure.samples import draw_samples
 from muserve_export.families.answers.model import Reader, Writer
-from muserve_export.families.answers.samples import draw_samples
+from muserve_export.families.answers.networks.decoding import find_candidates
 from muserve_export.families.answers.tutorial import export_tutorial
-from muserve_export.families.answers.wordings import WORDINGS
 from muserve_export.training.run import RunFolder
 from muserve_server.tasks.answer.reading import filled_length, reader_lengths
 from muserve_server.tasks.answer.text import PADDING, SPECIAL

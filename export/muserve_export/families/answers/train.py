@@ -25,12 +25,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from muserve_export.errors import RunError
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_export.families.answers.critic import Critic
 from muserve_export.families.answers.data import RowSet, load_data
-from muserve_export.families.answers.drawing import draw_softly, write_greedily
+from muserve_export.families.answers.examples.rows import Batch
+from muserve_export.families.answers.measure.scoring import token_f1s
 from muserve_export.families.answers.model import Reader, Reading, Writer
-from muserve_export.families.answers.rows import Batch
-from muserve_export.families.answers.scoring import token_f1s
+from muserve_export.families.answers.networks.critic import Critic
+from muserve_export.families.answers.networks.decoding import draw_softly, write_greedily
 from muserve_export.families.answers.tutorial import LengthSet, TutorialLearner
 from muserve_export.training.loop import init_weights, train
 from muserve_export.training.run import RunFolder

@@ -23,9 +23,9 @@ from muserve_export.bundling import GraphSource
 from muserve_export.bundling.graphs import write_graphs
 from muserve_export.errors import RunError
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_export.families.answers.corpus import Corpus
-from muserve_export.families.answers.examples import ExampleMaker
-from muserve_export.families.answers.wordings import answer_sentence
+from muserve_export.families.answers.corpus.corpus import Corpus
+from muserve_export.families.answers.examples.maker import ExampleMaker
+from muserve_export.families.answers.examples.wordings import answer_sentence
 
 __all__ = ["LengthSet", "TutorialLearner", "export_tutorial", "make_tutorial_networks"]
 

@@ -25,7 +25,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from muserve.v1 import manifest_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.folder import data_folder, describe_sources, find_files, split_names
+from muserve_export.families.music.sources.folder import data_folder, describe_sources, find_files, split_names
 
 __all__ = ["ChordData", "ChordLearner", "DenseDiscriminator", "DenseGenerator", "load_chords"]
 

@@ -1,13 +1,13 @@
 """Measures a music bundle: files made by the code that serves them, read back, beside real music not learned from.
 
-A model writes 256 pieces of its own length a style, at tempi of the training data (`evaluate_served`). Figures, all of
+A model writes 256 pieces of its own length a style, at tempi of the training data (`measure.served`). Figures, all of
 which weigh every style the same, with 95 % intervals by bootstrap over pieces:
 - distance of MuseGAN's figures to held-out music, over all cells of style and track (`metrics`, `distances`), in the
   corrected and in the paper-compatible convention; EB in points a track.
 - tonal distance between tracks, against shuffled tracks; a judge of joint and shuffled tracks (`judges`).
 - a judge of styles; tempo as written; density against tempo, as in the training data.
-- accompaniments of held-out tracks, against random ones (`evaluate_accompaniment`).
-- copied bars and near copies (`metrics_copies`); overlap of features, groove and scale consistency (`metrics_overlap`).
+- accompaniments of held-out tracks, against random ones (`measure.accompaniment`).
+- copied bars and near copies (`measure.copies`); overlap of features, groove and scale consistency (`measure.overlap`).
 
 Beside them stand real music (training against held-out, held-out, or as many training segments as the model wrote
 pieces) and held-out music with shuffled tracks. What a model has not is left out: styles, an accompanist, more than one
@@ -25,10 +25,10 @@ from muserve.v1 import manifest_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import TRACK_SETTINGS, MusicData, load_data, make_grid
-from muserve_export.families.music.evaluate_accompaniment import Accompaniments, accompany
-from muserve_export.families.music.evaluate_reference import Reference, load_reference
-from muserve_export.families.music.evaluate_served import Desk, Generated, SomeData, generate
-from muserve_export.families.music.evaluate_table import MusicFigures, cells_table, make_figures
+from muserve_export.families.music.measure.accompaniment import Accompaniments, accompany
+from muserve_export.families.music.measure.reference import Reference, load_reference
+from muserve_export.families.music.measure.served import Desk, Generated, SomeData, generate
+from muserve_export.families.music.measure.table import MusicFigures, cells_table, make_figures
 from muserve_server.model import LocalModel
 
 __all__ = ["evaluate_music"]

@@ -17,10 +17,10 @@ from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
 from muserve_export.families.music.chords import DenseGenerator, load_chords
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, MusicData, load_data
-from muserve_export.families.music.keys import Keys
-from muserve_export.families.music.layers import BEATS_PER_BAR, Conditions, Shape
 from muserve_export.families.music.model import latent_sizes, make_generator
-from muserve_export.families.music.notes import HOLD_THRESHOLD, ONSET_THRESHOLD, play, weigh
+from muserve_export.families.music.networks.keys import Keys
+from muserve_export.families.music.networks.layers import BEATS_PER_BAR, Conditions, Shape
+from muserve_export.families.music.networks.notes import HOLD_THRESHOLD, ONSET_THRESHOLD, play, weigh
 from muserve_export.families.music.train import make_keys, make_shape
 from muserve_export.training.run import RunFolder
 from muserve_server.model import LocalModel

@@ -9,14 +9,14 @@ from __future__ import annotations
 from torch import nn
 
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.discriminators import Discriminator
-from muserve_export.families.music.generator import Generator, Posterior
-from muserve_export.families.music.jamming import (
+from muserve_export.families.music.networks.discriminators import Discriminator
+from muserve_export.families.music.networks.generator import Generator, Posterior
+from muserve_export.families.music.networks.jamming import (
     Jamming,
     JammingDiscriminator,
     JammingPosterior,
 )
-from muserve_export.families.music.layers import Shape
+from muserve_export.families.music.networks.layers import Shape
 
 __all__ = [
     "latent_sizes",

@@ -27,17 +27,17 @@ from torch.nn.functional import binary_cross_entropy_with_logits, relu
 from muserve_export.families.music.chords import ChordData, ChordLearner, load_chords
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import DRUMS, TRACKS, MusicData, MusicSet, load_data
-from muserve_export.families.music.keys import Keys
-from muserve_export.families.music.layers import Conditions, Shape
 from muserve_export.families.music.model import (
     latent_sizes,
     make_discriminator,
     make_generator,
     make_posterior,
 )
-from muserve_export.families.music.notes import ONSET_THRESHOLD, binarise
+from muserve_export.families.music.networks.keys import Keys
+from muserve_export.families.music.networks.layers import Conditions, Shape
+from muserve_export.families.music.networks.notes import ONSET_THRESHOLD, binarise
+from muserve_export.families.music.networks.temporal import Found
 from muserve_export.families.music.plots import draw_phrases
-from muserve_export.families.music.temporal import Found
 from muserve_export.training.ema import MovingAverage
 from muserve_export.training.loop import init_weights, train
 from muserve_export.training.run import RunFolder

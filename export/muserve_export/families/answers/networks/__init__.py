@@ -1,0 +1,1 @@
+"""The networks besides reader and writer, and how answers are decoded."""

@@ -1,0 +1,1 @@
+"""What generated music is measured by: figures, distances, judges, and tests beside real music."""

@@ -1,0 +1,270 @@
+"""The figures of a music bundle as rows: each headline with what it is compared with, and a table of all cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from muserve.v1 import manifest_pb2
+from muserve_export.families.music.measure.accompaniment import Accompaniments, Fit
+from muserve_export.families.music.measure.copies import CopyDetector, near_copy_rates, nearest_distances
+from muserve_export.families.music.measure.distances import (
+    Comparison,
+    Interval,
+    PieceSums,
+    compare,
+    measure_pieces,
+    style_mean,
+)
+from muserve_export.families.music.measure.metrics import CONVENTIONS, Floats, Segments
+from muserve_export.families.music.measure.overlap import groove_consistency, overlap_areas, scale_consistency
+from muserve_export.families.music.measure.reference import (
+    MusicParts,
+    Reference,
+    empty_bar_differences,
+    tonal_distance,
+)
+from muserve_export.families.music.measure.served import Generated
+from muserve_export.families.music.measure.tempo import tempo_response
+from muserve_export.families.music.measure.tracks import tonal_gap
+
+__all__ = ["MusicFigures", "cells_table", "make_figures"]
+
+_CONTROL_SEED = 77
+
+
+@dataclass(frozen=True)
+class MusicFigures:
+    """All that was measured of a bundle."""
+
+    metrics: list[manifest_pb2.Metric]
+    """The headlines."""
+    styles: tuple[str, ...]
+    """Names of the styles."""
+    comparisons: Mapping[str, Comparison]
+    """Each cell, by convention."""
+
+
+def make_figures(
+    generated: Generated,
+    accompaniments: Accompaniments | None,
+    data: MusicParts,
+    reference: Reference,
+    *,
+    hears_tempo: bool,
+) -> MusicFigures:
+    """Measures what a model wrote.
+
+    Args:
+        generated: Its pieces.
+        accompaniments: What its accompanist did; None without one.
+        data: The data, with the tracks and styles that the model has.
+        reference: The same, measured.
+        hears_tempo: Whether the model is told the tempo.
+    """
+    music = generated.segments
+    control = Segments.draw(data.training, len(music) // len(data.styles), seed=_CONTROL_SEED)
+    sums, control_sums = (measure_pieces(part, reference.layout) for part in (music, control))
+    comparisons, controls = (
+        {name: _compare(measured[name], reference, name) for name in CONVENTIONS} for measured in (sums, control_sums)
+    )
+    metrics = [
+        *_distance_metrics(comparisons, controls),
+        *_empty_bar_metrics(sums["corrected"], reference),
+        *_track_metrics(sums, reference),
+        *_judge_metrics(music, reference),
+        _metric("tempo_written", generated.tempo_exact, "share of files with the asked tempo; 1 is right", {}),
+        *(_tempo_metrics(music, control) if hears_tempo else ()),
+        *(_accompaniment_metrics(accompaniments) if accompaniments else ()),
+        *_copy_metrics(music, data, reference),
+        *_beside_metrics(music, reference),
+    ]
+    return MusicFigures([metric for metric in metrics if not np.isnan(metric.value)], data.styles, comparisons)
+
+
+def cells_table(figures: MusicFigures) -> str:
+    """Writes the figures of every style, track and convention, with their 95 % intervals, as CSV."""
+    header = ["convention", "style", "figure", "tracks"]
+    header += [name + end for name in ("model", "training", "held-out") for end in ("", " low", " high")]
+    rows = [[*header, "distance", "training's distance", "ratio"]]
+    for convention, comparison in figures.comparisons.items():
+        for index, (style, cell) in enumerate(comparison.cells):
+            row = [convention, figures.styles[style], cell.metric, cell.tracks]
+            for value, bounds in zip(comparison.figures[index], comparison.bounds[index], strict=True):
+                row += [f"{number:.4g}" for number in (value, *bounds)]
+            row += [f"{each[index]:.3g}" for each in (comparison.generated, comparison.training, comparison.ratios)]
+            rows.append(row)
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    return table.getvalue()
+
+
+def _compare(generated: PieceSums, reference: Reference, convention: str) -> Comparison:
+    return compare(generated, reference.sums["training"][convention], reference.sums["held_out"][convention])
+
+
+def _distance_metrics(
+    comparisons: Mapping[str, Comparison], controls: Mapping[str, Comparison]
+) -> Iterator[manifest_pb2.Metric]:
+    for name, found in comparisons.items():
+        yield _metric(
+            f"median_distance_{name}", found.median, "deviations between real pieces; lower is better",
+            {"training against held-out": found.training_median.value,
+             "as many training segments": controls[name].median.value},
+        )  # fmt: skip
+    for name, found in comparisons.items():
+        yield _metric(
+            f"worst_distance_ratio_{name}", found.worst_ratio, "of training against held-out; lower is better",
+            {"as many training segments": controls[name].worst_ratio.value},
+        )  # fmt: skip
+        yield _metric(
+            f"cells_over_3_{name}", found.surely_over, f"of {len(found.cells)}, interval above 3; lower is better",
+            {"as many training segments": controls[name].surely_over},
+        )  # fmt: skip
+
+
+def _empty_bar_metrics(sums: PieceSums, reference: Reference) -> Iterator[manifest_pb2.Metric]:
+    """Yields the largest difference of a track, with its sign; positive where the track is silent too often."""
+    styles = np.unique(sums.style).tolist()
+    held_out = reference.sums["held_out"]["corrected"]
+    ours, real = (
+        empty_bar_differences(part, held_out, styles) for part in (sums, reference.sums["training"]["corrected"])
+    )
+    worst = max(ours, key=lambda role: abs(ours[role]))
+    yield _metric(
+        "empty_bars_worst_track", ours[worst], "points above held-out; 0 is best",
+        {"training, its worst": max(real.values(), key=abs), **ours},
+    )  # fmt: skip
+
+
+def _track_metrics(sums: Mapping[str, PieceSums], reference: Reference) -> Iterator[manifest_pb2.Metric]:
+    if not reference.layout.pairs:
+        return
+    for name in CONVENTIONS:
+        styles = np.unique(sums[name].style).tolist()
+        parts = {part: tonal_distance(reference.sums[part][name], styles) for part in reference.sums}
+        yield _metric(
+            f"tonal_distance_{name}", tonal_distance(sums[name], styles), "as held-out is best",
+            {"held-out": parts["held_out"], "training": parts["training"], "shuffled held-out": parts["shuffled"]},
+        )  # fmt: skip
+    for name in CONVENTIONS:
+        gap = tonal_gap(sums[name], reference.held_out, name, layout=reference.layout)
+        yield _metric(
+            f"tonal_distance_gap_{name}", gap.generated, "from held-out's, mean over pairs; lower is better",
+            {"shuffled held-out": gap.shuffled.value, "p": gap.p},
+        )  # fmt: skip
+
+
+def _judge_metrics(music: Segments, reference: Reference) -> Iterator[manifest_pb2.Metric]:
+    held_out, shuffled = reference.held_out, reference.shuffled
+    yield _metric(
+        "joint_rate", style_mean(reference.joint_hits(music), music), "share taken for joint; higher is better",
+        {"held-out": _mean(reference.joint_hits(held_out), held_out),
+         "shuffled held-out": _mean(reference.joint_hits(shuffled), shuffled)},
+    )  # fmt: skip
+    yield _metric(
+        "style_accuracy", style_mean(reference.style_hits(music), music),
+        f"share recognised by {', '.join(reference.shared)}; higher is better",
+        {"held-out": _mean(reference.style_hits(held_out), held_out), "by chance": 1 / len(reference.styles)},
+    )  # fmt: skip
+
+
+def _tempo_metrics(music: Segments, control: Segments) -> Iterator[manifest_pb2.Metric]:
+    ours, real = tempo_response(music), tempo_response(control)
+    yield _metric(
+        "density_by_tempo", ours.slope, "onsets a bar more for 10 bpm more; as the data is best", _both(real.slope)
+    )
+    yield _metric(
+        "density_tempo_correlation", ours.correlation, "of ranks within styles; as the data is best",
+        _both(real.correlation),
+    )  # fmt: skip
+
+
+def _accompaniment_metrics(found: Accompaniments) -> Iterator[manifest_pb2.Metric]:
+    def beside(fit: Fit) -> dict[str, float]:
+        return {"random accompaniment": fit.random, "the piece's own tracks": fit.real, "p": fit.p}
+
+    yield _metric(
+        "accompaniment_tonal_distance", found.tonal_distance.accompanied,
+        f"given to new tracks, {found.count} given; lower is better", beside(found.tonal_distance),
+    )  # fmt: skip
+    yield _metric(
+        "accompaniment_joint_logit", found.joint_logit.accompanied, "the judge's; higher is better",
+        beside(found.joint_logit),
+    )  # fmt: skip
+    yield _metric(
+        "accompaniment_swap_wins", found.swap_wins, "share of pairs whose own input fits better; higher is better",
+        {"by chance": 0.5, "p": found.swap_p},
+    )  # fmt: skip
+    yield _metric(
+        "accompaniment_changed", found.changed_by_input, "share of cells that change with the given track",
+        {"with the noise": found.changed_by_noise},
+    )  # fmt: skip
+
+
+def _copy_metrics(music: Segments, data: MusicParts, reference: Reference) -> Iterator[manifest_pb2.Metric]:
+    held_out, bars = reference.held_out, music.onset.shape[1]
+    detector = CopyDetector(data.training, bars, reference.layout)
+    ours, real = detector.find(music), detector.find(held_out)
+    theirs = style_mean(real.bars, held_out)
+    yield _metric("copied_bars", style_mean(ours.bars, music), "share; lower is better", _both(theirs, "held-out"))
+    if bars > 1:
+        yield _metric(
+            "copied_run", style_mean(ours.run, music), "bars, the longest a piece; lower is better",
+            {"held-out": _mean(real.run, held_out)},
+        )  # fmt: skip
+        yield _metric(
+            "copied_pieces", style_mean((ours.run == bars).astype(np.float64), music),
+            f"share with all {bars} bars copied; lower is better",
+            {"held-out": _mean((real.run == bars).astype(np.float64), held_out)},
+        )  # fmt: skip
+    distances = [nearest_distances(part, data.training, reference.layout) for part in (music, held_out)]
+    near, limit = near_copy_rates(distances[0], distances[1], music.style, held_out.style)
+    yield _metric(
+        "near_copies", near, "share as near as held-out's nearest hundredth; lower is better", {"held-out": limit}
+    )
+
+
+def _beside_metrics(music: Segments, reference: Reference) -> Iterator[manifest_pb2.Metric]:
+    held_out, training = reference.held_out, reference.training
+    ours, real = (overlap_areas(part, held_out, reference.layout) for part in (music, training))
+    for name in ours:
+        yield _metric(f"overlap_{name}", ours[name], "area; 1 is best", {"training against held-out": real[name]})
+    yield _metric(
+        "groove_consistency", style_mean(groove_consistency(music), music), "as held-out is best",
+        {"held-out": _mean(groove_consistency(held_out), held_out)},
+    )  # fmt: skip
+    scales = [scale_consistency(part, reference.layout) for part in (music, held_out)]
+    yield _metric(
+        "scale_consistency",
+        style_mean(scales[0], music),
+        "as held-out is best",
+        {"held-out": _mean(scales[1], held_out)},
+    )
+
+
+def _mean(values: Floats, segments: Segments) -> float:
+    return style_mean(values, segments, draws=1).value
+
+
+def _both(found: Interval, name: str = "training") -> dict[str, float]:
+    return {name: found.value, f"{name}, low": found.low, f"{name}, high": found.high}
+
+
+def _metric(name: str, value: Interval | float, unit: str, beside: Mapping[str, float]) -> manifest_pb2.Metric:
+    """A figure with what it is compared with, the reference first, and its interval last."""
+    metric = manifest_pb2.Metric(name=name, unit=unit)
+    metric.value = value.value if isinstance(value, Interval) else value
+    known = {key: number for key, number in beside.items() if not np.isnan(number)}
+    if isinstance(value, Interval):
+        known |= {"95 % from": value.low, "95 % to": value.high}
+    for index, (key, number) in enumerate(known.items()):
+        if index:
+            metric.others.add(name=key, value=number)
+        else:
+            metric.reference_name, metric.reference = key, number
+    return metric

@@ -1,0 +1,1 @@
+"""The networks of the music family and what they are built of."""
