@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muserve.errors import DeadlineExceededError, QueueFullError, UnavailableError
+from muserve_server.engine.clock import Clock
 from muserve_server.engine.engine import Engine, EngineError
 
 __all__ = ["Batcher", "BatcherOptions", "RunStats", "Step"]
@@ -119,6 +120,7 @@ class Batcher:
         options: BatcherOptions,
         *,
         on_run: Callable[[int, float], None] = lambda _rows, _seconds: None,
+        clock: Clock | None = None,
     ) -> None:
         """Stores its parts; `start` begins the work.
 
@@ -126,10 +128,12 @@ class Batcher:
             engines: Each runs one batch at a time, in a thread of its own; one that stands here twice runs two.
             options: Sizes and delay.
             on_run: Called on the event loop after each run with its rows and seconds.
+            clock: For tests; this machine's if there is none.
         """
         self._engines = engines
         self._options = options
         self._on_run = on_run
+        self._clock = clock or Clock()
         self._threads = ThreadPoolExecutor(len(engines), thread_name_prefix="engine")
         self._queue: deque[_Entry] = deque()
         self._queued_rows = 0
@@ -224,7 +228,7 @@ class Batcher:
 
     def _line_up(self, entry: _Entry) -> None:
         entry.bucket = tuple((name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in entry.rows.items())
-        entry.arrived = time.monotonic()
+        entry.arrived = self._clock.now_s()
         self._queue.append(entry)
         self._queued_rows += entry.count
         self._arrived.set()
@@ -234,7 +238,7 @@ class Batcher:
         if entry.taken == entry.count:
             return
         if not entry.taken:
-            entry.stats.queue_s += time.monotonic() - entry.arrived
+            entry.stats.queue_s += self._clock.now_s() - entry.arrived
         self._queued_rows -= entry.count - entry.taken
         entry.taken = entry.count
         with suppress(ValueError):  # it may have been dropped already
@@ -285,14 +289,11 @@ class Batcher:
     async def _wait_for_more(self) -> None:
         until = self._queue[0].arrived + self._options.max_delay_s
         while self._queue and self._queued_rows < self._options.max_batch_rows:
-            remaining = until - time.monotonic()
+            remaining = until - self._clock.now_s()
             if remaining <= 0:
                 return
             self._arrived.clear()
-            try:
-                await asyncio.wait_for(self._arrived.wait(), remaining)
-            except TimeoutError:
-                return
+            await self._clock.wait(self._arrived, remaining)
 
     def _note_pace(self, now: float, *, is_new: bool) -> None:
         """Notes whether several callers are at it. A later step of a running request ends the wait."""
@@ -311,15 +312,14 @@ class Batcher:
         until = self._queue[0].arrived + delay_s
         self._hurry.clear()
         while self._queued_rows < self._options.max_batch_rows and not self._hurry.is_set():
-            remaining = min(until, self._last_request + delay_s / _PAUSES_PER_DELAY) - time.monotonic()
+            remaining = min(until, self._last_request + delay_s / _PAUSES_PER_DELAY) - self._clock.now_s()
             if remaining <= 0:
                 return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), remaining)
+            await self._clock.wait(self._hurry, remaining)
 
     def _take(self, bucket: tuple[Any, ...]) -> list[_Slice]:
         """Forms the next batch from the oldest entries of a bucket; drops what nobody waits for."""
-        now = time.monotonic()
+        now = self._clock.now_s()
         batch: list[_Slice] = []
         room = self._options.max_batch_rows
         kept: list[_Entry] = []
