@@ -14,8 +14,8 @@ from typing import ParamSpec, Protocol, TypeVar
 import onnxruntime as ort
 
 from muserve.bundle import Bundle
+from muserve_server.rows import Rows, Step
 from muserve_server.tasks import noise
-from muserve_server.tasks.kind import Rows, Step
 
 __all__ = ["MakeRaw", "Raw", "RawCall", "RawWorkers", "SetUp", "open_session"]
 

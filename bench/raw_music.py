@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.raw import RawCall, open_session
 from muserve.bundle import Bundle, read_bundle
 from muserve.v1 import music_pb2
-from muserve_server.model import LocalOptions
-from muserve_server.tasks.kind import Rows
-from muserve_server.tasks.music import MusicTask
+from muserve_server.rows import Rows
+from muserve_server.tasks import installed_kinds
 
 __all__ = ["BARS", "RawMusic", "newest_bundle"]
 
@@ -25,14 +25,14 @@ class RawMusic:
     def __init__(self, models: Path, run_threads: int = 1) -> None:
         bundle = newest_bundle(models)
         self._settings = bundle.manifest.music
-        self._task = MusicTask(bundle, LocalOptions())
+        kind = installed_kinds()["music"]
+        self._generate = kind.open(bundle, kind.limits()).handlers()["GenerateMusic"]
         self._session = open_session(bundle, self._settings.generator, run_threads)
 
     def draw(self, seeds: Sequence[int]) -> list[bytes]:
         """Writes pieces; see `Raw.draw`."""
-        runs = [
-            self._task.run(music_pb2.GenerateMusicRequest(count=1, bars=BARS, seed=seed), RawCall()) for seed in seeds
-        ]
+        requests = [music_pb2.GenerateMusicRequest(count=1, bars=BARS, seed=seed) for seed in seeds]
+        runs: list[Any] = [self._generate(request, RawCall()) for request in requests]
         asked: list[Rows] = [run.send(None) for run in runs]
         names = [name for name in (self._settings.onset_output, self._settings.hold_output) if name]
         values = self._session.run(names, {name: np.concatenate([rows[name] for rows in asked]) for name in asked[0]})

@@ -12,9 +12,8 @@ from bench.raw import RawCall, open_session
 from muserve.bundle import Bundle, read_bundle
 from muserve.v1 import common_pb2, translation_pb2
 from muserve_client.image_files import write_png
-from muserve_server.model import LocalOptions
-from muserve_server.tasks.kind import Rows
-from muserve_server.tasks.translation import TranslationTask
+from muserve_server.rows import Rows
+from muserve_server.tasks import installed_kinds
 
 __all__ = ["SIDE", "RawTranslation", "newest_bundle", "photo", "request"]
 
@@ -27,13 +26,14 @@ class RawTranslation:
     def __init__(self, models: Path, run_threads: int = 1) -> None:
         bundle = newest_bundle(models)
         self._settings = bundle.manifest.translation
-        self._task = TranslationTask(bundle, LocalOptions())
+        kind = installed_kinds()["translation"]
+        self._translate = kind.open(bundle, kind.limits()).handlers()["TranslateImage"]
         self._request = request(bundle, SIDE)
         self._session = open_session(bundle, self._settings.directions[0].graph, run_threads)
 
     def draw(self, seeds: Sequence[int]) -> list[bytes]:
         """Translates one and the same image, once a seed; see `Raw.draw`."""
-        runs = [self._task.run(self._request, RawCall()) for _ in seeds]
+        runs: list[Any] = [self._translate(self._request, RawCall()) for _ in seeds]
         asked: list[Rows] = [run.send(None) for run in runs]
         counts = [len(rows[self._settings.image_input]) for rows in asked]
         done: list[bytes] = [b""] * len(runs)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from muserve.bundle import Bundle, read_bundle, write_manifest
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
-from muserve_server.model import LocalModel
+from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
 FLOAT32, INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
@@ -274,14 +274,19 @@ def _free(shape: list[int]) -> list[str | int | None]:
     return ["batch", *(None if size < 0 else size for size in shape)]
 
 
-async def add_golden(folder: Path, request: Message, *, tolerance: float = 1e-5) -> Bundle:
+async def add_golden(
+    folder: Path, request: Message, *, tolerance: float = 1e-5, options: LocalOptions | None = None
+) -> Bundle:
     """Records a request of a bundle and writes it into its manifest."""
-    async with await LocalModel.open(folder) as model:
+    async with await LocalModel.open(folder, options) as model:
         tensors = await model.record(request)
         manifest = model.bundle.manifest
     (folder / "goldens").mkdir(exist_ok=True)
     np.savez(folder / "goldens/one.npz", **tensors)  # type: ignore[arg-type]
     golden = manifest.goldens.add(name="one", file="goldens/one.npz", tolerance=tolerance)
     kinds = {field.message_type: field.name for field in golden.DESCRIPTOR.oneofs_by_name["request"].fields}
-    getattr(golden, kinds[request.DESCRIPTOR]).CopyFrom(request)
+    if request.DESCRIPTOR in kinds:
+        getattr(golden, kinds[request.DESCRIPTOR]).CopyFrom(request)
+    else:
+        golden.custom.Pack(request)
     return write_manifest(folder, manifest, optional=frozenset())

@@ -17,7 +17,7 @@ from typing import Any
 
 from muserve_server.app import Server
 from muserve_server.model import LocalOptions
-from muserve_server.settings import Settings
+from muserve_server.settings import build_settings
 
 __all__ = ["ServerProcess", "server_process", "serving", "serving_in_thread"]
 
@@ -35,7 +35,8 @@ START_TIMEOUT_S = 60
 @asynccontextmanager
 async def serving(models: Path, *, options: LocalOptions | None = None, **settings: Any) -> AsyncIterator[Server]:
     """A started server on this event loop; stopped at the end."""
-    server = Server(Settings(models=models, **(_QUICK | settings)), options)
+    kinds = options.kinds if options else None
+    server = Server(build_settings(_QUICK, {"models": models}, settings, kinds=kinds), options)
     await server.start()
     try:
         yield server

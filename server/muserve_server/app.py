@@ -18,36 +18,14 @@ from grpc_reflection.v1alpha import reflection
 from muserve import __version__
 from muserve.bundle import Bundle
 from muserve.configuration import ConfigurationError
-from muserve.v1 import (
-    answer_pb2,
-    answer_pb2_grpc,
-    common_pb2,
-    forecast_pb2,
-    forecast_pb2_grpc,
-    image_pb2,
-    image_pb2_grpc,
-    model_pb2,
-    model_pb2_grpc,
-    music_pb2,
-    music_pb2_grpc,
-    translation_pb2,
-    translation_pb2_grpc,
-)
+from muserve.v1 import model_pb2, model_pb2_grpc
 from muserve_server.engine import EngineError
 from muserve_server.interceptors import PipelineInterceptor, deadline_layer, error_layer, limit_layer, telemetry_layer
 from muserve_server.logs import configure_logging
 from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.offload import Offloader
 from muserve_server.repository import Repository
-from muserve_server.services import (
-    AnswerService,
-    ForecastService,
-    Health,
-    ImageService,
-    ModelService,
-    MusicService,
-    TranslationService,
-)
+from muserve_server.services import Health, ModelService, add_typed_service
 from muserve_server.settings import Settings, read_settings
 from muserve_server.telemetry import HttpEndpoint, Metrics
 
@@ -55,12 +33,7 @@ __all__ = ["Server", "StartUpError", "main"]
 
 logger = logging.getLogger(__name__)
 
-_ANSWER_SERVICE = answer_pb2.DESCRIPTOR.services_by_name["AnswerService"].full_name
-_FORECAST_SERVICE = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"].full_name
-_IMAGE_SERVICE = image_pb2.DESCRIPTOR.services_by_name["ImageService"].full_name
 _MODEL_SERVICE = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
-_MUSIC_SERVICE = music_pb2.DESCRIPTOR.services_by_name["MusicService"].full_name
-_TRANSLATION_SERVICE = translation_pb2.DESCRIPTOR.services_by_name["ImageTranslationService"].full_name
 _HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _CONNECTION_GRACE_MS = 30_000
 _MIN_PING_INTERVAL_MS = 30_000
@@ -81,22 +54,17 @@ class Server:
         Args:
             settings: What can be set.
             options: How bundles are opened and run, if not as the settings say: for tests and embedding.
+
+        Raises:
+            ConfigurationError: The settings contradict each other.
         """
         self._settings = settings
         self._metrics = Metrics()
         options = options or settings.local_options()
         self._watch_run = options.on_run
         self._options = replace(options, on_run=self._observe_run)
-        self._health = Health(
-            {
-                _IMAGE_SERVICE: common_pb2.TASK_IMAGE,
-                _FORECAST_SERVICE: common_pb2.TASK_FORECAST,
-                _MUSIC_SERVICE: common_pb2.TASK_MUSIC,
-                _TRANSLATION_SERVICE: common_pb2.TASK_TRANSLATION,
-                _ANSWER_SERVICE: common_pb2.TASK_ANSWER,
-            },
-            (_MODEL_SERVICE,),
-        )
+        self._services = {kind.service: kind.name for kind in self._options.kinds.values() if kind.service}
+        self._health = Health({service.full_name: name for service, name in self._services.items()}, (_MODEL_SERVICE,))
         self._stopped = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
         self._grpc: aio.Server | None = None
@@ -104,7 +72,11 @@ class Server:
         self._poller: asyncio.Task[None] | None = None
         self._offloader = Offloader(settings.offload_threads or os.cpu_count() or 1)
         self._repository = Repository(
-            settings.models, self._load, settings.default_model_names(), on_change=self._update_health
+            settings.models,
+            self._load,
+            settings.default_model_names(),
+            kinds=self._options.kinds,
+            on_change=self._update_health,
         )
         self.grpc_port = 0
         self.http_port = 0
@@ -131,6 +103,7 @@ class Server:
 
     async def _start(self) -> None:
         settings = self._settings
+        self._report_kinds()
         self._options.onnx.providers()  # a device that is not there would refuse every bundle
         self._grpc = self._build_grpc()
         self.grpc_port = self._bind_grpc(self._grpc)
@@ -141,7 +114,7 @@ class Server:
         await self._grpc.start()
         await self._repository.scan(starting=True)
         if not self._health.ready:
-            logger.warning("no model serves yet", extra={"models": str(settings.models)})
+            logger.warning("no model serves yet", extra={"models": [str(folder) for folder in settings.models]})
         self._poller = asyncio.create_task(self._poll())
         logger.info("serving", extra={"grpc_port": self.grpc_port, "http_port": self.http_port})
 
@@ -178,6 +151,13 @@ class Server:
         self._stopped.set()
         logger.info("stopped")
 
+    def _report_kinds(self) -> None:
+        kinds = self._options.kinds
+        for problem in kinds.problems.values():
+            logger.error("task kind passed over", extra={"reason": problem})
+        if not kinds:
+            raise StartUpError("no task kind is installed; install muserve-server anew: pip install 'muserve[server]'")
+
     def _build_grpc(self) -> aio.Server:
         settings = self._settings
         layers = (
@@ -200,29 +180,17 @@ class Server:
                 ("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1e3)),
                 ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
             ]
+        typed = (*(service.full_name for service in self._services), _MODEL_SERVICE)
         server = aio.server(
-            interceptors=(PipelineInterceptor("/muserve.", layers, max_response_bytes=size),),
+            interceptors=(PipelineInterceptor(typed, layers, max_response_bytes=size),),
             options=options,
             maximum_concurrent_rpcs=settings.max_concurrent_calls + _SPARE_CALLS,
         )
-        image_pb2_grpc.add_ImageServiceServicer_to_server(ImageService(self._repository), server)
-        forecast_pb2_grpc.add_ForecastServiceServicer_to_server(ForecastService(self._repository), server)
-        music_pb2_grpc.add_MusicServiceServicer_to_server(MusicService(self._repository), server)
-        translation_pb2_grpc.add_ImageTranslationServiceServicer_to_server(TranslationService(self._repository), server)
-        answer_pb2_grpc.add_AnswerServiceServicer_to_server(AnswerService(self._repository), server)
+        for service, task in self._services.items():
+            add_typed_service(server, task, service, self._repository)
         model_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._repository), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        services = (
-            _IMAGE_SERVICE,
-            _FORECAST_SERVICE,
-            _MUSIC_SERVICE,
-            _TRANSLATION_SERVICE,
-            _ANSWER_SERVICE,
-            _MODEL_SERVICE,
-            _HEALTH_SERVICE,
-            reflection.SERVICE_NAME,
-        )
-        reflection.enable_server_reflection(services, server)
+        reflection.enable_server_reflection((*typed, _HEALTH_SERVICE, reflection.SERVICE_NAME), server)
         return server
 
     def _bind_grpc(self, server: aio.Server) -> int:
@@ -301,7 +269,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         settings = read_settings(arguments)
         configure_logging(settings.log_level, settings.log_format)
-        logger.info("starting", extra={"muserve": __version__, "models": str(settings.models)})
+        models = [str(folder) for folder in settings.models]
+        logger.info("starting", extra={"muserve": __version__, "models": models})
         _run(settings)
     except (ConfigurationError, StartUpError) as error:
         sys.exit(f"muserve-server: error: {error}")

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from muserve import __version__
 from muserve.configuration import (
     ConfigurationError,
     add_flags,
     build,
+    check_order,
     from_environment,
     from_flags,
     nearest,
     option,
+    option_names,
+    options_of,
     parse_flags,
     read_toml,
 )
-from muserve.v1 import common_pb2
 from muserve_server.engine import BatcherOptions, OnnxOptions
+from muserve_server.limits import MAX_MESSAGE_MIB
 from muserve_server.model import LocalOptions
+from muserve_server.tasks import Kinds, installed_kinds
 
-__all__ = ["Settings", "read_settings"]
+__all__ = ["Settings", "build_settings", "read_settings"]
 
+BUNDLED = "bundled"
 ENVIRONMENT_PREFIX = "MUSERVE_CONFIG_"
+_OTHER_FLAGS = ("config", "help", "version")
 FILE_VARIABLE = "MUSERVE_CONFIG"
 
 _PACKAGE = Path(__file__).parent
@@ -40,9 +48,13 @@ BUNDLED_MODELS = next(
 class Settings:
     """The settings of one server."""
 
-    models: Path = option(BUNDLED_MODELS, "folder of bundles: <name>/<version>/manifest.json")
+    models: tuple[Path, ...] = option(
+        (BUNDLED_MODELS,),
+        f"folder of bundles: <name>/<version>/manifest.json. Several may be given; {BUNDLED!r} stands for the models "
+        "that come with Muserve. Where two hold the same name and version, the first one counts",
+    )
     default_models: tuple[str, ...] = option(
-        (), "TASK=NAME pairs: the model that answers requests without a name, where a task has several: image=digits"
+        (), "TASK=NAME pairs: the model that answers requests that name none, where a task has several: image=digits"
     )
     poll_interval_s: float = option(
         5.0, "how often the models folder is looked at for new and removed bundles; 0 never", unit="s", minimum=0
@@ -65,37 +77,25 @@ class Settings:
     offload_threads: int = option(
         0, "threads that encode and decode media; 0 takes one a core", minimum=0, maximum=1024
     )
-    max_batch_rows: int = option(64, "most rows in one run of a graph", unit="rows", minimum=1, maximum=65536)
-    max_queue_rows: int = option(1024, "most rows that wait for one graph", unit="rows", minimum=1)
+    max_batch_rows: int = option(64, "maximum rows in one run of a graph", unit="rows", minimum=1, maximum=65536)
+    max_queue_rows: int = option(1024, "maximum rows that wait for one graph", unit="rows", minimum=1)
     max_delay_ms: float = option(
         0.0, "how long an idle engine waits for a fuller batch", unit="ms", minimum=0, maximum=10_000
     )
     busy_delay_ms: float = option(
-        4.0, "the same, but only while five or more calls come less than a quarter of this apart", unit="ms", minimum=0,
+        4.0,
+        "batching delay under load: how long it waits while five or more calls are in progress and new ones arrive "
+        "less than a quarter of this apart",
+        unit="ms",
+        minimum=0,
         maximum=1000,
-    )  # fmt: skip
+    )
 
-    max_message_mib: int = option(32, "largest message, both ways", unit="MiB", minimum=1, maximum=1024)
-    max_samples_per_call: int = option(256, "most samples that one call may ask for", minimum=1)
-    max_pixels_per_call: int = option(2**24, "most pixels that one call may take or make", unit="pixels", minimum=1)
-    max_pixels_in_work: int = option(
-        2**25, "most pixels of images and answers that translations by one model hold at a time; other calls wait",
-        unit="pixels", minimum=1,
-    )  # fmt: skip
-    max_series_per_call: int = option(1000, "most series that one call may bring", unit="series", minimum=1)
-    max_points_per_series: int = option(10_000, "most values of one series, missing ones too", unit="values", minimum=1)
-    max_midi_events: int = option(100_000, "most events of one MIDI file", unit="events", minimum=1)
-    max_bars_per_call: int = option(
-        8192, "most bars, over all pieces, that one call may ask for", unit="bars", minimum=1
-    )
-    max_question_bytes: int = option(8_000, "longest question, in UTF-8", unit="bytes", minimum=1)
-    max_context_bytes: int = option(
-        64_000, "longest text that one call may bring to be read, in UTF-8", unit="bytes", minimum=1
-    )
-    max_concurrent_calls: int = option(4096, "most calls in the server at a time", minimum=1)
-    default_deadline_s: float = option(60.0, "deadline of calls that bring none", unit="s", minimum=0.001)
+    max_message_mib: int = MAX_MESSAGE_MIB
+    max_concurrent_calls: int = option(4096, "maximum calls in the server at a time", minimum=1)
+    default_deadline_s: float = option(60.0, "deadline of calls that set none", unit="s", minimum=0.001)
     max_connection_age_s: float = option(
-        300.0, "age at which clients are asked to connect anew, so that they rebalance; 0 never", unit="s", minimum=0
+        300.0, "age at which clients are asked to reconnect, so that they rebalance; 0 never", unit="s", minimum=0
     )
 
     drain_delay_s: float = option(
@@ -104,8 +104,13 @@ class Settings:
     grace_s: float = option(
         30.0, "after that: how long running calls may take to finish", unit="s", minimum=0, maximum=3600
     )
-    log_level: str = option("info", "least level that is logged", choices=("debug", "info", "warning", "error"))
+    log_level: str = option("info", "minimum level that is logged", choices=("debug", "info", "warning", "error"))
     log_format: str = option("json", "one JSON object a line, or text for people", choices=("json", "text"))
+
+    kinds: Kinds = field(default_factory=installed_kinds)
+    """The task kinds that are served."""
+    limits: Mapping[str, Any] = field(default_factory=lambda: installed_kinds().limits())
+    """The limits of each kind by its name."""
 
     def __post_init__(self) -> None:
         """Checks what no single field shows.
@@ -116,28 +121,23 @@ class Settings:
         self.default_model_names()
         if not self.host:
             raise ConfigurationError("host is empty; it must be an address: 127.0.0.1, or 0.0.0.0 for every interface")
-        for name in ("max_samples_per_call", "max_series_per_call"):
-            if getattr(self, name) > self.max_queue_rows:
-                raise ConfigurationError(
-                    f"{name} is {getattr(self, name)}, but max_queue_rows is {self.max_queue_rows}: the largest call "
-                    f"would never fit; raise max_queue_rows or lower {name}"
-                )
+        for limits in self.limits.values():
+            check_order(limits, self)
 
-    def default_model_names(self) -> dict[int, str]:
-        """Returns the default model's name by `muserve.v1.Task`.
+    def default_model_names(self) -> dict[str, str]:
+        """Returns the default model's name by task kind.
 
         Raises:
-            ConfigurationError: An item is not TASK=NAME, or names no task.
+            ConfigurationError: An item is not TASK=NAME, or names no task kind.
         """
-        names: dict[int, str] = {}
-        tasks = {name.removeprefix("TASK_").lower(): number for name, number in common_pb2.Task.items() if number}
+        names: dict[str, str] = {}
         for item in self.default_models:
             task, equals, name = item.partition("=")
             if not equals or not name:
                 raise ConfigurationError(f"default_models has {item!r}; each item must be TASK=NAME: image=digits")
-            if task not in tasks:
-                raise ConfigurationError(f"default_models has the task {task!r}; {nearest(task, list(tasks))}")
-            names[tasks[task]] = name
+            if task not in self.kinds:
+                raise ConfigurationError(f"default_models has the task {task!r}; {nearest(task, list(self.kinds))}")
+            names[task] = name
         return names
 
     def local_options(self) -> LocalOptions:
@@ -148,17 +148,27 @@ class Settings:
                 self.max_batch_rows, self.max_queue_rows, self.max_delay_ms / 1e3, self.busy_delay_ms / 1e3
             ),
             runs_at_once=self.runs_at_once,
-            max_samples_per_call=self.max_samples_per_call,
-            max_pixels_per_call=self.max_pixels_per_call,
-            max_pixels_in_work=self.max_pixels_in_work,
-            max_series_per_call=self.max_series_per_call,
-            max_points_per_series=self.max_points_per_series,
-            max_midi_events=self.max_midi_events,
-            max_bars_per_call=self.max_bars_per_call,
-            max_question_bytes=self.max_question_bytes,
-            max_context_bytes=self.max_context_bytes,
-            max_answer_values=self.max_message_mib * 2**20 // 8,
+            kinds=self.kinds,
+            limits=self.limits,
         )
+
+
+def build_settings(*layers: Mapping[str, Any], kinds: Kinds | None = None) -> Settings:
+    """Builds settings from layers of values, those of the kinds' limits among them; later layers win.
+
+    Args:
+        layers: Setting to value, as its own type or as text.
+        kinds: The task kinds; those that are installed if None. One whose limits clash with other settings is left out.
+
+    Raises:
+        ConfigurationError: A setting is unknown, or its value cannot be used.
+    """
+    kinds = _without_clashes(installed_kinds() if kinds is None else kinds)
+    values = vars(build(_all_settings(kinds), *layers))
+    limits = {name: values[name] for kind in kinds.values() for name in option_names(kind.limits)}
+    own = {name: values[name] for name in option_names(Settings)}
+    own["models"] = tuple(BUNDLED_MODELS if folder == Path(BUNDLED) else folder for folder in own["models"])
+    return Settings(**own, kinds=kinds, limits=kinds.limits(**limits))
 
 
 def read_settings(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -181,8 +191,37 @@ def read_settings(arguments: Sequence[str] | None = None, environ: Mapping[str, 
     )
     parser.add_argument("--version", action="version", version=f"muserve-server {__version__}")
     parser.add_argument("--config", metavar="PATH", default=environ.get(FILE_VARIABLE), help="TOML file of settings")
-    add_flags(parser, Settings)
+    every = _all_settings(_without_clashes(installed_kinds()))
+    add_flags(parser, every)
     namespace = parse_flags(parser, arguments)
     file = read_toml(Path(namespace.config)) if namespace.config else {}
-    environment = from_environment(Settings, ENVIRONMENT_PREFIX, environ)
-    return build(Settings, file, environment, from_flags(Settings, namespace))
+    environment = from_environment(every, ENVIRONMENT_PREFIX, environ)
+    return build_settings(file, environment, from_flags(every, namespace))
+
+
+def _all_settings(kinds: Kinds) -> type[Any]:
+    """Makes one class of the server's own settings and the limits of all kinds, each once."""
+    fields = {name: (type_, field) for name, type_, field in options_of(Settings)}
+    for kind in kinds.values():
+        fields |= {name: (type_, field) for name, type_, field in options_of(kind.limits)}
+    rows = [(name, type_, field) for name, (type_, field) in fields.items()]
+    return dataclasses.make_dataclass("AllSettings", rows, frozen=True)
+
+
+def _without_clashes(kinds: Kinds) -> Kinds:
+    """Leaves out each kind that has a limit of the name of another setting, unless both are declared as one."""
+    fields: dict[str, tuple[str, Any]] = dict.fromkeys(_OTHER_FLAGS, ("the command line", None))
+    fields |= {name: ("the server itself", field) for name, _, field in options_of(Settings)}
+    problems = {}
+    for kind in kinds.values():
+        own = {name: field for name, _, field in options_of(kind.limits)}
+        clashes = [name for name, field in own.items() if name in fields and fields[name][1] is not field]
+        if clashes:
+            problems[kind.name] = (
+                f"task kind {kind.name!r} of the distribution {kinds.origin(kind.name)!r}: its limit {clashes[0]!r} "
+                f"has the name of a setting of {fields[clashes[0]][0]}; rename it, or share one of "
+                "muserve_server.limits"
+            )
+            continue
+        fields |= {name: (f"the task kind {kind.name!r}", field) for name, field in own.items()}
+    return kinds.without(problems)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from muserve.v1 import (
     translation_pb2,
     translation_pb2_grpc,
 )
-from muserve_server.tasks import TASKS, Call, Task, TaskLimits, noise
+from muserve_server.tasks import Call, Handler, Task, installed_kinds, noise
+from muserve_server.tasks.image.kind import ImageLimits
 from muserve_server.tasks.media.png import encode_png, to_pixels
 from tests.answer_bundles import KINDS, PASSAGES_READ, copy_bundle
 from tests.bundles import (
@@ -46,11 +47,12 @@ from tests.bundles import (
     loop_bundle,
 )
 from tests.music_bundles import BARS, MAX_BARS, music_bundle
+from tests.options import kinds_with
 from tests.server.musical import midi_file, note_track
 from tests.server.pictorial import image_file, scene
 from tests.translation_bundles import OVERLAP, TILE_SIZE, scene_bundle
 
-__all__ = ["SCENARIOS", "TEST_TASKS", "LoopTask", "Scenario"]
+__all__ = ["SCENARIOS", "TEST_KINDS", "LoopTask", "Scenario"]
 
 INVALID, INTERNAL = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL
 
@@ -81,12 +83,15 @@ class LoopTask:
     The label "bad" makes the sixth step fail inside the graph; "endless" goes on until it is stopped.
     """
 
-    def __init__(self, _bundle: Bundle, limits: TaskLimits) -> None:
+    def __init__(self, _bundle: Bundle, limits: ImageLimits) -> None:
         self._limits = limits
         self.endless = 0
         self.endless_steps = 0
 
-    async def run(self, request: image_pb2.GenerateImagesRequest, call: Call) -> image_pb2.GenerateImagesResponse:
+    def handlers(self) -> Mapping[str, Handler]:
+        return {"GenerateImages": self.generate}
+
+    async def generate(self, request: image_pb2.GenerateImagesRequest, call: Call) -> image_pb2.GenerateImagesResponse:
         if not 1 <= request.count <= self._limits.max_samples_per_call:
             raise InvalidRequestError(violations=[FieldViolation("count", f"is {request.count}")])
         state = noise.standard_normal(request.seed, request.first_sample, request.count, LATENT_SIZE)
@@ -122,14 +127,14 @@ def _encode(state: Any, seed: int) -> image_pb2.GenerateImagesResponse:
     return response
 
 
-def _image_task_or_loop(bundle: Bundle, limits: TaskLimits) -> Task:
+def _image_task_or_loop(bundle: Bundle, limits: ImageLimits) -> Task:
     if bundle.manifest.name == "loop":
         return LoopTask(bundle, limits)
-    return TASKS[common_pb2.TASK_IMAGE](bundle, limits)
+    return installed_kinds()["image"].open(bundle, limits)
 
 
-TEST_TASKS = {**TASKS, common_pb2.TASK_IMAGE: _image_task_or_loop}
-"""The server's tasks, and LoopTask behind ImageService for the model named loop."""
+TEST_KINDS = kinds_with(image=_image_task_or_loop)
+"""The server's kinds, and LoopTask behind ImageService for the model named loop."""
 
 
 def _generate_images(channel: aio.Channel) -> Callable[..., Any]:

@@ -17,11 +17,12 @@ import pytest
 from google.protobuf.message import Message
 from grpc import aio
 
-from muserve.v1 import common_pb2, image_pb2
+from muserve.v1 import image_pb2
 from muserve_server.app import Server
 from muserve_server.engine import BatcherOptions
 from muserve_server.model import LocalOptions
-from tests.e2e.scenarios import LOOP, SCENARIOS, TEST_TASKS, LoopTask, Scenario
+from tests.e2e.scenarios import LOOP, SCENARIOS, TEST_KINDS, LoopTask, Scenario
+from tests.options import kinds_with
 from tests.server.calling import channel_to, metric
 from tests.server.waiting import until
 from tests.servers import serving
@@ -39,7 +40,7 @@ async def serving_scenarios(
     for scenario in scenarios:
         scenario.write(root)
     # The whole load comes at once; what a full queue does is another test's.
-    options = options or LocalOptions(tasks=TEST_TASKS, batcher=BatcherOptions(max_queue_rows=2**20))
+    options = options or LocalOptions(kinds=TEST_KINDS, batcher=BatcherOptions(max_queue_rows=2**20))
     defaults = (f"image={scenarios[0].name}",)
     async with (
         serving(root, options=options, default_models=defaults) as server,
@@ -120,7 +121,7 @@ async def load(channel: aio.Channel, alone: Alone, dice: random.Random) -> set[s
 async def test_a_bad_row_in_a_shared_batch_fails_alone(tmp_path: Path) -> None:
     """Both calls wait for each other before each step, until one of them fails inside the graph."""
     company = _Company(2)
-    options = LocalOptions(tasks={common_pb2.TASK_IMAGE: company.task})
+    options = LocalOptions(kinds=kinds_with(image=company.task))
     async with serving_scenarios(tmp_path, [LOOP], options) as (server, channel):
         call = LOOP.call(channel)
         good = image_pb2.GenerateImagesRequest(model="loop", seed=5, count=2)
@@ -147,7 +148,10 @@ class _Company:
         company, task = self, LoopTask(bundle, limits)
 
         class Together:
-            async def run(self, request: Any, call: Any) -> Any:
+            def handlers(self) -> dict[str, Any]:
+                return {"GenerateImages": self.generate}
+
+            async def generate(self, request: Any, call: Any) -> Any:
                 steps = 0
 
                 class Held:
@@ -162,7 +166,7 @@ class _Company:
                     offload = staticmethod(call.offload)
                     run_soon = staticmethod(call.run_soon)
 
-                return await task.run(request, Held())
+                return await task.generate(request, Held())
 
         return Together()
 
@@ -175,7 +179,7 @@ async def test_work_that_nobody_waits_for_stops(tmp_path: Path, how: str) -> Non
         made.append(LoopTask(bundle, limits))
         return made[0]
 
-    options = LocalOptions(tasks={common_pb2.TASK_IMAGE: factory})
+    options = LocalOptions(kinds=kinds_with(image=factory))
     async with serving_scenarios(tmp_path, [LOOP], options) as (server, channel):
         alone = LOOP.media(await LOOP.call(channel)(LOOP.good[0]))
         async with channel_to(server.grpc_port) as other:

@@ -310,3 +310,10 @@ def test_a_graph_that_computes_something_else_is_refused(tmp_path: Path) -> None
         warnings.simplefilter("ignore")  # the tracer says so too
         with pytest.raises(ParityError, match="differs from torch by"):
             write_graphs([source], tmp_path)
+
+
+def test_the_manifest_names_the_opset_of_each_graph(models: Path) -> None:
+    (folder,) = models.glob("*/1")
+    for graph in read_bundle(folder).manifest.graphs:
+        opsets = {entry.domain: entry.version for entry in onnx.load(folder / graph.onnx_file).opset_import}
+        assert opsets[""] == graph.opset

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import itertools
 import re
@@ -22,11 +21,12 @@ from muserve.configuration import build, describe_value, read_toml
 from muserve_client.cli import main as muserve
 from muserve_export.cli import main as muserve_export
 from muserve_export.families import FAMILIES, load_family, recipe_names, recipe_path
-from muserve_server.settings import ENVIRONMENT_PREFIX, Settings, read_settings
+from muserve_server.settings import ENVIRONMENT_PREFIX, read_settings
+from tests.options import every_option
 from tests.repo.snippets import REPOSITORY, make_verbs, tracked
 
 DOCUMENTS = tracked("*.md")
-SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
+SETTINGS = {name: field for name, _, field in every_option()}
 UNITS = {"_ms": "ms", "_s": "s", "_mib": "MiB", "_rows": "rows"}
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # No environment can hold it beside onnxruntime, and constraints.txt comes from a working one.

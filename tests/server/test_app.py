@@ -28,7 +28,7 @@ async def test_a_taken_port_is_a_clear_error(tmp_path: Path, setting: str) -> No
     async with serving(tmp_path) as server:
         taken = getattr(server, setting)
         ports = {"grpc_port": 0, "http_port": 0} | {setting: taken}
-        other = Server(Settings(models=tmp_path, **ports))
+        other = Server(Settings(models=(tmp_path,), **ports))
         with pytest.raises(StartUpError, match=rf"{setting}.*{taken}.*--{setting.replace('_', '-')}"):
             await other.start()
         async with channel_to(server.grpc_port) as channel:  # the one that had it goes on
@@ -64,17 +64,17 @@ async def test_it_serves_on_ipv6_too(tmp_path: Path) -> None:
 async def test_a_models_folder_that_cannot_be_read_is_a_clear_error(tmp_path: Path, models: str) -> None:
     (tmp_path / "a_file").write_text("")
     with pytest.raises(StartUpError, match=f"models is .*{models}, which cannot be read"):
-        await Server(Settings(models=tmp_path / models, grpc_port=0, http_port=0)).start()
+        await Server(Settings(models=(tmp_path / models,), grpc_port=0, http_port=0)).start()
 
 
 async def test_a_device_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
     image_bundle(tmp_path)
     with pytest.raises(StartUpError, match="device is 'cuda', but"):
-        await Server(Settings(models=tmp_path, grpc_port=0, http_port=0, device="cuda")).start()
+        await Server(Settings(models=(tmp_path,), grpc_port=0, http_port=0, device="cuda")).start()
 
 
 async def test_stopping_before_starting_and_twice_is_no_error(tmp_path: Path) -> None:
-    server = Server(Settings(models=tmp_path, grpc_port=0, http_port=0))
+    server = Server(Settings(models=(tmp_path,), grpc_port=0, http_port=0))
     await server.stop(drain=False)
     await server.stop()
     await server.wait()
@@ -83,7 +83,7 @@ async def test_stopping_before_starting_and_twice_is_no_error(tmp_path: Path) ->
 async def test_a_start_that_is_cancelled_closes_what_it_opened(tmp_path: Path) -> None:
     for version in range(1, 20):
         image_bundle(tmp_path, version=version)
-    server = Server(Settings(models=tmp_path, grpc_port=0, http_port=0))
+    server = Server(Settings(models=(tmp_path,), grpc_port=0, http_port=0))
     starting = asyncio.create_task(server.start())
     await until(lambda: server.http_port)
     starting.cancel()

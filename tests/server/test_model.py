@@ -21,7 +21,9 @@ from muserve.errors import UnavailableError
 from muserve.v1 import image_pb2, manifest_pb2
 from muserve_server.engine import OnnxOptions
 from muserve_server.model import LocalModel, LocalOptions, WarmUpError
+from muserve_server.tasks import Kinds
 from tests.bundles import add_golden, image_bundle
+from tests.options import local_options
 
 GOLDEN = image_pb2.GenerateImagesRequest(count=3, seed=5)
 
@@ -124,15 +126,17 @@ async def test_pickles_are_not_read(tmp_path: Path) -> None:
 async def test_a_golden_that_cannot_run_is_refused(tmp_path: Path) -> None:
     folder = await golden_bundle(tmp_path)
     with pytest.raises(WarmUpError, match="golden 'one' failed: count: is 3"):
-        await LocalModel.open(folder, LocalOptions(max_samples_per_call=2))
+        await LocalModel.open(folder, local_options(max_samples_per_call=2))
     rewrite(folder, lambda manifest: manifest.goldens[0].ClearField("generate_images"))
     with pytest.raises(ManifestError, match="golden 'one' has no request that this build knows"):
         await LocalModel.open(folder)
 
 
-async def test_a_task_that_this_build_does_not_serve_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="does not serve TASK_IMAGE; update Muserve"):
-        await LocalModel.open(image_bundle(tmp_path), LocalOptions(tasks={}))
+async def test_a_task_kind_that_is_not_installed_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ManifestError, match=r"kind 'image' is not installed here; .* entry point 'image' in .*muserve\.tasks"
+    ):
+        await LocalModel.open(image_bundle(tmp_path), local_options(kinds=Kinds([])))
 
 
 async def test_a_link_out_of_the_bundle_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:
@@ -220,7 +224,7 @@ async def test_unused_batchers_of_a_refused_bundle_are_closed(tmp_path: Path) ->
     folder = await golden_bundle(tmp_path)
     before = set(threading.enumerate())
     with pytest.raises(BundleError):
-        await LocalModel.open(folder, LocalOptions(max_samples_per_call=2))
+        await LocalModel.open(folder, local_options(max_samples_per_call=2))
     new = set(threading.enumerate()) - before
     assert not [thread for thread in new if thread.name.startswith(("engine", "offload"))]
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 from muserve.configuration import ConfigurationError
-from muserve.v1 import common_pb2
 from muserve_server.model import LocalOptions
-from muserve_server.settings import Settings, read_settings
+from muserve_server.settings import Settings, build_settings, read_settings
+from tests.options import every_option
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -83,7 +82,8 @@ def test_help_documents_each_setting(capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit):
         read_settings(["--help"], {})
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
-    for field in dataclasses.fields(Settings):
+    fields = [field for _, _, field in every_option()]
+    for field in fields:
         flag = "--" + field.name.replace("_", "-")
         start = re.search(rf"{flag}(, --no-\S+)? (?:[^-]\S* )?", text)
         assert start, flag
@@ -91,7 +91,7 @@ def test_help_documents_each_setting(capsys: pytest.CaptureFixture[str]) -> None
         words = re.sub(r"\s+", " ", field.metadata["help"])
         unit = f" [{field.metadata['unit']}]" if field.metadata["unit"] else ""
         assert f"{words}{unit} (default: " in text, field.name
-    for field in dataclasses.fields(Settings):
+    for field in fields:
         for suffix, unit in {"_s": "s", "_ms": "ms", "_mib": "MiB", "_rows": "rows"}.items():
             if field.name.endswith(suffix):
                 assert field.metadata["unit"] == unit, field.name
@@ -99,35 +99,41 @@ def test_help_documents_each_setting(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_default_models_are_by_task() -> None:
     settings = read_settings(["--default-models", "image=digits, music=jazz"], {})
-    assert settings.default_model_names() == {common_pb2.TASK_IMAGE: "digits", common_pb2.TASK_MUSIC: "jazz"}
+    assert settings.default_model_names() == {"image": "digits", "music": "jazz"}
 
 
 def test_settings_reach_the_parts() -> None:
-    options = Settings(
-        max_batch_rows=3, max_queue_rows=500, max_delay_ms=4, engine_threads=5, runs_at_once=6,
-        max_samples_per_call=7, max_pixels_per_call=8, max_series_per_call=9, max_points_per_series=10,
-        max_message_mib=11,
-    ).local_options()  # fmt: skip
+    values = {
+        "max_batch_rows": 3, "max_queue_rows": 500, "max_delay_ms": 4, "engine_threads": 5, "runs_at_once": 6,
+        "max_samples_per_call": 7, "max_pixels_per_call": 8, "max_series_per_call": 9, "max_points_per_series": 10,
+        "max_message_mib": 11,
+    }  # fmt: skip
+    settings = build_settings(values)
+    options = settings.local_options()
     batcher = options.batcher
     assert (batcher.max_batch_rows, batcher.max_queue_rows, batcher.max_delay_s) == (3, 500, 0.004)
     assert (options.onnx.device, options.onnx.threads, options.runs_at_once) == ("cpu", 5, 6)
-    assert (options.max_samples_per_call, options.max_pixels_per_call) == (7, 8)
-    assert (options.max_series_per_call, options.max_points_per_series) == (9, 10)
-    assert options.max_answer_values * 8 == 11 * 2**20
+    for kind in ("image", "music", "translation"):
+        assert (options.limits[kind].max_samples_per_call, options.limits[kind].max_pixels_per_call) == (7, 8)
+    assert options.limits["answer"].max_samples_per_call == 7
+    forecast, music = options.limits["forecast"], options.limits["music"]
+    assert (forecast.max_series_per_call, forecast.max_points_per_series) == (9, 10)
+    assert forecast.max_answer_values * 8 == music.max_answer_bytes == settings.max_message_mib * 2**20 == 11 * 2**20
 
 
 def test_the_limits_are_the_same_with_a_server_and_without() -> None:
-    served, local = Settings().local_options(), LocalOptions()
-    names = [name for name in vars(local) if name.startswith("max_")]
-    assert len(names) == 10
-    for name in names:
-        assert getattr(served, name) == getattr(local, name)
+    served, local = build_settings().local_options(), LocalOptions()
+    assert list(served.kinds) == list(local.kinds) == ["answer", "forecast", "image", "music", "translation"]
+    for kind in local.kinds.values():
+        assert served.limits_of(kind) == local.limits_of(kind)
 
 
 def test_operators_find_each_limit_with_its_default() -> None:
     text = (Path(__file__).parents[2] / "deploy/README.md").read_text(encoding="utf-8")
     (limits,) = re.findall(r"\*\*Limits\.\*\*(.*?)\n\n", text, re.DOTALL)
-    for name in (field.name for field in dataclasses.fields(Settings) if field.name.startswith("max_")):
+    for name, _, field in every_option():
+        if not name.startswith("max_"):
+            continue
         if name in ("max_batch_rows", "max_delay_ms", "max_connection_age_s"):
             continue  # these refuse nothing
-        assert re.search(rf"`{name}`\s\({getattr(Settings(), name):,}[),\s]", limits), name
+        assert re.search(rf"`{name}`\s\({field.default:,}[),\s]", limits), name

@@ -14,10 +14,12 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from google.protobuf import json_format
+from google.protobuf import any_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import Message
 
 from muserve.v1 import common_pb2, manifest_pb2
 
@@ -25,12 +27,16 @@ __all__ = [
     "FORMAT_VERSION",
     "MANIFEST_FILE",
     "NAME_PATTERN",
+    "NAME_RULE",
     "Bundle",
     "BundleError",
     "BundleFileError",
     "ManifestError",
     "file_sha256",
+    "golden_request",
     "read_bundle",
+    "settings_of",
+    "task_of",
     "verify_files",
     "write_manifest",
 ]
@@ -39,7 +45,9 @@ FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 2**20
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9-]{0,62}")
-"""Names of models: a lower-case letter, then up to 62 letters, digits, hyphens."""
+"""Names of models and of task kinds."""
+NAME_RULE = "a lower-case letter, then up to 62 letters, digits, hyphens"
+"""The pattern in words."""
 
 
 class BundleError(Exception):
@@ -65,15 +73,81 @@ class Bundle:
     digest: str
     """SHA-256 of the bytes of manifest.json, 64 lower-case hex digits."""
 
+    @property
+    def task(self) -> str:
+        """Name of the task kind that serves it: "image"."""
+        return task_of(self.manifest)
+
+    @property
+    def settings(self) -> Message:
+        """What the task must know: the message that fits the task, such as ImageSettings.
+
+        Raises:
+            ManifestError: There is none.
+        """
+        settings = settings_of(self.manifest)
+        if settings is None:
+            raise ManifestError(f"{self}: the manifest has no settings for its task")
+        return settings
+
     def __str__(self) -> str:
         return f"{self.manifest.name}/{self.manifest.version}"
 
 
-def read_bundle(folder: Path) -> Bundle:
+def task_of(manifest: manifest_pb2.ModelManifest) -> str:
+    """Returns the name of the task kind that serves a bundle: "image"; "" where the manifest names none."""
+    if manifest.task_name:
+        return manifest.task_name
+    if manifest.task not in common_pb2.Task.values() or manifest.task == common_pb2.TASK_UNSPECIFIED:
+        return ""
+    return common_pb2.Task.Name(manifest.task).removeprefix("TASK_").lower()
+
+
+def settings_of(manifest: manifest_pb2.ModelManifest) -> Message | None:
+    """Returns what the task must know, or None if the manifest does not say it.
+
+    Raises:
+        ManifestError: They are a message of a kind whose protos are not imported.
+    """
+    return _member(manifest, "settings")
+
+
+def golden_request(golden: manifest_pb2.GoldenRequest) -> Message | None:
+    """Returns the request of a golden, or None if this build does not know it.
+
+    Raises:
+        ManifestError: It is a message of a kind whose protos are not imported.
+    """
+    return _member(golden, "request")
+
+
+def _member(message: Message, oneof: str) -> Message | None:
+    """Returns the message that a oneof holds; what an Any holds in place of the Any."""
+    field = message.WhichOneof(oneof)
+    held: Message | None = getattr(message, field) if field else None
+    if not isinstance(held, any_pb2.Any):
+        return held
+    try:
+        kind = message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(held.TypeName()))
+    except KeyError as error:
+        raise ManifestError(
+            f"the message {held.TypeName()!r} is not known here; import its task kind's protos"
+        ) from error
+    unpacked: Message = kind.FromString(held.value)
+    return unpacked
+
+
+def _no_protos(_task_name: str) -> None:
+    """Leaves it to the caller to have imported what manifests need."""
+
+
+def read_bundle(folder: Path, *, import_protos: Callable[[str], object] = _no_protos) -> Bundle:
     """Reads and checks a bundle's manifest.
 
     Args:
         folder: The bundle's folder. Its own name and its parent's do not matter here; a repository checks them.
+        import_protos: Called with the manifest's `task_name`, if it has one, before the rest is read: imports that
+            kind's protos, without which its settings cannot be read, or raises ManifestError.
 
     Raises:
         ManifestError: The manifest is missing, no proto-JSON, of another format version, or incomplete.
@@ -92,9 +166,12 @@ def read_bundle(folder: Path) -> Bundle:
         raise ManifestError(f"{path}: a manifest has at most {MAX_MANIFEST_BYTES} bytes")
     manifest = manifest_pb2.ModelManifest()
     try:
-        version = json.loads(content).get("formatVersion")
+        document = json.loads(content)
+        version = document.get("formatVersion")
         if version != FORMAT_VERSION:
             raise ManifestError(f"{path}: formatVersion is {version!r}; this build reads {FORMAT_VERSION}")
+        if task_name := document.get("taskName"):
+            _import_protos(import_protos, task_name, path)
         json_format.Parse(content.decode(), manifest, ignore_unknown_fields=True)
     except (ValueError, AttributeError, RecursionError, json_format.ParseError) as error:
         raise ManifestError(f"{path}: not a manifest as proto-JSON ({error}); export or copy it again") from error
@@ -102,15 +179,24 @@ def read_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest, hashlib.sha256(content).hexdigest())
 
 
+def _import_protos(import_protos: Callable[[str], object], task_name: object, path: Path) -> None:
+    if not isinstance(task_name, str) or not NAME_PATTERN.fullmatch(task_name):
+        raise ManifestError(f"{path}: taskName is {task_name!r}; allowed: {NAME_RULE}")
+    try:
+        import_protos(task_name)
+    except ManifestError as error:
+        raise ManifestError(f"{path}: {error}") from error
+
+
 def _check(manifest: manifest_pb2.ModelManifest, path: Path) -> None:
     """Finds what a reader could not go on without. The task checks its own settings."""
     if not NAME_PATTERN.fullmatch(manifest.name):
-        raise ManifestError(
-            f"{path}: name is {manifest.name!r}; allowed: a lower-case letter, then up to 62 letters, digits, hyphens"
-        )
+        raise ManifestError(f"{path}: name is {manifest.name!r}; allowed: {NAME_RULE}")
     if manifest.version < 1:
         raise ManifestError(f"{path}: version is {manifest.version}; it must be at least 1")
-    if manifest.task not in common_pb2.Task.values() or manifest.task == common_pb2.TASK_UNSPECIFIED:
+    if manifest.task_name and manifest.task:
+        raise ManifestError(f"{path}: it has both a task and a task_name; task_name is for kinds outside the enum Task")
+    if not task_of(manifest):
         raise ManifestError(f"{path}: task is missing or unknown to this build")
     roles = [graph.role for graph in manifest.graphs]
     if not roles or len(set(roles)) != len(roles):

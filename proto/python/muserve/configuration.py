@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import os
 import tomllib
 import types
 import typing
@@ -22,11 +23,14 @@ __all__ = [
     "ConfigurationError",
     "add_flags",
     "build",
+    "check_order",
     "describe_value",
     "from_environment",
     "from_flags",
     "nearest",
     "option",
+    "option_names",
+    "options_of",
     "parse_flags",
     "read_toml",
 ]
@@ -48,6 +52,7 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: Sequence[str] = (),
+    at_most: str = "",
 ) -> Any:
     """Declares a field that can be set from outside.
 
@@ -58,8 +63,16 @@ def option(
         minimum: Least value allowed.
         maximum: Greatest value allowed.
         choices: The only texts allowed, if any.
+        at_most: Name of another setting that this one may not exceed, for whoever has both.
     """
-    metadata = {"help": help, "unit": unit, "minimum": minimum, "maximum": maximum, "choices": tuple(choices)}
+    metadata = {
+        "help": help,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": tuple(choices),
+        "at_most": at_most,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -143,7 +156,10 @@ def add_flags(parser: argparse.ArgumentParser, kind: type[Any], *, defaults: Any
             )
         else:
             metavar = "|".join(field.metadata["choices"]) or _metavar(field)
-            parser.add_argument(flag, dest=name, default=argparse.SUPPRESS, metavar=metavar, help=help_text)
+            action = "append" if _is_paths(field.metadata["resolved"]) else "store"
+            parser.add_argument(
+                flag, dest=name, action=action, default=argparse.SUPPRESS, metavar=metavar, help=help_text
+            )
 
 
 def parse_flags(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -171,12 +187,45 @@ def from_flags(kind: type[Any], namespace: argparse.Namespace) -> dict[str, Any]
     return {name: getattr(namespace, name) for name in _options(kind) if hasattr(namespace, name)}
 
 
+def option_names(kind: type[Any]) -> list[str]:
+    """Returns the names of the fields of a dataclass that were made with `option`."""
+    return list(_options(kind))
+
+
+def options_of(kind: type[Any]) -> list[tuple[str, Any, dataclasses.Field[Any]]]:
+    """Returns name, type and field of the fields that were made with `option`.
+
+    A field that is declared once and used in several classes is the same object in all of them.
+    """
+    return [(name, field.metadata["resolved"], field) for name, field in _options(kind).items()]
+
+
+def check_order(lower: Any, upper: Any) -> None:
+    """Checks the options of one config that may not exceed an option of another.
+
+    Args:
+        lower: The config that has `at_most` options.
+        upper: The one that has their bounds.
+
+    Raises:
+        ConfigurationError: One is larger than its bound.
+    """
+    for name, field in _options(type(lower)).items():
+        bound = field.metadata["at_most"]
+        if bound and getattr(lower, name) > getattr(upper, bound):
+            raise ConfigurationError(
+                f"{name} is {getattr(lower, name)}, but {bound} is {getattr(upper, bound)}: the largest call would "
+                f"never fit; raise {bound} or lower {name}"
+            )
+
+
 def describe_value(value: Any) -> str:
-    """Writes a value the way a flag takes it: tuples with commas, True as "true"."""
+    """Writes a value the way a flag takes it: tuples with commas, of paths as PATH has them, True as "true"."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return ",".join(describe_value(item) for item in value)
+        separator = os.pathsep if any(isinstance(item, Path) for item in value) else ","
+        return separator.join(describe_value(item) for item in value)
     return "" if value is None else str(value)
 
 
@@ -184,6 +233,8 @@ def _options(kind: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     hints = typing.get_type_hints(kind)
     options = {}
     for field in dataclasses.fields(kind):
+        if "help" not in field.metadata:
+            continue  # not made with `option`: not to be set from outside
         field.metadata = types.MappingProxyType({**field.metadata, "resolved": hints[field.name]})
         options[field.name] = field
     return options
@@ -191,6 +242,8 @@ def _options(kind: type[Any]) -> dict[str, dataclasses.Field[Any]]:
 
 def _metavar(field: dataclasses.Field[Any]) -> str:
     kind = field.metadata["resolved"]
+    if _is_paths(kind):
+        return f"PATH{os.pathsep}…"
     if typing.get_origin(kind) is tuple:
         return "A,B,…"
     return {int: "N", float: "X", Path: "PATH"}.get(kind, "TEXT")
@@ -211,6 +264,9 @@ def _convert(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
 
 
 def _convert_to(kind: Any, value: Any) -> Any:
+    if _is_paths(kind):
+        given = [value] if isinstance(value, str | Path) else list(value)
+        return tuple(Path(part) for item in given for part in str(item).split(os.pathsep) if part)
     if typing.get_origin(kind) is tuple:
         items = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else list(value)
         return tuple(_convert_to(typing.get_args(kind)[0], item) for item in items)
@@ -225,6 +281,10 @@ def _convert_to(kind: Any, value: Any) -> Any:
     return kind(value)
 
 
+def _is_paths(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple and typing.get_args(kind)[0] is Path
+
+
 def _lower(value: Any) -> str:
     text = str(value).lower()
     if text not in {"true", "1", "yes", "false", "0", "no"}:
@@ -233,6 +293,8 @@ def _lower(value: Any) -> str:
 
 
 def _wanted(kind: Any) -> str:
+    if _is_paths(kind):
+        return f"one path, or several with {os.pathsep!r} between them"
     if typing.get_origin(kind) is tuple:
         return f"a comma-separated list, each item {_wanted(typing.get_args(kind)[0])}"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}[kind]

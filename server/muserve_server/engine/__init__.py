@@ -1,7 +1,8 @@
 """Runs graphs: onnxruntime behind a small seam, and the batcher in front of it."""
 
-from muserve_server.engine.batcher import Batcher, BatcherOptions, RunStats
+from muserve_server.engine.batcher import Batcher, BatcherOptions
 from muserve_server.engine.engine import Engine, EngineError
 from muserve_server.engine.onnx import OnnxEngine, OnnxOptions
+from muserve_server.engine.runs import RunStats
 
 __all__ = ["Batcher", "BatcherOptions", "Engine", "EngineError", "OnnxEngine", "OnnxOptions", "RunStats"]

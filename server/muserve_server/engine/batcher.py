@@ -14,28 +14,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from muserve.errors import DeadlineExceededError, QueueFullError, UnavailableError
 from muserve_server.engine.clock import Clock
 from muserve_server.engine.engine import Engine, EngineError
+from muserve_server.engine.runs import Entry, Run, RunStats, Slice, run_batch
+from muserve_server.rows import Rows, Step, concatenate, count_rows, slice_rows
 
-__all__ = ["Batcher", "BatcherOptions", "RunStats", "Step"]
+__all__ = ["Batcher", "BatcherOptions"]
 
 logger = logging.getLogger(__name__)
-
-Rows = Mapping[str, NDArray[Any]]
-Step = Callable[[Rows], Rows | None]
-"""Makes the next rows of outputs, or None at the end."""
 
 _PAUSES_PER_DELAY = 4
 
@@ -45,70 +41,16 @@ class BatcherOptions:
     """How rows are gathered."""
 
     max_batch_rows: int = 64
-    """Most rows in one run."""
+    """Maximum rows in one run."""
     max_queue_rows: int = 1024
-    """Most rows that may wait; beyond it, new requests are refused at once."""
+    """Maximum rows that may wait; beyond it, new requests are refused at once."""
     max_delay_s: float = 0.0
     """How long an idle engine waits for a fuller batch, however few requests come."""
     busy_delay_s: float = 0.004
-    """How long it waits while many requests come less than a quarter of this apart."""
+    """Batching delay under load: how long an idle engine waits for a fuller batch while at least `busy_requests`
+    requests are in progress and new ones arrive less than a quarter of this apart."""
     busy_requests: int = 4
-    """Requests that must be under way for that. Fewer would wait for each other and gain no batch worth having."""
-
-
-@dataclass
-class RunStats:
-    """What becomes of one request's rows. Filled in as they run, so that a request that fails has its share too."""
-
-    queue_s: float = 0.0
-    """From arrival to the start of the first run, or to the end of the wait for it; of each step, added up."""
-    compute_s: float = 0.0
-    """Sum over the runs that held its rows."""
-    batch_rows: int = 0
-    """Rows of the largest of these runs."""
-
-
-@dataclass(eq=False)
-class _Entry:
-    """One request's rows, waiting, running or done."""
-
-    rows: Rows
-    count: int
-    deadline: float | None
-    stats: RunStats
-    step: Step | None
-    future: asyncio.Future[dict[str, NDArray[Any]]]
-    bucket: tuple[Any, ...] = field(init=False)
-    arrived: float = field(init=False)
-    taken: int = 0
-    done: int = 0
-    parts: dict[int, Rows] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Slice:
-    """The rows of one entry that go into one run."""
-
-    entry: _Entry
-    start: int
-    stop: int
-
-    @property
-    def count(self) -> int:
-        return self.stop - self.start
-
-    def rows(self) -> Rows:
-        return _cut(self.entry.rows, self.start, self.stop, of=self.entry.count)
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One run of an engine, and what came of it."""
-
-    parts: Sequence[_Slice]
-    rows: int
-    seconds: float
-    outputs: Rows | EngineError
+    """Requests in progress from which the delay under load applies. Fewer would wait without filling a batch."""
 
 
 class Batcher:
@@ -125,7 +67,7 @@ class Batcher:
         """Stores its parts; `start` begins the work.
 
         Args:
-            engines: Each runs one batch at a time, in a thread of its own; one that stands here twice runs two.
+            engines: Each runs one batch at a time, in a thread of its own; list an engine twice to run two at once.
             options: Sizes and delay.
             on_run: Called on the event loop after each run with its rows and seconds.
             clock: For tests; this machine's if there is none.
@@ -135,7 +77,7 @@ class Batcher:
         self._on_run = on_run
         self._clock = clock or Clock()
         self._threads = ThreadPoolExecutor(len(engines), thread_name_prefix="engine")
-        self._queue: deque[_Entry] = deque()
+        self._queue: deque[Entry] = deque()
         self._queued_rows = 0
         self._running: Counter[tuple[Any, ...]] = Counter()
         self._arrived = asyncio.Event()
@@ -209,15 +151,15 @@ class Batcher:
 
     def _enter(
         self, rows: Rows, deadline: float | None, stats: RunStats, step: Step | None, *, admitted: bool
-    ) -> _Entry:
+    ) -> Entry:
         self._check_open()
-        count = _count(rows)
+        count = count_rows(rows)
         if not admitted and self._queued_rows + count > self._options.max_queue_rows:
             raise QueueFullError(
                 f"{self._queued_rows} rows wait and {count} more came; the queue holds {self._options.max_queue_rows}",
                 retry_after_s=min(max(self._queued_rows * self._row_s / len(self._engines), 0.05), 5.0),
             )
-        entry = _Entry(rows, count, deadline, stats, step, asyncio.get_running_loop().create_future())
+        entry = Entry(rows, count, deadline, stats, step, asyncio.get_running_loop().create_future())
         self._line_up(entry)
         self._note_pace(entry.arrived, is_new=not admitted)
         return entry
@@ -226,14 +168,14 @@ class Batcher:
         if self._closed:
             raise UnavailableError("the model was unloaded; try again")
 
-    def _line_up(self, entry: _Entry) -> None:
+    def _line_up(self, entry: Entry) -> None:
         entry.bucket = tuple((name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in entry.rows.items())
         entry.arrived = self._clock.now_s()
         self._queue.append(entry)
         self._queued_rows += entry.count
         self._arrived.set()
 
-    def _leave(self, entry: _Entry) -> None:
+    def _leave(self, entry: Entry) -> None:
         """Takes back what of an entry will not run any more, because it was cancelled or has failed."""
         if entry.taken == entry.count:
             return
@@ -261,7 +203,7 @@ class Batcher:
                 continue
             self._running[bucket] += 1
             try:
-                self._settle(await loop.run_in_executor(self._threads, _run, engine, batch))
+                self._settle(await loop.run_in_executor(self._threads, run_batch, engine, batch))
             except Exception as error:  # whatever it is, the worker must go on with the next batch
                 logger.exception("batch failed outside the engine")
                 for part in batch:
@@ -317,12 +259,12 @@ class Batcher:
                 return
             await self._clock.wait(self._hurry, remaining)
 
-    def _take(self, bucket: tuple[Any, ...]) -> list[_Slice]:
+    def _take(self, bucket: tuple[Any, ...]) -> list[Slice]:
         """Forms the next batch from the oldest entries of a bucket; drops what nobody waits for."""
         now = self._clock.now_s()
-        batch: list[_Slice] = []
+        batch: list[Slice] = []
         room = self._options.max_batch_rows
-        kept: list[_Entry] = []
+        kept: list[Entry] = []
         while self._queue and room:
             entry = self._queue.popleft()
             if entry.future.done():
@@ -335,7 +277,7 @@ class Batcher:
                 continue
             if not entry.taken:
                 entry.stats.queue_s += now - entry.arrived
-            part = _Slice(entry, entry.taken, min(entry.count, entry.taken + room))
+            part = Slice(entry, entry.taken, min(entry.count, entry.taken + room))
             batch.append(part)
             room -= part.count
             self._queued_rows -= part.count
@@ -345,7 +287,7 @@ class Batcher:
         self._queue.extendleft(reversed(kept))
         return batch
 
-    def _settle(self, runs: Sequence[_Run]) -> None:
+    def _settle(self, runs: Sequence[Run]) -> None:
         for run in runs:
             self._row_s = run.seconds / run.rows
             self._on_run(run.rows, run.seconds)
@@ -358,21 +300,21 @@ class Batcher:
                 if entry.future.done():
                     continue
                 if not isinstance(run.outputs, EngineError):
-                    entry.parts[part.start] = _cut(run.outputs, start, position, of=run.rows)
+                    entry.parts[part.start] = slice_rows(run.outputs, start, position, count=run.rows)
                     entry.done += part.count
                     if entry.done == entry.count:
-                        self._go_on(entry, _join([entry.parts[key] for key in sorted(entry.parts)]))
+                        self._go_on(entry, concatenate([entry.parts[key] for key in sorted(entry.parts)]))
                 elif len(run.parts) == 1:  # of several, each was run again alone
                     entry.future.set_exception(run.outputs)
 
-    def _go_on(self, entry: _Entry, outputs: dict[str, NDArray[Any]]) -> None:
+    def _go_on(self, entry: Entry, outputs: dict[str, NDArray[Any]]) -> None:
         """Ends an entry, or lets it wait with the rows of its next step, behind those that wait already."""
         try:
             rows = entry.step(outputs) if entry.step else None
             if rows is None:
                 entry.future.set_result(outputs)
                 return
-            count = _count(rows)
+            count = count_rows(rows)
             self._check_open()
         except StopIteration as error:  # a future cannot hold one
             entry.future.set_exception(RuntimeError(f"a step raised {error!r}"))
@@ -383,47 +325,3 @@ class Batcher:
         entry.rows, entry.count, entry.taken, entry.done, entry.parts = rows, count, 0, 0, {}
         self._line_up(entry)
         self._note_pace(entry.arrived, is_new=False)
-
-
-def _run(engine: Engine, batch: Sequence[_Slice]) -> list[_Run]:
-    """Runs a batch in the engine's thread; if it fails, each of its slices that is still waited for, alone."""
-    together = _run_once(engine, batch)
-    if len(batch) == 1 or not isinstance(together.outputs, EngineError):
-        return [together]
-    return [together, *(_run_once(engine, [part]) for part in batch if not part.entry.future.done())]
-
-
-def _run_once(engine: Engine, parts: Sequence[_Slice]) -> _Run:
-    started = time.monotonic()
-    rows = sum(part.count for part in parts)
-    outputs: Rows | EngineError
-    try:
-        outputs = engine.run(_join([part.rows() for part in parts]))
-        if any(tensor.shape[:1] != (rows,) for tensor in outputs.values()):
-            shapes = {name: tensor.shape for name, tensor in outputs.items()}
-            outputs = EngineError(f"{rows} rows went in, but the outputs have the shapes {shapes}")
-    except EngineError as error:
-        outputs = error
-    except Exception as error:  # noqa: BLE001 - an engine that breaks its promise fails its rows, not the worker
-        outputs = EngineError(repr(error))
-    return _Run(parts, rows, time.monotonic() - started, outputs)
-
-
-def _count(rows: Rows) -> int:
-    counts = {tensor.shape[:1] for tensor in rows.values()}
-    if len(counts) != 1 or counts <= {(), (0,)}:
-        shapes = {name: tensor.shape for name, tensor in rows.items()}
-        raise ValueError(f"the tensors have the shapes {shapes}; each must have the same number of rows, at least one")
-    return int(counts.pop()[0])
-
-
-def _cut(rows: Rows, start: int, stop: int, *, of: int) -> Rows:
-    if stop - start == of:
-        return rows
-    return {name: tensor[start:stop] for name, tensor in rows.items()}
-
-
-def _join(parts: Sequence[Rows]) -> dict[str, NDArray[Any]]:
-    if len(parts) == 1:
-        return dict(parts[0])
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

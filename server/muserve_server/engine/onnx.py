@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,13 +82,10 @@ class OnnxEngine:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = ort.InferenceSession(path, settings, providers=providers)
-            opset = _opset(path)
         except Exception as error:  # onnxruntime's exceptions share no base below Exception
             raise EngineError(f"{graph.onnx_file} cannot be opened: {error}") from error
         if session.get_providers()[0] != providers[0]:  # onnxruntime falls back without an error
             raise EngineError(f"{graph.onnx_file}: {providers[0]} cannot be used here; see onnxruntime's log above")
-        if opset != graph.opset:
-            raise EngineError(f"{graph.onnx_file} has opset {opset}, the manifest says {graph.opset}")
         _check_signature(graph, "input", graph.inputs, session.get_inputs())
         _check_signature(graph, "output", graph.outputs, session.get_outputs())
         return cls(session, [spec.name for spec in graph.outputs])
@@ -128,44 +124,3 @@ def _check_signature(
                 f"{graph.onnx_file}: {side} {spec.name!r} is {arg.type} {shape}, the manifest says "
                 f"{_ONNX_TYPES.get(spec.dtype)} {list(spec.shape)}"
             )
-
-
-def _opset(path: Path) -> int:
-    """Returns the opset of the default domain, which onnxruntime does not tell; 0 if the file names none.
-
-    Reads ModelProto.opset_import (field 8), messages of domain (field 1) and version (field 2), from the encoded file:
-    see onnx/onnx.proto.
-    """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for number, value in _fields(data, 0, len(data)):
-            if number == 8 and isinstance(value, slice):
-                entry = dict(_fields(data, value.start, value.stop))
-                domain = entry.get(1, slice(0, 0))
-                if isinstance(domain, slice) and data[domain] in (b"", b"ai.onnx"):
-                    return int(entry.get(2, 0))
-    return 0
-
-
-def _fields(data: mmap.mmap, position: int, stop: int) -> Iterator[tuple[int, Any]]:
-    """Yields number and value of each field of an encoded message: an int, or the slice where bytes lie."""
-    while position < stop:
-        key, position = _varint(data, position)
-        wire_type = key & 7
-        if wire_type == 0:
-            value, position = _varint(data, position)
-            yield key >> 3, value
-            continue
-        size, position = _varint(data, position) if wire_type == 2 else ({1: 8, 5: 4}[wire_type], position)
-        yield key >> 3, slice(position, position + size)
-        position += size
-
-
-def _varint(data: mmap.mmap, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-        shift += 7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -23,16 +23,16 @@ _MAX_REQUEST_ID = 128
 class PipelineInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
     """Wraps each method once, then reuses the wrapped one: an interceptor a layer would cost every call."""
 
-    def __init__(self, prefix: str, layers: Sequence[Layer], *, max_response_bytes: int) -> None:
+    def __init__(self, services: Collection[str], layers: Sequence[Layer], *, max_response_bytes: int) -> None:
         """Stores its parts.
 
         Args:
-            prefix: Methods that start with it go through the layers: "/muserve.v1.".
+            services: Full names of the services whose methods go through the layers: "muserve.v1.ImageService".
             layers: From the outermost in. Of what they raise, only `MuserveError` and cancellation may get out.
             max_response_bytes: Size of the largest answer. Larger ones end inside the layers, so that they are counted
                 and explained; gRPC would refuse to send them after all is done.
         """
-        self._prefix = prefix
+        self._services = frozenset(services)
         self._layers = layers
         self._max_response_bytes = max_response_bytes
         self._wrapped: dict[str, grpc.RpcMethodHandler] = {}
@@ -49,7 +49,7 @@ class PipelineInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
         if wrapped is not None:
             return wrapped
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None or not method.startswith(self._prefix):
+        if handler is None or handler.unary_unary is None or _service(method) not in self._services:
             return handler
         on_bytes = _on_bytes(handler, self._max_response_bytes)
         wrapped = grpc.unary_unary_rpc_method_handler(
@@ -57,6 +57,11 @@ class PipelineInterceptor(aio.ServerInterceptor):  # type: ignore[misc]
         )
         self._wrapped[method] = wrapped
         return wrapped
+
+
+def _service(method: str) -> str:
+    """Returns the service of a method: "muserve.v1.ImageService" of "/muserve.v1.ImageService/GenerateImages"."""
+    return method.rpartition("/")[0].removeprefix("/")
 
 
 def _compose(layers: Sequence[Layer], handler: Handler) -> Handler:

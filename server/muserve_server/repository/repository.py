@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,16 @@ from pathlib import Path
 from muserve.bundle import MANIFEST_FILE, Bundle, BundleError, ManifestError, read_bundle, verify_files
 from muserve.configuration import ConfigurationError
 from muserve.errors import ModelNotFoundError, ModelRefusedError, UnavailableError
-from muserve.v1 import common_pb2, model_pb2
+from muserve.v1 import model_pb2
 from muserve_server.model import LocalModel
+from muserve_server.tasks import Kinds
 
 __all__ = ["ModelEntry", "Repository"]
 
 logger = logging.getLogger(__name__)
 
 Signature = tuple[tuple[str, int, int], ...]
+Found = dict[tuple[str, int], tuple[Path, Signature]]
 
 _MAX_VERSION = 2**32 - 1
 
@@ -70,35 +72,39 @@ class Repository:
 
     def __init__(
         self,
-        folder: Path,
+        folders: Sequence[Path],
         load: Callable[[Path], Awaitable[LocalModel]],
-        default_models: Mapping[int, str],
+        default_models: Mapping[str, str],
         *,
+        kinds: Kinds,
         on_change: Callable[[], None],
     ) -> None:
         """Stores its parts; `scan` does the work.
 
         Args:
-            folder: Holds <name>/<version>/manifest.json.
+            folders: Each holds <name>/<version>/manifest.json. Where two hold the same, the first one counts.
             load: Opens and warms up a bundle; raises BundleError.
-            default_models: Default model's name by task, where a task may have several.
+            default_models: Default model's name by task kind, where a kind may have several.
+            kinds: The task kinds that are served.
             on_change: Called after models began or ceased to serve.
         """
-        self._folder = folder
+        self._folders = folders
+        self._kinds = kinds
         self._load = load
         self._default_models = default_models
         self._on_change = on_change
         self._entries: dict[tuple[str, int], ModelEntry] = {}
         self._retiring: dict[asyncio.Task[None], LocalModel] = {}
-        self._leases: dict[tuple[int, str, int | None], _Lease] = {}  # what requests asked for, until models change
+        self._leases: dict[tuple[str, str, int | None], _Lease] = {}  # what requests asked for, until models change
+        self._hidden: set[Path] = set()
         self._scanned = False
 
     def entries(self) -> list[ModelEntry]:
         """Returns all entries by name and version."""
         return [self._entries[key] for key in sorted(self._entries)]
 
-    def default_name(self, task: int) -> str | None:
-        """Returns the model that answers requests of a task without a name, or None if there is none."""
+    def default_name(self, task: str) -> str | None:
+        """Returns the model that answers requests of a task kind that name none, or None if there is none."""
         if task in self._default_models:
             return self._default_models[task]
         names = {entry.name for entry in self._serving() if _task(entry) == task}
@@ -114,9 +120,9 @@ class Repository:
             ConfigurationError: The folder cannot be read; or, when starting, a task has no clear default model.
         """
         try:
-            found = await asyncio.to_thread(_find, self._folder)
+            found = await asyncio.to_thread(self._find_all)
         except OSError as error:
-            raise ConfigurationError(f"models is {self._folder}, which cannot be read ({error.strerror})") from error
+            raise ConfigurationError(f"models is {error.filename}, which cannot be read ({error.strerror})") from error
         changed = False
         for key in [key for key in self._entries if key not in found]:
             entry = self._entries.pop(key)
@@ -142,7 +148,7 @@ class Repository:
             self._on_change()
 
     @contextmanager
-    def use(self, task: int, name: str, version: int | None) -> Iterator[LocalModel]:
+    def use(self, task: str, name: str, version: int | None) -> Iterator[LocalModel]:
         """Finds the model for a request and keeps it loaded while the request runs.
 
         Raises:
@@ -192,20 +198,31 @@ class Repository:
         for model in (*retiring.values(), *(entry.lease.model for entry in self._entries.values() if entry.lease)):
             await model.close()
 
+    def _find_all(self) -> Found:
+        found: Found = {}
+        for folder in self._folders:
+            for key, (path, signature) in _find(folder).items():
+                first, _ = found.setdefault(key, (path, signature))
+                if first != path and path not in self._hidden:
+                    self._hidden.add(path)
+                    logger.warning(
+                        "bundle hidden by one of the same name and version", extra={"path": str(path), "by": str(first)}
+                    )
+        return found
+
     def _serving(self) -> list[ModelEntry]:
         return [entry for entry in self._entries.values() if entry.lease]
 
-    def _find_lease(self, task: int, name: str | None, version: int | None) -> _Lease:
-        label = common_pb2.Task.Name(task).removeprefix("TASK_").lower()
+    def _find_lease(self, task: str, name: str | None, version: int | None) -> _Lease:
         if name is None:
             if not self._scanned:
                 raise UnavailableError("the server loads its models; try again")
             names = {entry.name for entry in self._entries.values() if _task(entry) == task}
-            raise ModelNotFoundError(f"no {label} model serves here; in the repository: {_listed(names)}")
+            raise ModelNotFoundError(f"no {task} model serves here; in the repository: {_listed(names)}")
         entry = self.find(name, version)
-        if _task(entry) not in (task, common_pb2.TASK_UNSPECIFIED):
+        if _task(entry) not in (task, ""):
             names = {entry.name for entry in self._serving() if _task(entry) == task}
-            raise ModelNotFoundError(f"model {name!r} is no {label} model; of these there is {_listed(names)}")
+            raise ModelNotFoundError(f"model {name!r} is not a model of the task {task}; available: {_listed(names)}")
         if entry.lease:
             return entry.lease
         if entry.state == model_pb2.MODEL_STATE_REFUSED:
@@ -217,7 +234,7 @@ class Repository:
         extra = {"model": entry.name, "version": entry.version}
         model: LocalModel | None = None
         try:
-            bundle = await asyncio.to_thread(read_bundle, path)
+            bundle = await asyncio.to_thread(read_bundle, path, import_protos=self._kinds.named)
             entry.bundle = entry.bundle if entry.lease else bundle
             if entry.lease and entry.lease.model.bundle.digest == bundle.digest:
                 await asyncio.to_thread(verify_files, bundle)  # what serves is in memory, but a restart would need them
@@ -253,9 +270,9 @@ class Repository:
                 f"the folder is {entry.name}/{entry.version}, but its manifest says {bundle}; "
                 "put the bundle into the folder of its own name and version"
             )
-        other = self.default_name(manifest.task)
-        if not starting and other not in (None, manifest.name) and manifest.task not in self._default_models:
-            task = common_pb2.Task.Name(manifest.task).removeprefix("TASK_").lower()
+        task = bundle.task
+        other = self.default_name(task)
+        if not starting and other not in (None, manifest.name) and task not in self._default_models:
             raise _SecondModelError(
                 f"{bundle} is a second {task} model beside {other!r}, and no setting says which is the default; "
                 f"start the server with --default-models {task}={other}"
@@ -263,17 +280,16 @@ class Repository:
 
     def _check_defaults(self) -> None:
         for task in {_task(entry) for entry in self._serving()}:
-            label = common_pb2.Task.Name(task).removeprefix("TASK_").lower()
             names = {entry.name for entry in self._serving() if _task(entry) == task}
+            folders = " and ".join(map(str, self._folders))
             if self.default_name(task) is None:
                 raise ConfigurationError(
-                    f"the {label} models {_listed(names)} are all in {self._folder}; say which answers requests "
-                    f"without a name: --default-models {label}={min(names)}"
+                    f"the {task} models {_listed(names)} are all in {folders}; say which answers requests that name "
+                    f"none: --default-models {task}={min(names)}"
                 )
             if self.default_name(task) not in names:
                 raise ConfigurationError(
-                    f"default_models names the {label} model {self.default_name(task)!r}; "
-                    f"{self._folder} has {_listed(names)}"
+                    f"default_models names the {task} model {self.default_name(task)!r}; {folders} has {_listed(names)}"
                 )
 
     def _retire(self, lease: _Lease | None) -> None:
@@ -289,17 +305,17 @@ async def _close_when_unused(lease: _Lease) -> None:
     await lease.model.close()
 
 
-def _task(entry: ModelEntry) -> int:
-    return entry.bundle.manifest.task if entry.bundle else common_pb2.TASK_UNSPECIFIED
+def _task(entry: ModelEntry) -> str:
+    return entry.bundle.task if entry.bundle else ""
 
 
 def _listed(names: Iterable[object]) -> str:
     return ", ".join(str(name) for name in sorted(names, key=str)) or "nothing"
 
 
-def _find(folder: Path) -> dict[tuple[str, int], tuple[Path, Signature]]:
+def _find(folder: Path) -> Found:
     """Lists <name>/<version> folders with the signatures of their files. Hidden folders are copies in the making."""
-    found = {}
+    found: Found = {}
     for name in folder.iterdir():
         if name.name.startswith(".") or not name.name.isprintable() or not name.is_dir():
             continue

@@ -1,19 +1,7 @@
-"""One thin servicer a proto service; health."""
+"""One generic service for every task kind; models; health."""
 
-from muserve_server.services.answer import AnswerService
-from muserve_server.services.forecast import ForecastService
 from muserve_server.services.health import Health
-from muserve_server.services.image import ImageService
 from muserve_server.services.model import ModelService
-from muserve_server.services.music import MusicService
-from muserve_server.services.translation import TranslationService
+from muserve_server.services.typed import add_typed_service
 
-__all__ = [
-    "AnswerService",
-    "ForecastService",
-    "Health",
-    "ImageService",
-    "ModelService",
-    "MusicService",
-    "TranslationService",
-]
+__all__ = ["Health", "ModelService", "add_typed_service"]

@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from muserve.v1 import common_pb2
 from muserve_server.repository import Repository
 
 __all__ = ["Health"]
@@ -26,11 +25,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
     the whole grace time, and a watcher that does not read would hold up every change.
     """
 
-    def __init__(self, task_services: Mapping[str, int], other_services: tuple[str, ...]) -> None:
+    def __init__(self, task_services: Mapping[str, str], other_services: tuple[str, ...]) -> None:
         """Everything starts as NOT_SERVING.
 
         Args:
-            task_services: Full service name to the task that it serves: healthy once a model of it serves.
+            task_services: Full service name to the task kind that it serves: healthy once a model of it serves.
             other_services: Full names of services that need no model.
         """
         self._task_services = task_services
@@ -50,12 +49,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         if self._draining:
             return
         serving = [entry for entry in repository.entries() if entry.lease]
-        tasks = {entry.bundle.manifest.task for entry in serving if entry.bundle}
+        tasks = {entry.bundle.task for entry in serving if entry.bundle}
         known = dict.fromkeys((name for name in self._serving if name.startswith("models/")), False)
         known |= dict.fromkeys((f"models/{entry.name}" for entry in serving), True)
         known |= {name: task in tasks for name, task in self._task_services.items()}
         known |= dict.fromkeys(self._other_services, True)
-        known[""] = bool(tasks - {common_pb2.TASK_UNSPECIFIED})
+        known[""] = bool(tasks)
         self._serving = known
         self._tell()
 

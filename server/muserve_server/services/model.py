@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import common_pb2, model_pb2, model_pb2_grpc
 from muserve_server.interceptors import CallContext
 from muserve_server.repository import ModelEntry, Repository
+from muserve_server.tasks.requests import Violations, refuse
 
 __all__ = ["ModelService"]
 
@@ -20,18 +20,23 @@ class ModelService(model_pb2_grpc.ModelServiceServicer):
         self, request: model_pb2.ListModelsRequest, _call: CallContext
     ) -> model_pb2.ListModelsResponse:
         """Lists models; see model.proto."""
-        if request.task not in common_pb2.Task.values():
-            allowed = ", ".join(common_pb2.Task.keys())
-            raise InvalidRequestError(violations=[FieldViolation("task", f"is {request.task}; allowed: {allowed}")])
+        violations = Violations()
+        violations.member("task", request.task, common_pb2.Task)
+        violations.check()
         models = [self._model(entry) for entry in self._repository.entries()]
         return model_pb2.ListModelsResponse(
-            models=[model for model in models if request.task in (common_pb2.TASK_UNSPECIFIED, model.task)]
+            models=[
+                model
+                for model in models
+                if request.task in (common_pb2.TASK_UNSPECIFIED, model.task)
+                and request.task_name in ("", model.task_name)
+            ]
         )
 
     async def GetModel(self, request: model_pb2.GetModelRequest, _call: CallContext) -> model_pb2.GetModelResponse:
         """Gets one model; see model.proto."""
         if not request.name:
-            raise InvalidRequestError(violations=[FieldViolation("name", "is empty; ListModels gives the names")])
+            refuse("name", "is empty; ListModels gives the names")
         entry = self._repository.find(request.name, request.version if request.HasField("version") else None)
         manifest = entry.bundle.manifest if entry.bundle else None
         return model_pb2.GetModelResponse(model=self._model(entry), manifest=manifest)
@@ -40,8 +45,9 @@ class ModelService(model_pb2_grpc.ModelServiceServicer):
         model = model_pb2.Model(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         if entry.bundle:
             model.task = entry.bundle.manifest.task
+            model.task_name = entry.bundle.task
             model.digest = entry.bundle.digest
             model.description = entry.bundle.manifest.description
             newest = self._repository.find(entry.name, None)
-            model.default = self._repository.default_name(model.task) == entry.name and newest is entry
+            model.default = self._repository.default_name(model.task_name) == entry.name and newest is entry
         return model

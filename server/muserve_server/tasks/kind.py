@@ -1,25 +1,30 @@
-"""The seam between the tasks and everything around them: what a task is, and what it may ask for.
+"""The seam between the tasks and everything around them: what a task kind is, what a task is, what it may ask for.
 
-A task turns one request into one response by running graphs of its bundle. It knows neither gRPC nor onnxruntime, so
-server, evaluation and tests all run the same code.
+A task kind is what this server can do: one proto service, one set of limits. A task is the same for one loaded bundle:
+it turns requests into responses by running the bundle's graphs. It knows neither gRPC nor onnxruntime, so that server,
+evaluation and tests all run the same code.
+
+A package adds a kind by an entry point of the group "muserve.tasks" that names its `TaskKind`:
+
+    [project.entry-points."muserve.tasks"]
+    palette = "acme_palette.kind:KIND"
+
+The module imports protos and limits alone; `open` imports the rest, so that a server loads only what it serves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
-from numpy.typing import NDArray
 
 from muserve.bundle import Bundle
+from muserve_server.rows import Rows, Step
 
-__all__ = ["Call", "Rows", "Step", "Task", "TaskFactory", "TaskLimits"]
-
-Rows = Mapping[str, NDArray[Any]]
-"""Tensors by name. The first dimension of each is the row, the same number in all."""
-Step = Callable[[Rows], Rows | None]
-"""Makes the next rows of a graph's outputs, or None at the end."""
+__all__ = ["Call", "Handler", "Task", "TaskKind"]
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -43,15 +48,15 @@ class Call(Protocol):
         """
 
     async def iterate(self, graph: str, rows: Rows, step: Step) -> None:
-        """Runs rows through a graph, and again what a function makes of the outputs, until that makes nothing more.
+        """Runs rows through a graph and feeds `step`'s result back in until it returns None.
 
         It does what `infer` in a loop would, without waking the request after each run.
 
         Args:
             graph: The graph's role.
             rows: Every input of the graph, [row, ...].
-            step: Gets every output, [row, ...], and returns the next rows. Pure but for what it keeps, and as short as
-                what `run_soon` takes, since it runs on the event loop; counted as encode time.
+            step: Gets every output, [row, ...], and returns the next rows, or None at the end. It runs on the event
+                loop, so it must be as short as what `run_soon` takes; counted as encode time.
 
         Raises:
             MuserveError: The queue is full, the deadline has passed, or the graph failed on these rows.
@@ -66,73 +71,38 @@ class Call(Protocol):
     async def run_soon(
         self, function: Callable[Parameters, Result], /, *args: Parameters.args, **kwargs: Parameters.kwargs
     ) -> Result:
-        """Runs a short pure function on the event loop, in one go with those of other calls; counted as encode time.
+        """Runs a short pure function on the event loop, batched with those of other calls; counted as encode time.
 
         Only for work of less than about 0.1 ms: a hop to a thread and back costs more than that.
         """
 
 
+Handler = Callable[[Any, Call], Coroutine[Any, Any, Message]]
+"""Answers one request of one method.
+
+It gets the method's request message, which it must not change, and the call. It returns the response message, with
+`info.seed` set where the task draws noise, or raises InvalidRequestError, which names each wrong field.
+"""
+
+
 class Task(Protocol):
     """All pre- and post-processing of one loaded bundle."""
 
-    async def run(self, request: Any, call: Call) -> Message:
-        """Answers one request of the task's proto service.
-
-        Args:
-            request: The service's request message. Not to be changed.
-            call: Runs the graphs.
-
-        Returns:
-            The service's response message, with `info.seed` set where the task draws noise.
-
-        Raises:
-            InvalidRequestError: Names each wrong field.
-        """
+    def handlers(self) -> Mapping[str, Handler]:
+        """Returns a handler for each method of the kind's service, by the method's name: "GenerateImages"."""
 
 
-class TaskLimits(Protocol):
-    """The limits that tasks check before they take memory."""
+@dataclass(frozen=True)
+class TaskKind:
+    """One kind of work that bundles can do."""
 
-    @property
-    def max_samples_per_call(self) -> int:
-        """Most samples that one call may ask for."""
-
-    @property
-    def max_pixels_per_call(self) -> int:
-        """Most pixels, over all images, that one call may take or make."""
-
-    @property
-    def max_pixels_in_work(self) -> int:
-        """Most pixels of images and their answers that all calls of one model may hold at a time."""
-
-    @property
-    def max_series_per_call(self) -> int:
-        """Most series that one call may bring."""
-
-    @property
-    def max_points_per_series(self) -> int:
-        """Most values of one series, missing ones too."""
-
-    @property
-    def max_midi_events(self) -> int:
-        """Most events of a MIDI file that one call may bring."""
-
-    @property
-    def max_bars_per_call(self) -> int:
-        """Most bars, over all pieces and in whole phrases, that one call may ask for."""
-
-    @property
-    def max_question_bytes(self) -> int:
-        """Most bytes, in UTF-8, of a question."""
-
-    @property
-    def max_context_bytes(self) -> int:
-        """Most bytes, in UTF-8, of a text that one call may bring to be read."""
-
-    @property
-    def max_answer_values(self) -> int:
-        """Most numbers of 64 bits in one answer: as many as a message has room for."""
-
-
-TaskFactory = Callable[[Bundle, TaskLimits], Task]
-"""Builds the task of a bundle. Raises ManifestError if the manifest's settings contradict its graphs."""
+    name: str
+    """As manifests and settings name it: "forecast". A lower-case letter, then letters, digits and hyphens."""
+    service: ServiceDescriptor | None
+    """Its proto service; None if it has none. Its methods are unary. Each has a request message of its own with the
+    fields `string model` and `optional uint32 version`, and a response message with `muserve.v1.ResponseInfo info`."""
+    limits: type[Any]
+    """A frozen dataclass of `muserve.configuration.option` fields: they become flags, environment and file settings."""
+    open: Callable[[Bundle, Any], Task]
+    """Makes the task of a bundle, given an instance of `limits`. Runs in a thread, and may take a while. Raises
+    ManifestError if the manifest's settings contradict its graphs or files."""

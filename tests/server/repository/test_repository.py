@@ -14,32 +14,36 @@ import pytest
 from muserve.bundle import read_bundle, write_manifest
 from muserve.configuration import ConfigurationError
 from muserve.errors import ModelNotFoundError, ModelRefusedError, UnavailableError
-from muserve.v1 import common_pb2, image_pb2, model_pb2
-from muserve_server.model import LocalModel, LocalOptions
+from muserve.v1 import image_pb2, model_pb2
+from muserve_server.model import LocalModel
 from muserve_server.repository import ModelEntry, Repository
+from muserve_server.tasks import installed_kinds
 from tests.bundles import add_golden, image_bundle
+from tests.options import local_options
 from tests.server.waiting import until
 
-IMAGE = common_pb2.TASK_IMAGE
+IMAGE = "image"
 READY, REFUSED, LOADING = model_pb2.MODEL_STATE_READY, model_pb2.MODEL_STATE_REFUSED, model_pb2.MODEL_STATE_LOADING
 
 
 class Served:
     """A repository over a folder, and what was loaded for it."""
 
-    def __init__(self, folder: Path, defaults: dict[int, str] | None = None) -> None:
+    def __init__(self, folder: Path, defaults: dict[str, str] | None = None) -> None:
         self.loaded: list[str] = []
         self.models: list[LocalModel] = []
         self.changes = 0
         self.gate = asyncio.Event()
         self.gate.set()
         self.folder = folder
-        self.repository = Repository(folder, self._load, defaults or {}, on_change=self._changed)
+        self.repository = Repository(
+            (folder,), self._load, defaults or {}, kinds=installed_kinds(), on_change=self._changed
+        )
 
     async def _load(self, folder: Path) -> LocalModel:
         self.loaded.append(f"{folder.parent.name}/{folder.name}")
         await self.gate.wait()
-        self.models.append(await LocalModel.open(folder, LocalOptions(max_samples_per_call=16)))
+        self.models.append(await LocalModel.open(folder, local_options(max_samples_per_call=16)))
         return self.models[-1]
 
     def _changed(self) -> None:
@@ -175,7 +179,7 @@ async def test_a_bad_bundle_is_refused_and_what_served_goes_on(
 ) -> None:
     caplog.set_level(logging.INFO)
     image_bundle(tmp_path / "models")
-    served.repository._folder = tmp_path / "models"
+    served.repository._folders = (tmp_path / "models",)
     await served.start()
     spoil, reason = DAMAGE[damage]
     good = image_bundle(tmp_path / "good", version=2)
@@ -207,7 +211,7 @@ async def test_a_bundle_that_is_copied_slowly_serves_once_it_is_whole(served: Se
         with pytest.raises((ModelRefusedError, ModelNotFoundError)):
             await served.answer("shapes")
         shutil.copyfile(source / path, target / path)
-    served.repository._folder = tmp_path
+    served.repository._folders = (tmp_path,)
     shutil.rmtree(tmp_path / "source")
     await served.scan()
     assert (await served.answer()).info.version == 1
@@ -322,7 +326,7 @@ async def test_folders_that_are_no_versions_are_left_alone(served: Served, tmp_p
 
 async def test_a_folder_that_cannot_be_read_costs_nothing_that_serves(served: Served, tmp_path: Path) -> None:
     image_bundle(tmp_path / "models")
-    served.repository._folder = tmp_path / "models"
+    served.repository._folders = (tmp_path / "models",)
     await served.start()
     (tmp_path / "models").rename(tmp_path / "away")
     with pytest.raises(ConfigurationError, match="cannot be read"):

@@ -95,7 +95,7 @@ async def test_the_only_model_answers_and_its_newest_version(server: Running) ->
 async def test_models_of_another_task_are_not_found(server: Running) -> None:
     error = await failure_of(server.forecasts.Forecast(request(model="shapes")))
     assert isinstance(error, ModelNotFoundError)
-    assert error.message == "model 'shapes' is no forecast model; of these there is series"
+    assert error.message == "model 'shapes' is not a model of the task forecast; available: series"
     error = await failure_of(server.images.GenerateImages(image_pb2.GenerateImagesRequest(model="series")))
     assert isinstance(error, ModelNotFoundError)
     for fields in ({"model": "nope"}, {"version": 9}, {"version": 0}):

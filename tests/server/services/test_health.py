@@ -11,13 +11,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from muserve.errors import ModelNotFoundError, UnavailableError
-from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc
+from muserve.v1 import image_pb2, image_pb2_grpc
 from muserve_server.app import Server
 from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.repository import Repository
 from muserve_server.services import Health
 from muserve_server.settings import Settings
-from muserve_server.tasks import TASKS
+from muserve_server.tasks import installed_kinds
 from tests.bundles import image_bundle
 from tests.server.calling import channel_to, failure_of, get_http
 from tests.server.waiting import until
@@ -63,7 +63,7 @@ async def test_while_loading_it_is_not_serving_and_then_it_is(tmp_path: Path, mo
         return await load(self, folder)
 
     monkeypatch.setattr(Server, "_load", slow_load)
-    server = Server(Settings(models=tmp_path, grpc_port=0, http_port=0, poll_interval_s=0))
+    server = Server(Settings(models=(tmp_path,), grpc_port=0, http_port=0, poll_interval_s=0))
     starting = asyncio.create_task(server.start())
     await until(lambda: server.http_port)
     async with channel_to(server.grpc_port) as channel:
@@ -106,9 +106,9 @@ async def test_models_that_come_and_go_are_watched(tmp_path: Path) -> None:
 
 async def test_while_draining_it_says_no_and_still_answers(tmp_path: Path) -> None:
     image_bundle(tmp_path)
-    options = LocalOptions(tasks=TASKS)
+    options = LocalOptions()
     server = Server(
-        Settings(models=tmp_path, grpc_port=0, http_port=0, drain_delay_s=60, poll_interval_s=0.01), options
+        Settings(models=(tmp_path,), grpc_port=0, http_port=0, drain_delay_s=60, poll_interval_s=0.01), options
     )
     await server.start()
     async with channel_to(server.grpc_port) as channel:
@@ -131,8 +131,10 @@ async def test_while_draining_it_says_no_and_still_answers(tmp_path: Path) -> No
 
 async def test_after_a_drain_nothing_makes_it_serve_again(tmp_path: Path) -> None:
     image_bundle(tmp_path)
-    health = Health({"images": common_pb2.TASK_IMAGE}, ())
-    repository = Repository(tmp_path, LocalModel.open, {}, on_change=lambda: health.update(repository))
+    health = Health({"images": "image"}, ())
+    repository = Repository(
+        (tmp_path,), LocalModel.open, {}, kinds=installed_kinds(), on_change=lambda: health.update(repository)
+    )
     await repository.scan(starting=True)
     assert health.ready
     health.drain()

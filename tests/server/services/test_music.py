@@ -96,7 +96,7 @@ async def test_the_only_model_answers_and_its_newest_version(server: Running) ->
 async def test_models_of_another_task_are_not_found(server: Running) -> None:
     error = await failure_of(server.music.GenerateMusic(Generate(model="shapes")))
     assert isinstance(error, ModelNotFoundError)
-    assert error.message == "model 'shapes' is no music model; of these there is band"
+    assert error.message == "model 'shapes' is not a model of the task music; available: band"
     error = await failure_of(server.images.GenerateImages(image_pb2.GenerateImagesRequest(model="band")))
     assert isinstance(error, ModelNotFoundError)
     for fields in ({"model": "nope"}, {"version": 9}, {"version": 0}):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,10 @@ from muserve.errors import (
 from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc
 from muserve_server.app import Server
 from muserve_server.model import LocalOptions
-from muserve_server.tasks import TASKS, Call
+from muserve_server.tasks import Call, Handler, installed_kinds
 from tests.bundles import image_bundle
+from tests.music_bundles import chord_bundle
+from tests.options import kinds_with
 from tests.server.calling import channel_to, failure_of, get_http, metric, scraped
 from tests.server.waiting import until
 from tests.servers import serving
@@ -68,17 +70,20 @@ class Gated:
         self._before = before
 
     def options(self, **others: Any) -> LocalOptions:
-        return LocalOptions(tasks={common_pb2.TASK_IMAGE: self._make}, **others)
+        return LocalOptions(kinds=kinds_with(image=self._make), **others)
 
     def _make(self, bundle: Any, limits: Any) -> Any:
-        gated, task = self, TASKS[common_pb2.TASK_IMAGE](bundle, limits)
+        gated, task = self, installed_kinds()["image"].open(bundle, limits)
 
         class Task:
-            async def run(self, request: Any, call: Call) -> Any:
+            def handlers(self) -> Mapping[str, Handler]:
+                return {"GenerateImages": self.generate}
+
+            async def generate(self, request: Any, call: Call) -> Any:
                 gated.started += 1
                 try:
                     await gated._before(request)
-                    return await task.run(request, call)
+                    return await task.handlers()["GenerateImages"](request, call)
                 finally:
                     gated.ended += 1
 
@@ -140,20 +145,12 @@ def get(name: str, version: int | None = None) -> model_pb2.GetModelRequest:
 
 
 async def test_a_model_of_another_task_is_not_found(tmp_path: Path) -> None:
-    """Until a second task is built in, a stand-in of the music task."""
-    from muserve.bundle import read_bundle, write_manifest
-
     image_bundle(tmp_path)
-    folder = image_bundle(tmp_path, "tunes")
-    manifest = read_bundle(folder).manifest
-    image_task = TASKS[common_pb2.TASK_IMAGE]
-    manifest.task = common_pb2.TASK_MUSIC
-    write_manifest(folder, manifest, optional=frozenset())
-    options = LocalOptions(tasks={common_pb2.TASK_IMAGE: image_task, common_pb2.TASK_MUSIC: image_task})
-    async with running(tmp_path, options=options) as server:
+    chord_bundle(tmp_path, "tunes")
+    async with running(tmp_path) as server:
         error = await failure_of(server.images.GenerateImages(Request(model="tunes")))
         assert isinstance(error, ModelNotFoundError)
-        assert error.message == "model 'tunes' is no image model; of these there is shapes"
+        assert error.message == "model 'tunes' is not a model of the task image; available: shapes"
         listed = await server.models.ListModels(model_pb2.ListModelsRequest(task=common_pb2.TASK_MUSIC))
         assert [model.name for model in listed.models] == ["tunes"]
         await server.still_answers()

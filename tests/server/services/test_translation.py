@@ -105,7 +105,7 @@ async def test_the_only_model_answers_and_its_newest_version(server: Running) ->
 async def test_models_of_another_task_are_not_found(server: Running) -> None:
     error = await failure_of(server.translate(Request(model="shapes", image=IMAGE)))
     assert isinstance(error, ModelNotFoundError)
-    assert error.message == "model 'shapes' is no translation model; of these there is scenes"
+    assert error.message == "model 'shapes' is not a model of the task translation; available: scenes"
     error = await failure_of(server.images.GenerateImages(image_pb2.GenerateImagesRequest(model="scenes")))
     assert isinstance(error, ModelNotFoundError)
     await server.still_answers()

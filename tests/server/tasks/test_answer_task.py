@@ -17,9 +17,10 @@ from muserve.bundle import BundleError, ManifestError
 from muserve.errors import InvalidRequestError
 from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_server.engine import BatcherOptions
-from muserve_server.model import LocalModel, LocalOptions
+from muserve_server.model import LocalModel
 from tests.answer_bundles import ANSWER_TOKENS, ENTRIES, KINDS, copy_bundle
 from tests.bundles import edit_manifest
+from tests.options import local_options
 
 Ask = answer_pb2.AnswerQuestionRequest
 Request = answer_pb2.GenerateQuestionsRequest
@@ -132,7 +133,7 @@ async def test_long_texts_are_read_in_several_passages(model: LocalModel) -> Non
         (Ask(question="lamp", count=257), "count", "is 257; allowed: 1 up to 256"),
         (Ask(question="lamp", max_tokens=0), "max_tokens", f"is 0; allowed: 1 up to {ANSWER_TOKENS}"),
         (Ask(question="lamp", max_tokens=99), "max_tokens", f"is 99; allowed: 1 up to {ANSWER_TOKENS}"),
-        (Ask(question="lamp", first_sample=2**53), "first_sample", "may not pass 2^53"),
+        (Ask(question="lamp", first_sample=2**53), "first_sample", "first_sample + count at most 2^53"),
         (Request(), "context", "is empty"),
         (Request(context="\x07"), "context", "U+0007"),
         (Request(context="lamp", count=0), "count", "is 0"),
@@ -271,7 +272,7 @@ async def test_of_a_corpus_only_what_comes_near_the_best_is_read(tmp_path: Path)
 
 
 async def test_a_small_queue_takes_the_largest_call(tmp_path: Path) -> None:
-    options = LocalOptions(max_samples_per_call=16, batcher=BatcherOptions(16, 16, 0.0, 0.0))
+    options = local_options(max_samples_per_call=16, batcher=BatcherOptions(16, 16, 0.0, 0.0))
     context = "\n\n".join(f"A lamp is {'on ' * number}." for number in range(1, 12))
     async with await LocalModel.open(copy_bundle(tmp_path), options) as model:
         assert len((await model.answer(Ask(question="lantern", count=16, seed=1))).answers) == 16

@@ -27,11 +27,12 @@ from tests.bundles import (
     forecast_bundle,
     next_value_bundle,
 )
+from tests.options import local_options, short_answers
 
 NAN, INF = math.nan, math.inf
 DAY_S = 86400
 VALUES = [1.0, 2, 3, 4, 5]
-LIMITS = LocalOptions(max_series_per_call=4, max_points_per_series=20)
+LIMITS = local_options(max_series_per_call=4, max_points_per_series=20)
 KNOWN = "FREQUENCY_YEARLY, FREQUENCY_QUARTERLY, FREQUENCY_MONTHLY, FREQUENCY_WEEKLY, FREQUENCY_DAILY, FREQUENCY_OTHER"
 
 Request = forecast_pb2.ForecastRequest
@@ -215,7 +216,7 @@ async def test_at_the_limits_it_still_answers(model: LocalModel) -> None:
 async def test_an_answer_too_large_is_refused_before_it_is_computed(tmp_path: Path) -> None:
     """Two series of 5 steps, three levels and the median make 40 values, and times of one of them 5 more."""
     runs: list[int] = []
-    limits = LocalOptions(max_answer_values=45, on_run=lambda _bundle, _graph, rows, _seconds: runs.append(rows))
+    limits = LocalOptions(limits=short_answers(45), on_run=lambda _bundle, _graph, rows, _seconds: runs.append(rows))
     timed = {"times_unix_s": days(5)}
     fields: dict[str, Any] = {"horizon": 5, "quantiles": [0.1, 0.5, 0.9], "frequency": DAILY}
     async with await LocalModel.open(forecast_bundle(tmp_path), limits) as model:
@@ -285,7 +286,7 @@ async def test_a_graph_that_gives_no_numbers_is_an_error(tmp_path: Path) -> None
             node.op_type = "Log"  # of negative numbers too
     onnx.save(graph, path)
     async with await LocalModel.open(edit_manifest(folder, lambda manifest: None)) as model:
-        with pytest.raises(ValueError, match="graph 'forecaster' of series/1 gave values that are no numbers"):
+        with pytest.raises(ValueError, match="graph 'forecaster' of series/1 returned NaN or infinity"):
             await model.answer(request())
 
 

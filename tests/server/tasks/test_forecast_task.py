@@ -250,7 +250,7 @@ async def test_whatever_comes_the_answer_is_finite_and_rises(
 
 async def test_what_is_no_number_never_leaves(model: LocalModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("muserve_server.tasks.forecast.task.mean", lambda quantiles, _: quantiles[..., 0] * NAN)
-    with pytest.raises(ValueError, match="series/1: a forecast is no finite number"):
+    with pytest.raises(ValueError, match="series/1: a forecast is NaN or infinity"):
         await forecast(model, walk(40), point=MEAN)
 
 

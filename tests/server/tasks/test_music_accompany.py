@@ -16,11 +16,12 @@ from PIL import Image
 
 from muserve.errors import InvalidRequestError
 from muserve.v1 import music_pb2
-from muserve_server.model import LocalModel, LocalOptions
+from muserve_server.model import LocalModel
 from muserve_server.tasks import noise
 from muserve_server.tasks.music.events import split_chunks
 from muserve_server.tasks.music.reading import read_song
 from tests.music_bundles import BAR_SIZE, BARS, CONSTANT_SIZE, LOWEST_PITCH, PITCHES, STEPS, music_bundle
+from tests.options import local_options
 from tests.server.musical import meta, midi_file, note_track, notes_of, real_files
 
 Request = music_pb2.AccompanyRequest
@@ -253,7 +254,7 @@ async def test_long_calls_are_run_in_parts_and_give_the_same(tmp_path: Path, ban
     melody = [(bar * BAR, bar * BAR + 240, 50 + bar % 30) for bar in range(31)]
     midi = midi_file(note_track(*melody))
     wanted = await accompanied(band, midi, count=3)
-    async with await LocalModel.open(music_bundle(tmp_path / "x"), LocalOptions(max_samples_per_call=5)) as model:
+    async with await LocalModel.open(music_bundle(tmp_path / "x"), local_options(max_samples_per_call=5)) as model:
         assert (await accompanied(model, midi, count=3)).pieces == wanted.pieces
 
 

@@ -19,6 +19,7 @@ from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.tasks.music.events import split_chunks
 from tests.bundles import edit_manifest
 from tests.music_bundles import chord_bundle, music_bundle
+from tests.options import local_options, short_answers
 from tests.server.musical import meta, midi_file, note_track
 
 Request = music_pb2.GenerateMusicRequest
@@ -97,7 +98,7 @@ async def test_what_a_model_does_not_have_is_refused(chords: LocalModel) -> None
 
 
 async def test_too_many_bars_are_refused_before_they_are_written(tmp_path: Path) -> None:
-    async with await LocalModel.open(music_bundle(tmp_path), LocalOptions(max_bars_per_call=20)) as model:
+    async with await LocalModel.open(music_bundle(tmp_path), local_options(max_bars_per_call=20)) as model:
         assert len((await model.answer(Request(count=2, bars=9))).pieces) == 2
         found = await violations(model, Request(count=3, bars=9))
         assert found == {"count": "is 3; allowed: up to 2 pieces of 9 bars a call"}
@@ -109,7 +110,7 @@ async def test_too_many_bars_are_refused_before_they_are_written(tmp_path: Path)
 
 
 async def test_too_many_pixels_are_refused_before_they_are_drawn(tmp_path: Path) -> None:
-    async with await LocalModel.open(music_bundle(tmp_path), LocalOptions(max_pixels_per_call=400_000)) as model:
+    async with await LocalModel.open(music_bundle(tmp_path), local_options(max_pixels_per_call=400_000)) as model:
         assert len((await model.answer(Request(count=2, piano_roll=True))).pieces) == 2
         found = await violations(model, Request(count=3, piano_roll=True))
         assert found == {"piano_roll": "would be 3 pictures of 477 × 280 pixels; allowed: up to 2 a call"}
@@ -119,7 +120,7 @@ async def test_too_many_pixels_are_refused_before_they_are_drawn(tmp_path: Path)
 
 
 async def test_names_that_an_answer_repeats_count_too(tmp_path: Path) -> None:
-    async with await LocalModel.open(music_bundle(tmp_path), LocalOptions(max_answer_values=1000)) as model:
+    async with await LocalModel.open(music_bundle(tmp_path), LocalOptions(limits=short_answers(1000))) as model:
         many = [event for channel in range(8) for event in note_track(*MELODY, channel=channel)]
         midi = midi_file([meta("track_name", name="n" * 1000), *many])
         assert len(midi) < 4000
@@ -130,7 +131,7 @@ async def test_names_that_an_answer_repeats_count_too(tmp_path: Path) -> None:
 
 
 async def test_answers_larger_than_a_message_are_refused(tmp_path: Path) -> None:
-    async with await LocalModel.open(music_bundle(tmp_path), LocalOptions(max_answer_values=1000)) as model:
+    async with await LocalModel.open(music_bundle(tmp_path), LocalOptions(limits=short_answers(1000))) as model:
         text = meta("text", text="x" * 3900)
         found = await violations(model, Accompany(midi=midi_file([text], note_track(*MELODY)), count=2))
         assert "fits 1 times into an answer of 8000 bytes" in found["count"]
@@ -149,7 +150,7 @@ async def test_thousands_of_wrong_names_are_not_compared_with_right_ones(band: L
 
 
 async def test_a_picture_or_file_of_which_none_fits_is_refused_by_its_own_name(tmp_path: Path) -> None:
-    options = LocalOptions(max_pixels_per_call=1000, max_bars_per_call=21)
+    options = local_options(max_pixels_per_call=1000, max_bars_per_call=21)
     async with await LocalModel.open(music_bundle(tmp_path), options) as model:
         found = await violations(model, Request(piano_roll=True))
         assert found == {
@@ -208,7 +209,7 @@ async def test_a_file_that_cannot_be_accompanied_is_refused(band: LocalModel, mi
 
 
 async def test_too_many_events_are_refused(tmp_path: Path) -> None:
-    async with await LocalModel.open(music_bundle(tmp_path), LocalOptions(max_midi_events=17)) as model:
+    async with await LocalModel.open(music_bundle(tmp_path), local_options(max_midi_events=17)) as model:
         await model.answer(Accompany(midi=LINE))
         found = await violations(model, Accompany(midi=midi_file(note_track(*MELODY, (0, 1, 50)))))
         assert found == {"midi": "has more than 17 events; cut it, or leave out controllers"}
@@ -260,7 +261,7 @@ async def test_a_graph_that_gives_no_numbers_is_an_error(tmp_path: Path) -> None
     onnx.save(model, path)
     write_manifest(folder, read_bundle(folder).manifest, optional=frozenset())
     async with await LocalModel.open(folder) as opened:
-        with pytest.raises(ValueError, match="graph 'generator' of band/1 gave values in 'hold' that are no numbers"):
+        with pytest.raises(ValueError, match="graph 'generator' of band/1 returned NaN or infinity in 'hold'"):
             await opened.answer(Request())
         assert (await opened.answer(Accompany(midi=LINE))).pieces
 
@@ -306,8 +307,8 @@ def add_pitched_tracks(manifest: manifest_pb2.ModelManifest) -> None:
         (lambda m: m.music.styles[0].programs.__setitem__(1, 128), "style 'march' must have a program"),
         (lambda m: setattr(m.music, "generator", "x"), "music.generator is 'x', which is no graph of the bundle"),
         (lambda m: setattr(m.music, "accompanist", "x"), "music.accompanist is 'x', which is no graph of the bundle"),
-        (lambda m: setattr(m.music, "accompanist", "generator"), "ask for the inputs .* of 'generator'"),
-        (lambda m: setattr(m.music, "generator", "accompanist"), "ask for the inputs .* of 'accompanist'"),
+        (lambda m: setattr(m.music, "accompanist", "generator"), "ask for the inputs .* of graph 'generator'"),
+        (lambda m: setattr(m.music, "generator", "accompanist"), "ask for the inputs .* of graph 'accompanist'"),
         (lambda m: setattr(m.music, "constant_latent_size", 9), "ask for the inputs"),
         (lambda m: setattr(m.music, "constant_latent_size", 0), "the latent input 'constant' has the shape"),
         (lambda m: setattr(m.music, "constant_latent_size", 2**17), "the latent input 'constant' has the shape"),
@@ -339,7 +340,7 @@ async def test_a_model_without_any_noise_is_refused(tmp_path: Path) -> None:
 
 async def test_a_model_longer_than_the_server_allows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"max_bars is 9, in phrases of 2; .* max_bars_per_call of this server, 9"):
-        await LocalModel.open(music_bundle(tmp_path), LocalOptions(max_bars_per_call=9))
+        await LocalModel.open(music_bundle(tmp_path), local_options(max_bars_per_call=9))
 
 
 async def test_mutated_files_are_answered_or_refused(band: LocalModel) -> None:

@@ -16,12 +16,13 @@ from PIL import Image
 
 from muserve import __version__
 from muserve.v1 import music_pb2
-from muserve_server.model import LocalModel, LocalOptions
+from muserve_server.model import LocalModel
 from muserve_server.tasks import noise
 from muserve_server.tasks.music.reading import read_song
 from muserve_server.tasks.music.rolls import to_notes
 from tests.bundles import edit_manifest
 from tests.music_bundles import BAR_SIZE, BARS, CONSTANT_SIZE, MAX_BARS, PROGRAMS, ROLES, STEPS, STYLES, music_bundle
+from tests.options import local_options
 from tests.server.holding import held_until
 from tests.server.musical import notes_of
 
@@ -188,7 +189,7 @@ async def test_the_density_is_among_the_facts(band: LocalModel) -> None:
 async def test_a_call_is_run_in_parts_and_gives_the_same(tmp_path: Path, band: LocalModel) -> None:
     """Parts end inside pieces too; the runs of one part never are more rows than the queue takes."""
     wanted = (await band.answer(Request(seed=6, count=5, bars=9, piano_roll=True))).pieces
-    options = LocalOptions(max_samples_per_call=7)
+    options = local_options(max_samples_per_call=7)
     async with await LocalModel.open(music_bundle(tmp_path / "other"), options) as model:
         found = await model.answer(Request(seed=6, count=5, bars=9, piano_roll=True))
     assert found.pieces == wanted

@@ -21,6 +21,7 @@ from muserve.errors import InvalidRequestError
 from muserve.v1 import manifest_pb2, translation_pb2
 from muserve_server.model import LocalModel, LocalOptions, WarmUpError
 from tests.bundles import add_golden, edit_manifest
+from tests.options import local_options
 from tests.server.holding import held_until
 from tests.server.pictorial import Pixels, chunk, exif, image_file, png_header, read_png, scene
 from tests.server.waiting import until
@@ -158,7 +159,7 @@ async def test_an_upright_image_has_upright_sizes(scenes: LocalModel) -> None:
 
 async def test_few_tiles_of_a_call_are_in_flight(tmp_path: Path) -> None:
     runs: list[int] = []
-    options = LocalOptions(on_run=lambda _bundle, _graph, rows, _seconds: runs.append(rows), max_samples_per_call=5)
+    options = local_options(on_run=lambda _bundle, _graph, rows, _seconds: runs.append(rows), max_samples_per_call=5)
     async with await LocalModel.open(scene_bundle(tmp_path), options) as model:
         await model.answer(request(scene(TILE_SIZE + 3, 9 * TILE_SIZE)))
         assert (sum(runs), max(runs)) == (2 * 14, 5)
@@ -177,8 +178,8 @@ async def test_tiles_that_run_side_by_side_give_the_same_bytes(tmp_path: Path) -
 async def test_calls_beyond_the_pixels_in_work_wait(tmp_path: Path) -> None:
     size = 520  # two of them, an image and its translation, are more than what need not wait
     folder, small, large = scene_bundle(tmp_path, tile_size=256), scene(64, 64), scene(size, size)
-    async with await LocalModel.open(folder, LocalOptions(max_pixels_in_work=2 * size * size)) as model:
-        gate = model._task._gate  # type: ignore[attr-defined]
+    async with await LocalModel.open(folder, local_options(max_pixels_in_work=2 * size * size)) as model:
+        gate = model._handlers[Request].__self__._gate  # type: ignore[attr-defined]
         expected = (await model.answer(request(large))).png
         async with gate.hold(1):
             calls = [asyncio.create_task(model.answer(request(large))) for _ in range(5)]
@@ -227,7 +228,7 @@ async def test_what_is_no_image_is_said_to_be_none(scenes: LocalModel, image: by
 
 
 async def test_the_limit_of_pixels_holds_for_the_picture_side_by_side_too(tmp_path: Path) -> None:
-    async with await LocalModel.open(scene_bundle(tmp_path), LocalOptions(max_pixels_per_call=50 * 60)) as model:
+    async with await LocalModel.open(scene_bundle(tmp_path), local_options(max_pixels_per_call=50 * 60)) as model:
         await model.answer(request(scene(50, 60)))
         assert (await violations(model, request(scene(51, 60))))["image"].startswith(
             "is 60 × 51, which counts as 3,060"
@@ -244,7 +245,7 @@ async def test_a_graph_that_gives_no_numbers_is_not_answered(tmp_path: Path) -> 
     async with await LocalModel.open(folder) as model:
         session = next(iter(model._batchers.values()))._engines[0]
         session.run = lambda inputs: {"y": inputs["x"] * np.nan}  # type: ignore[method-assign]
-        with pytest.raises(ValueError, match=r"graph 'invert' of negatives/1 gave values that are no numbers"):
+        with pytest.raises(ValueError, match=r"graph 'invert' of negatives/1 returned NaN or infinity"):
             await model.answer(request(scene(3, 3), ""))
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from muserve.v1 import manifest_pb2
+from muserve_server.rows import Rows
+from muserve_server.tasks.answer.kind import AnswerLimits
 from muserve_server.tasks.answer.passages import Passage
 from muserve_server.tasks.answer.reading import Reading, ask_tokens, reader_rows, split_readings
 from muserve_server.tasks.answer.text import TextCodec, Tokens
-from muserve_server.tasks.kind import Call, Rows, TaskLimits
+from muserve_server.tasks.kind import Call
 
 __all__ = ["PassageReader"]
 
@@ -18,7 +20,7 @@ _ROWS_PER_RUN = 32
 class PassageReader:
     """Turns questions and passages into readings."""
 
-    def __init__(self, settings: manifest_pb2.AnswerSettings, codec: TextCodec, limits: TaskLimits) -> None:
+    def __init__(self, settings: manifest_pb2.AnswerSettings, codec: TextCodec, limits: AnswerLimits) -> None:
         self._settings = settings
         self._codec = codec
         # Every run must fit into the queue, as calls of that many samples do.

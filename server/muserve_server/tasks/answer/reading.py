@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muserve.v1 import manifest_pb2
+from muserve_server.rows import Rows
 from muserve_server.tasks.answer.passages import Passage
 from muserve_server.tasks.answer.text import BEGIN, END, PADDING, TextCodec, Tokens
-from muserve_server.tasks.kind import Rows
 
 __all__ = [
     "Reading",

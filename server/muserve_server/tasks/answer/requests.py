@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import answer_pb2, manifest_pb2
-from muserve_server.tasks import noise
-from muserve_server.tasks.kind import TaskLimits
+from muserve_server.tasks.answer.kind import AnswerLimits
+from muserve_server.tasks.requests import Violations, seed_of
 
 __all__ = ["AnswerPlan", "QuestionsPlan", "plan_answer", "plan_questions"]
 
@@ -38,7 +37,7 @@ class QuestionsPlan:
 def plan_answer(
     request: answer_pb2.AnswerQuestionRequest,
     settings: manifest_pb2.AnswerSettings,
-    limits: TaskLimits,
+    limits: AnswerLimits,
     *,
     has_corpus: bool,
 ) -> AnswerPlan:
@@ -47,69 +46,48 @@ def plan_answer(
     Raises:
         InvalidRequestError: Names each wrong field.
     """
-    wrong: list[FieldViolation] = []
-    _check_text(wrong, "question", request.question, limits.max_question_bytes)
+    violations = Violations()
+    _check_text(violations, "question", request.question, limits.max_question_bytes)
     if request.HasField("context"):
-        _check_text(wrong, "context", request.context, limits.max_context_bytes)
+        _check_text(violations, "context", request.context, limits.max_context_bytes)
     elif not has_corpus:
-        wrong.append(FieldViolation("context", "is not set, and this model has no corpus of its own; give a text"))
-    count = _count(wrong, request, 1, limits)
-    if request.first_sample + count > noise.MAX_SAMPLE_INDEX:
-        wrong.append(FieldViolation("first_sample", f"is {request.first_sample}; with count it may not pass 2^53"))
+        violations.refuse("context", "is not set, and this model has no corpus of its own; give a text")
+    count = violations.count(request, default=1, maximum=limits.max_samples_per_call)
+    first_sample = violations.first_sample(request, count)
     most = settings.answer_tokens
     tokens = request.max_tokens if request.HasField("max_tokens") else most
     if not 1 <= tokens <= most:
-        wrong.append(FieldViolation("max_tokens", f"is {tokens}; allowed: 1 up to {most}"))
-    if wrong:
-        raise InvalidRequestError(violations=wrong)
-    return AnswerPlan(count, _seed(request), request.first_sample, tokens)
+        violations.refuse("max_tokens", f"is {tokens}; allowed: 1 up to {most}")
+    violations.check()
+    return AnswerPlan(count, seed_of(request), first_sample, tokens)
 
 
 def plan_questions(
-    request: answer_pb2.GenerateQuestionsRequest, limits: TaskLimits, model: str, *, can_ask: bool
+    request: answer_pb2.GenerateQuestionsRequest, limits: AnswerLimits, model: str, *, can_ask: bool
 ) -> QuestionsPlan:
     """Checks a request for questions.
 
     Raises:
         InvalidRequestError: Names each wrong field.
     """
-    wrong: list[FieldViolation] = []
-    _check_text(wrong, "context", request.context, limits.max_context_bytes)
-    count = _count(wrong, request, _QUESTIONS, limits)
+    violations = Violations()
+    _check_text(violations, "context", request.context, limits.max_context_bytes)
+    count = violations.count(request, default=_QUESTIONS, maximum=limits.max_samples_per_call)
     if not can_ask:
-        wrong.append(FieldViolation("model", f"is {model}, which was not taught to ask questions; choose another"))
-    if wrong:
-        raise InvalidRequestError(violations=wrong)
-    return QuestionsPlan(count, _seed(request))
+        violations.refuse("model", f"is {model}, which was not taught to ask questions; choose another")
+    violations.check()
+    return QuestionsPlan(count, seed_of(request))
 
 
-def _check_text(wrong: list[FieldViolation], name: str, text: str, most: int) -> None:
+def _check_text(violations: Violations, name: str, text: str, most: int) -> None:
     size = len(text.encode())
     if not text.strip():
-        wrong.append(FieldViolation(name, "is empty; give a text"))
+        violations.refuse(name, "is empty; give a text")
     elif size > most:
-        wrong.append(FieldViolation(name, f"has {size:,} bytes; allowed: up to {most:,}"))
+        violations.refuse(name, f"has {size:,} bytes; allowed: up to {most:,}")
     else:
         found = _CONTROL.search(text)
         if found:
-            wrong.append(
-                FieldViolation(
-                    name, f"has the control character U+{ord(found[0]):04X}; take it out, only white space may be"
-                )
+            violations.refuse(
+                name, f"has the control character U+{ord(found[0]):04X}; take it out, only white space may be"
             )
-
-
-def _count(
-    wrong: list[FieldViolation],
-    request: answer_pb2.AnswerQuestionRequest | answer_pb2.GenerateQuestionsRequest,
-    default: int,
-    limits: TaskLimits,
-) -> int:
-    count = request.count if request.HasField("count") else default
-    if not 1 <= count <= limits.max_samples_per_call:
-        wrong.append(FieldViolation("count", f"is {count}; allowed: 1 up to {limits.max_samples_per_call}"))
-    return count
-
-
-def _seed(request: answer_pb2.AnswerQuestionRequest | answer_pb2.GenerateQuestionsRequest) -> int:
-    return request.seed if request.HasField("seed") else noise.draw_seed()

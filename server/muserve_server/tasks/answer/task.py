@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from muserve.bundle import Bundle, BundleFileError
 from muserve.v1 import answer_pb2
 from muserve_server.tasks.answer.asking import Asker, evidence_of
+from muserve_server.tasks.answer.kind import AnswerLimits
 from muserve_server.tasks.answer.library import Library, ToRead, choose
 from muserve_server.tasks.answer.passages import Passage, cut_context
 from muserve_server.tasks.answer.reader import PassageReader
 from muserve_server.tasks.answer.reading import Reading, probability
 from muserve_server.tasks.answer.requests import AnswerPlan, plan_answer, plan_questions
-from muserve_server.tasks.answer.settings import check_settings
 from muserve_server.tasks.answer.text import TextCodec
+from muserve_server.tasks.answer.validate import check_settings
 from muserve_server.tasks.answer.writing import Draft, TextWriter
-from muserve_server.tasks.kind import Call, TaskLimits
+from muserve_server.tasks.kind import Call, Handler
 
 __all__ = ["AnswerTask"]
 
@@ -23,7 +24,7 @@ __all__ = ["AnswerTask"]
 class AnswerTask:
     """The answer task of one bundle."""
 
-    def __init__(self, bundle: Bundle, limits: TaskLimits) -> None:
+    def __init__(self, bundle: Bundle, limits: AnswerLimits) -> None:
         """Checks that the manifest's answer settings fit its graphs, and reads tokenizer and corpora.
 
         Raises:
@@ -44,14 +45,15 @@ class AnswerTask:
         self._writer = TextWriter(self._settings)
         self._asker = Asker(self._settings, self._codec, self._reader, self._writer)
 
-    async def run(
-        self, request: answer_pb2.AnswerQuestionRequest | answer_pb2.GenerateQuestionsRequest, call: Call
-    ) -> answer_pb2.AnswerQuestionResponse | answer_pb2.GenerateQuestionsResponse:
-        """Answers a question, or asks; see `Task.run`."""
-        if isinstance(request, answer_pb2.GenerateQuestionsRequest):
-            plan = plan_questions(request, self._limits, str(self._bundle), can_ask=bool(self._settings.kinds))
-            return await self._asker.ask(request.context, plan, call)
-        return await self._answer(request, call)
+    def handlers(self) -> Mapping[str, Handler]:
+        """Returns the handlers of both methods; see `Task`."""
+        return {"AnswerQuestion": self._answer, "GenerateQuestions": self._ask}
+
+    async def _ask(
+        self, request: answer_pb2.GenerateQuestionsRequest, call: Call
+    ) -> answer_pb2.GenerateQuestionsResponse:
+        plan = plan_questions(request, self._limits, str(self._bundle), can_ask=bool(self._settings.kinds))
+        return await self._asker.ask(request.context, plan, call)
 
     async def _answer(self, request: answer_pb2.AnswerQuestionRequest, call: Call) -> answer_pb2.AnswerQuestionResponse:
         plan = plan_answer(request, self._settings, self._limits, has_corpus=bool(self._library.entries))

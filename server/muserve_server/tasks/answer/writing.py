@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muserve.v1 import manifest_pb2
+from muserve_server.rows import Rows
 from muserve_server.tasks import noise
 from muserve_server.tasks.answer.reading import Reading, filled_length
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
-from muserve_server.tasks.kind import Call, Rows
+from muserve_server.tasks.kind import Call
 
 __all__ = ["Draft", "Draw", "TextWriter"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muserve.bundle import Bundle
-from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import forecast_pb2, manifest_pb2
 from muserve_server.tasks.forecast.calendar import CalendarError, check_times, continue_times, infer_frequency, on_grid
+from muserve_server.tasks.forecast.kind import ForecastLimits
 from muserve_server.tasks.forecast.quantiles import at_levels, mean, widen
-from muserve_server.tasks.forecast.settings import check_settings
+from muserve_server.tasks.forecast.validate import check_settings
 from muserve_server.tasks.forecast.windows import (
     LARGEST,
     LEAST,
@@ -24,7 +24,8 @@ from muserve_server.tasks.forecast.windows import (
     make_windows,
     restore,
 )
-from muserve_server.tasks.kind import Call, TaskLimits
+from muserve_server.tasks.kind import Call, Handler
+from muserve_server.tasks.requests import Violations
 
 __all__ = ["ForecastTask"]
 
@@ -90,7 +91,7 @@ class _Plan:
 class ForecastTask:
     """The forecast task of one bundle."""
 
-    def __init__(self, bundle: Bundle, limits: TaskLimits) -> None:
+    def __init__(self, bundle: Bundle, limits: ForecastLimits) -> None:
         """Checks that the manifest's forecast settings fit its graphs.
 
         Raises:
@@ -109,8 +110,11 @@ class ForecastTask:
         # Without scaling the graph sees the values themselves, as 32-bit floats.
         self._largest = float(np.finfo(np.float32 if self._settings.scaling == _NONE else np.float64).max)
 
-    async def run(self, request: forecast_pb2.ForecastRequest, call: Call) -> forecast_pb2.ForecastResponse:
-        """Continues the series; see `Task.run`."""
+    def handlers(self) -> Mapping[str, Handler]:
+        """Returns the one handler; see `Task`."""
+        return {"Forecast": self._handle}
+
+    async def _handle(self, request: forecast_pb2.ForecastRequest, call: Call) -> forecast_pb2.ForecastResponse:
         plan = await call.offload(self._plan, request)
         forecasts = [await self._forecast(group, plan.horizon + int(group.gaps.max()), call) for group in plan.groups]
         return await call.offload(self._answer, request, plan, forecasts)
@@ -157,7 +161,7 @@ class ForecastTask:
     ) -> tuple[Floats, Floats]:
         """Returns the values of one run, and how far its last step's quantiles are from the median."""
         if not np.isfinite(forecast).all():
-            raise ValueError(f"graph {self._settings.graph!r} of {self._bundle} gave values that are no numbers")
+            raise ValueError(f"graph {self._settings.graph!r} of {self._bundle} returned NaN or infinity")
         known = forecast[:, : group.settings.horizon_steps].astype(np.float64)
         values = widen(known, self._middle, group.settings.spread or 1.0)
         if not windows:
@@ -174,7 +178,7 @@ class ForecastTask:
             direct = group.settings.horizon_steps
             point, wanted = self._numbers(plan, quantiles, group.is_log)
             if not (np.isfinite(point).all() and np.isfinite(wanted).all()):
-                raise ValueError(f"{self._bundle}: a forecast is no finite number")
+                raise ValueError(f"{self._bundle}: a forecast is NaN or infinity")
             for row, series in enumerate(group.series):
                 answer = forecast_pb2.SeriesForecast(
                     id=request.series[series.position].id,
@@ -205,24 +209,25 @@ class ForecastTask:
         return point, wanted
 
     def _plan(self, request: forecast_pb2.ForecastRequest) -> _Plan:
-        wrong: list[FieldViolation] = []
+        violations = Violations()
         most = self._limits.max_series_per_call
         if not 1 <= len(request.series) <= most:
-            wrong.append(FieldViolation("series", f"are {len(request.series)}; allowed: 1 up to {most} a call"))
+            violations.refuse("series", f"are {len(request.series)}; allowed: 1 up to {most} a call")
         if not 1 <= request.horizon <= self._settings.max_horizon:
             allowed = f"1 up to {self._settings.max_horizon}"
-            wrong.append(FieldViolation("horizon", f"is {request.horizon}; allowed by {self._bundle}: {allowed}"))
+            violations.refuse("horizon", f"is {request.horizon}; allowed by {self._bundle}: {allowed}")
         if request.point not in _POINTS:
-            wrong.append(
-                FieldViolation("point", f"is {request.point}; allowed: {', '.join(forecast_pb2.PointForecast.keys())}")
-            )
-        self._check_levels(request.quantiles, wrong)
-        self._check_frequency(request.frequency, "frequency", wrong)
-        if not wrong:
-            self._check_size(request, wrong)
-        series = [] if wrong else [self._series(request, position, wrong) for position in range(len(request.series))]
-        if wrong:
-            raise InvalidRequestError(violations=wrong)
+            violations.refuse("point", f"is {request.point}; allowed: {', '.join(forecast_pb2.PointForecast.keys())}")
+        self._check_levels(request.quantiles, violations)
+        self._check_frequency(request.frequency, "frequency", violations)
+        if not violations:
+            self._check_size(request, violations)
+        series = (
+            []
+            if violations
+            else [self._series(request, position, violations) for position in range(len(request.series))]
+        )
+        violations.check()
         return _Plan(
             horizon=request.horizon,
             levels=tuple(sorted(request.quantiles)),
@@ -242,19 +247,19 @@ class ForecastTask:
                 groups.append(_Group(settings, index, members, past, gaps, is_log))
         return groups
 
-    def _check_levels(self, levels: Sequence[float], wrong: list[FieldViolation]) -> None:
+    def _check_levels(self, levels: Sequence[float], violations: Violations) -> None:
         if len(levels) > _MAX_LEVELS:
-            wrong.append(FieldViolation("quantiles", f"are {len(levels)}; allowed: up to {_MAX_LEVELS}"))
+            violations.refuse("quantiles", f"are {len(levels)}; allowed: up to {_MAX_LEVELS}")
             return
         if levels and not self._known:
-            wrong.append(FieldViolation("quantiles", f"model {self._bundle} gives none; leave them out"))
+            violations.refuse("quantiles", f"model {self._bundle} gives none; leave them out")
         for index, level in enumerate(levels):
             if not 0.0 < level < 1.0:
-                wrong.append(FieldViolation(f"quantiles[{index}]", f"is {level}; allowed: above 0 and below 1"))
+                violations.refuse(f"quantiles[{index}]", f"is {level}; allowed: above 0 and below 1")
         if len(set(levels)) != len(levels):
-            wrong.append(FieldViolation("quantiles", "name a level twice"))
+            violations.refuse("quantiles", "name a level twice")
 
-    def _check_size(self, request: forecast_pb2.ForecastRequest, wrong: list[FieldViolation]) -> None:
+    def _check_size(self, request: forecast_pb2.ForecastRequest, violations: Violations) -> None:
         """Refuses what would make an answer larger than a message, before anything is computed."""
         a_step = len(request.series) * (1 + len(request.quantiles)) + sum(
             1 for entry in request.series if entry.times_unix_s
@@ -265,68 +270,66 @@ class ForecastTask:
                 f"{len(request.series)} series, a horizon of {request.horizon} and {len(request.quantiles)} quantiles"
             )
             text = f"are too many for one answer: {asked} make {size} values; allowed: up to {most}"
-            wrong.append(FieldViolation("series", f"{text}; ask for less in one call"))
+            violations.refuse("series", f"{text}; ask for less in one call")
 
-    def _check_frequency(self, frequency: int, field: str, wrong: list[FieldViolation]) -> None:
+    def _check_frequency(self, frequency: int, field: str, violations: Violations) -> None:
         if frequency != _UNSPECIFIED and frequency not in self._index:
             given = frequency if frequency not in _FREQUENCIES else forecast_pb2.Frequency.Name(frequency)
-            wrong.append(FieldViolation(field, f"is {given}; {self._bundle} knows {self._names}"))
+            violations.refuse(field, f"is {given}; {self._bundle} knows {self._names}")
 
-    def _series(
-        self, request: forecast_pb2.ForecastRequest, position: int, wrong: list[FieldViolation]
-    ) -> _Series | None:
+    def _series(self, request: forecast_pb2.ForecastRequest, position: int, violations: Violations) -> _Series | None:
         """Checks one series; None if something is wrong with it."""
         given = request.series[position]
         field = f"series[{position}]"
         called = f" (id {given.id[:_SHOWN_ID]!r})" if given.id else ""
         values, times_s = np.array(given.values, dtype=np.float64), np.array(given.times_unix_s, dtype=np.int64)
-        before = len(wrong)
-        self._check_numbers(values, times_s, field, called, wrong)
-        self._check_frequency(given.frequency, f"{field}.frequency", wrong)
-        if len(wrong) > before:
+        before = len(violations)
+        self._check_numbers(values, times_s, field, called, violations)
+        self._check_frequency(given.frequency, f"{field}.frequency", violations)
+        if len(violations) > before:
             return None
         coming_s = None
         try:
             if len(times_s):
                 check_times(times_s)
-            frequency = self._frequency(given.frequency or request.frequency, times_s, field, called, wrong)
+            frequency = self._frequency(given.frequency or request.frequency, times_s, field, called, violations)
             if not frequency:
                 return None
             if len(times_s):
                 values = _spread(values, on_grid(times_s, frequency), self._limits.max_points_per_series)
                 coming_s = continue_times(times_s, frequency, request.horizon)
         except CalendarError as error:
-            wrong.append(FieldViolation(f"{field}.times_unix_s", f"{error}{called}"))
+            violations.refuse(f"{field}.times_unix_s", f"{error}{called}")
             return None
         settings = self._settings.frequencies[self._index[frequency]]
         seen = np.count_nonzero(~np.isnan(values[-settings.context_steps :]))
         if seen < self._settings.min_points:
             needed = f"at least {self._settings.min_points} of the newest {settings.context_steps} steps must be there"
-            wrong.append(FieldViolation(f"{field}.values", f"have {seen} that are not missing{called}; {needed}"))
+            violations.refuse(f"{field}.values", f"have {seen} that are not missing{called}; {needed}")
             return None
         known = int(np.flatnonzero(~np.isnan(values))[-1]) + 1
         return _Series(position, self._index[frequency], values[:known], len(values) - known, coming_s)
 
     def _check_numbers(
-        self, values: Floats, times_s: NDArray[np.int64], field: str, called: str, wrong: list[FieldViolation]
+        self, values: Floats, times_s: NDArray[np.int64], field: str, called: str, violations: Violations
     ) -> None:
         """Checks how many values and timestamps there are, and that the model can take the values."""
         most = self._limits.max_points_per_series
         if len(values) > most:
-            wrong.append(FieldViolation(f"{field}.values", f"are {len(values)}{called}; allowed: up to {most}"))
+            violations.refuse(f"{field}.values", f"are {len(values)}{called}; allowed: up to {most}")
         outside = np.flatnonzero(np.abs(values) > self._largest)
         if len(outside):
             where = int(outside[0])
             text = f"is infinite{called}; NaN stands for a missing value"
             if not np.isinf(values[where]):
                 text = f"is {values[where]:g}{called}; {self._bundle} takes up to {self._largest:.2g} from 0"
-            wrong.append(FieldViolation(f"{field}.values[{where}]", text))
+            violations.refuse(f"{field}.values[{where}]", text)
         if len(times_s) not in (0, len(values)):
             text = f"are {len(times_s)} for {len(values)} values{called}; give one each, or none"
-            wrong.append(FieldViolation(f"{field}.times_unix_s", text))
+            violations.refuse(f"{field}.times_unix_s", text)
 
     def _frequency(
-        self, asked: int, times_s: NDArray[np.int64], field: str, called: str, wrong: list[FieldViolation]
+        self, asked: int, times_s: NDArray[np.int64], field: str, called: str, violations: Violations
     ) -> int:
         """Returns the frequency that is asked for, or told by timestamps; 0 if there is none or the two disagree."""
         told = infer_frequency(times_s) if len(times_s) else None
@@ -334,12 +337,12 @@ class ForecastTask:
         if not frequency:
             tell = "its timestamps fit none" if len(times_s) else "it has no timestamps to tell"
             text = f"is not set, and {tell}{called}; set one of {self._names}"
-            wrong.append(FieldViolation(f"{field}.frequency", text))
+            violations.refuse(f"{field}.frequency", text)
         elif told not in (None, frequency) and frequency != _OTHER:  # which is any even step
             name = forecast_pb2.Frequency.Name(frequency)
             other = f"{name} is asked for" if asked else f"{self._bundle} knows only {name}"
             text = f"tell {forecast_pb2.Frequency.Name(told)}, but {other}{called}"
-            wrong.append(FieldViolation(f"{field}.times_unix_s", f"{text}; leave the frequency out" if asked else text))
+            violations.refuse(f"{field}.times_unix_s", f"{text}; leave the frequency out" if asked else text)
             return 0
         return frequency
 

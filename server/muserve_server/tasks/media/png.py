@@ -1,4 +1,4 @@
-"""Pixels to PNG, with the facts of their making inside the file. Pure functions."""
+"""Pixels to PNG, with the metadata of their making inside the file. Pure functions."""
 
 from __future__ import annotations
 
@@ -57,18 +57,18 @@ def contact_sheet(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return sheet
 
 
-def encode_png(pixels: NDArray[np.uint8], facts: Mapping[str, Any]) -> bytes:
+def encode_png(pixels: NDArray[np.uint8], metadata: Mapping[str, Any]) -> bytes:
     """Encodes one image.
 
     Args:
         pixels: uint8 [height, width, channel], 1 channel for grey, 3 for RGB or 4 for RGBA.
-        facts: Written as JSON into the text chunk "muserve".
+        metadata: Written as JSON into the text chunk "muserve".
 
     Returns:
         The PNG file. Equal input gives equal bytes.
     """
     text = PngInfo()
-    text.add_text(TEXT_KEY, json.dumps(facts, separators=(",", ":")))
+    text.add_text(TEXT_KEY, json.dumps(metadata, separators=(",", ":")))
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=text)

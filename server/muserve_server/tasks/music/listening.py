@@ -8,16 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from muserve.configuration import nearest
-from muserve.errors import MAX_FIELD_VIOLATIONS, FieldViolation
 from muserve.v1 import manifest_pb2, music_pb2
-from muserve_server.tasks.kind import TaskLimits
 from muserve_server.tasks.music.events import MidiFile, split_chunks
 from muserve_server.tasks.music.grid import Grid
+from muserve_server.tasks.music.kind import MusicLimits
 from muserve_server.tasks.music.reading import MAX_TRACKS, to_song
 from muserve_server.tasks.music.roles import guess_roles
 from muserve_server.tasks.music.rolls import Rolls, to_rolls
 from muserve_server.tasks.music.song import DRUM_CHANNEL, MidiError, Song
 from muserve_server.tasks.music.writing import MAX_TICK, KeptFile, free_channels, keep
+from muserve_server.tasks.requests import Violations
 
 __all__ = ["Given", "listen"]
 
@@ -44,8 +44,8 @@ def listen(
     request: music_pb2.AccompanyRequest,
     tracks: Sequence[int],
     settings: manifest_pb2.MusicSettings,
-    limits: TaskLimits,
-    wrong: list[FieldViolation],
+    limits: MusicLimits,
+    violations: Violations,
 ) -> Given | None:
     """Reads and understands a caller's file.
 
@@ -54,23 +54,23 @@ def listen(
         tracks: The model's tracks that it asks for; empty for all that the file does not play.
         settings: The model's settings.
         limits: The server's limits.
-        wrong: Gets what is wrong.
+        violations: Gets the wrong fields.
 
     Returns:
-        None if something is wrong.
+        None if a field was refused.
     """
     try:
         file = split_chunks(request.midi, max_tracks=MAX_TRACKS)
         song = to_song(file, max_events=limits.max_midi_events)
     except MidiError as error:
-        wrong.append(FieldViolation("midi", str(error)))
+        violations.refuse("midi", str(error))
         return None
-    roles = _roles(request.roles, song, settings, wrong)
-    if wrong:
+    roles = _roles(request.roles, song, settings, violations)
+    if violations:
         return None
     added = tuple(tracks) or tuple(index for index in range(len(settings.tracks)) if index not in roles)
     if not added:
-        wrong.append(FieldViolation("tracks", "are all played by the file; name those to add, or give roles"))
+        violations.refuse("tracks", "are all played by the file; name those to add, or give roles")
         return None
     # Nobody accompanies himself: a track whose role is to be written anew is kept, but not heard.
     heard = [None if role in added else role for role in roles]
@@ -78,11 +78,11 @@ def listen(
     try:
         rolls = to_rolls(song, heard, grid, settings.tracks, max_bars=limits.max_bars_per_call)
     except MidiError as error:
-        wrong.append(FieldViolation("midi", str(error)))
+        violations.refuse("midi", str(error))
         return None
-    _check_heard(file, song, heard, rolls, wrong, grid=grid)
-    channels = _channels(file, [settings.tracks[index] for index in added], wrong)
-    if wrong:
+    _check_heard(file, song, heard, rolls, violations, grid=grid)
+    channels = _channels(file, [settings.tracks[index] for index in added], violations)
+    if violations:
         return None
     return Given(keep(file, song), song, tuple(heard), rolls, added, channels)
 
@@ -91,22 +91,22 @@ def _roles(
     asked: Sequence[music_pb2.TrackRole],
     song: Song,
     settings: manifest_pb2.MusicSettings,
-    wrong: list[FieldViolation],
+    violations: Violations,
 ) -> list[int | None]:
     """Returns the role of each of the song's tracks: as asked, else guessed."""
     names = [track.role for track in settings.tracks]
     known = sorted({track.index for track in song.tracks})
     named: dict[int, int | None] = {}
     for position, entry in enumerate(asked):
-        if len(wrong) >= MAX_FIELD_VIOLATIONS:  # no more are told
+        if violations.is_full:  # no more are told
             break
         if entry.track not in known:
             has = ", ".join(str(index) for index in known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
-            wrong.append(FieldViolation(f"roles[{position}].track", f"is {entry.track}; tracks with notes are {has}"))
+            violations.refuse(f"roles[{position}].track", f"is {entry.track}; tracks with notes are {has}")
         elif entry.track in named:
-            wrong.append(FieldViolation(f"roles[{position}].track", f"is {entry.track} again; name each track once"))
+            violations.refuse(f"roles[{position}].track", f"is {entry.track} again; name each track once")
         elif entry.role and entry.role not in names:
-            wrong.append(FieldViolation(f"roles[{position}].role", f"is {entry.role!r}; {nearest(entry.role, names)}"))
+            violations.refuse(f"roles[{position}].role", f"is {entry.role!r}; {nearest(entry.role, names)}")
         else:
             named[entry.track] = names.index(entry.role) if entry.role else None
     guessed = guess_roles(song, names)
@@ -114,39 +114,39 @@ def _roles(
 
 
 def _check_heard(
-    file: MidiFile, song: Song, heard: Sequence[int | None], rolls: Rolls, wrong: list[FieldViolation], *, grid: Grid
+    file: MidiFile, song: Song, heard: Sequence[int | None], rolls: Rolls, violations: Violations, *, grid: Grid
 ) -> None:
     """Checks that the accompanist has something to listen to, in its own metre and in time that can be counted."""
     if missed := np.flatnonzero(rolls.missed).tolist():
         bars = ", ".join(str(bar + 1) for bar in missed[:_SHOWN]) + (", …" if len(missed) > _SHOWN else "")
         metre = f"{grid.beats_per_bar}/{grid.beat_unit}"
-        wrong.append(FieldViolation("midi", f"has notes outside {metre}, the model's metre, in the bars {bars}"))
+        violations.refuse("midi", f"has notes outside {metre}, the model's metre, in the bars {bars}")
     elif not rolls.fit.notes:
         known = ", ".join(dict.fromkeys(str(track.index) for track in song.tracks[:_SHOWN]))
         text = f"leave no notes to listen to; say what the tracks with notes play, {known}"
         if any(role is not None for role in heard):
             text = "leave no notes within the model's pitches to listen to"
-        wrong.append(FieldViolation("roles", text))
+        violations.refuse("roles", text)
     step_ticks = grid.step_ticks(song.ticks_per_beat)
     if step_ticks < 1:
         text = (
             f"has {song.ticks_per_beat} ticks per quarter note; the model's steps need {1 / step_ticks:g} times as many"
         )
-        wrong.append(FieldViolation("midi", text))
+        violations.refuse("midi", text)
     end_tick = rolls.bars.starts[-1] if file.type else max(rolls.bars.starts[-1], song.end_tick)
     if end_tick > MAX_TICK:  # of type 0, each channel becomes a track, whose events may lie that far apart
-        wrong.append(FieldViolation("midi", f"lasts {end_tick:.0f} ticks; allowed: up to {MAX_TICK}"))
+        violations.refuse("midi", f"lasts {end_tick:.0f} ticks; allowed: up to {MAX_TICK}")
 
 
 def _channels(
-    file: MidiFile, tracks: Sequence[manifest_pb2.MusicTrackSettings], wrong: list[FieldViolation]
+    file: MidiFile, tracks: Sequence[manifest_pb2.MusicTrackSettings], violations: Violations
 ) -> tuple[int, ...]:
     """Returns a channel for each new track that the file does not use, so that programs do not disturb each other."""
     free = free_channels(file)
     pitched = sum(not track.drums for track in tracks)
     if pitched > len(free):
         text = f"leaves {len(free)} of the 15 channels free, and {pitched} tracks with pitches are to be added"
-        wrong.append(FieldViolation("midi", f"{text}; ask for fewer tracks"))
+        violations.refuse("midi", f"{text}; ask for fewer tracks")
         return ()
     channels = iter(free)
     return tuple(DRUM_CHANNEL if track.drums else next(channels) for track in tracks)

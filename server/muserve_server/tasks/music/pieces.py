@@ -1,4 +1,4 @@
-"""What a graph decided becomes pieces: MIDI files and pictures, with the facts of their making. Pure functions."""
+"""What a graph decided becomes pieces: MIDI files and pictures, with the metadata of their making. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from muserve import __version__
 from muserve.bundle import Bundle
 from muserve.v1 import manifest_pb2, music_pb2
+from muserve_server.tasks.media.provenance import provenance
 from muserve_server.tasks.music.picture import draw_piano_roll
 from muserve_server.tasks.music.planning import OPEN_DENSITY, Plan
 from muserve_server.tasks.music.rolls import flags_to_notes
@@ -37,8 +37,8 @@ def write_piece(bundle: Bundle, plan: Plan, index: int, begins: Flags, sounding:
     """
     settings, given = bundle.manifest.music, plan.given
     style = "" if plan.styles is None else settings.styles[plan.styles[index]].name
-    facts = _facts(bundle, plan, index, style)
-    text = TEXT_PREFIX + json.dumps(facts, separators=(",", ":"))
+    metadata = _metadata(bundle, plan, index, style)
+    text = TEXT_PREFIX + json.dumps(metadata, separators=(",", ":"))
     notes = _notes(settings, plan, begins[: plan.bars], sounding[: plan.bars])
     new = _new_tracks(settings, plan, index, notes)
     end_tick = round(float(plan.bar_starts[-1]))
@@ -52,7 +52,7 @@ def write_piece(bundle: Bundle, plan: Plan, index: int, begins: Flags, sounding:
     _describe(piece, settings, plan, tracks)
     if plan.piano_roll:
         piece.piano_roll_png = draw_piano_roll(
-            tracks, plan.bar_starts, settings.beats_per_bar, facts, given=len(tracks) - len(new)
+            tracks, plan.bar_starts, settings.beats_per_bar, metadata, given=len(tracks) - len(new)
         )
     return piece
 
@@ -115,18 +115,11 @@ def _describe(
         )
 
 
-def _facts(bundle: Bundle, plan: Plan, index: int, style: str) -> dict[str, Any]:
-    manifest = bundle.manifest
-    facts: dict[str, Any] = {
-        "model": manifest.name,
-        "version": manifest.version,
-        "digest": bundle.digest,
-        "seed": plan.seed,
-        "sample": plan.first_sample + index,
-    }
+def _metadata(bundle: Bundle, plan: Plan, index: int, style: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"seed": plan.seed, "sample": plan.first_sample + index}
     if style:
-        facts["style"] = style
-    facts["tempo_bpm"] = float(plan.tempo_bpm[index])
+        metadata["style"] = style
+    metadata["tempo_bpm"] = float(plan.tempo_bpm[index])
     if plan.density != OPEN_DENSITY:
-        facts["density"] = plan.density
-    return facts | {"software": f"Muserve {__version__}"}
+        metadata["density"] = plan.density
+    return provenance(bundle, **metadata)

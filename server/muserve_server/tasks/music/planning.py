@@ -11,22 +11,20 @@ from numpy.typing import NDArray
 
 from muserve.bundle import Bundle
 from muserve.configuration import nearest
-from muserve.errors import MAX_FIELD_VIOLATIONS, FieldViolation, InvalidRequestError
 from muserve.v1 import music_pb2
 from muserve_server.tasks import noise
-from muserve_server.tasks.kind import TaskLimits
 from muserve_server.tasks.music.grid import Grid
+from muserve_server.tasks.music.kind import MusicLimits
 from muserve_server.tasks.music.listening import Given, listen
 from muserve_server.tasks.music.picture import picture_size
-from muserve_server.tasks.music.settings import TEMPO_RANGE_BPM, TICKS_PER_BEAT
 from muserve_server.tasks.music.song import DEFAULT_TEMPO_BPM, DRUM_CHANNEL
+from muserve_server.tasks.music.validate import TEMPO_RANGE_BPM, TICKS_PER_BEAT
+from muserve_server.tasks.requests import Violations, refuse, seed_of
 
 __all__ = ["OPEN_DENSITY", "Plan", "Planner"]
 
 OPEN_DENSITY = -1.0
 """What the density input gets where a request names none."""
-
-_BYTES_PER_VALUE = 8
 
 Request = music_pb2.GenerateMusicRequest | music_pb2.AccompanyRequest
 
@@ -74,7 +72,7 @@ class Plan:
 class Planner:
     """Checks the requests for one bundle."""
 
-    def __init__(self, bundle: Bundle, limits: TaskLimits) -> None:
+    def __init__(self, bundle: Bundle, limits: MusicLimits) -> None:
         self._bundle = bundle
         self._limits = limits
         self._settings = bundle.manifest.music
@@ -88,21 +86,20 @@ class Planner:
         Raises:
             InvalidRequestError: Names each wrong field.
         """
-        wrong: list[FieldViolation] = []
-        count = self._count(request, wrong)
-        style = self._style(request.style, wrong)
+        violations = Violations()
+        count = self._count(request, violations)
+        style = self._style(request.style, violations)
         tempo_bpm = request.tempo_bpm if request.HasField("tempo_bpm") else None
         lowest, highest = TEMPO_RANGE_BPM
         if tempo_bpm is not None and not lowest <= tempo_bpm <= highest:
-            wrong.append(FieldViolation("tempo_bpm", f"is {tempo_bpm:g}; allowed: {lowest:g} up to {highest:g}"))
-        bars = self._bars(request, wrong)
-        tracks = self._tracks(request.tracks, wrong) or tuple(range(len(self._roles)))
-        density = self._density(request, wrong)
-        if not wrong:
-            self._check_size(request, count, bars, [self._settings.tracks[index].drums for index in tracks], wrong)
-        if wrong:
-            raise InvalidRequestError(violations=wrong)
-        seed = request.seed if request.HasField("seed") else noise.draw_seed()
+            violations.refuse("tempo_bpm", f"is {tempo_bpm:g}; allowed: {lowest:g} up to {highest:g}")
+        bars = self._bars(request, violations)
+        tracks = self._tracks(request.tracks, violations) or tuple(range(len(self._roles)))
+        density = self._density(request, violations)
+        if not violations:
+            self._check_size(request, count, bars, [self._settings.tracks[index].drums for index in tracks], violations)
+        violations.check()
+        seed = seed_of(request)
         styles = self._draw_styles(style, seed, request.first_sample, count)
         tempos = self._tempos(styles, count) if tempo_bpm is None else np.full(count, tempo_bpm)
         phrases = self._phrases(bars)
@@ -134,26 +131,26 @@ class Planner:
         """
         if not self._settings.accompanist:
             text = f"{self._bundle} has no accompanist; ask another model, or GenerateMusic"
-            raise InvalidRequestError(violations=[FieldViolation("model", text)])
-        wrong: list[FieldViolation] = []
-        count = self._count(request, wrong)
-        style = self._style(request.style, wrong)
-        tracks = self._tracks(request.tracks, wrong)
-        density = self._density(request, wrong)
-        if not wrong:
-            self._check_room(count, len(request.midi), wrong)
-        given = None if wrong else listen(request, tracks, self._settings, self._limits, wrong)
-        if given and not wrong:
+            refuse("model", text)
+        violations = Violations()
+        count = self._count(request, violations)
+        style = self._style(request.style, violations)
+        tracks = self._tracks(request.tracks, violations)
+        density = self._density(request, violations)
+        if not violations:
+            self._check_room(count, len(request.midi), violations)
+        given = None if violations else listen(request, tracks, self._settings, self._limits, violations)
+        if given and not violations:
             # An answer repeats a track's name for each of its channels.
             names = sum(len(track.name.encode()) for track in given.song.tracks)
-            self._check_room(count, len(request.midi) + names, wrong)
+            self._check_room(count, len(request.midi) + names, violations)
             bars = len(given.rolls.whole)
             drums = [track.drums for track in given.song.tracks]
             drums += [self._settings.tracks[index].drums for index in given.tracks]
-            self._check_size(request, count, bars, drums, wrong)
-        if wrong or not given:
-            raise InvalidRequestError(violations=wrong)
-        seed = request.seed if request.HasField("seed") else noise.draw_seed()
+            self._check_size(request, count, bars, drums, violations)
+        if violations or given is None:
+            violations.fail()
+        seed = seed_of(request)
         phrases = self._phrases(bars)
         heard = given.rolls.tempo_bpm[:: self._settings.bars]
         heard = np.where(heard > 0, np.clip(heard, *TEMPO_RANGE_BPM), heard).astype(np.float32)
@@ -180,44 +177,39 @@ class Planner:
     def _phrases(self, bars: int) -> int:
         return -(-bars // self._settings.bars)
 
-    def _count(self, request: Request, wrong: list[FieldViolation]) -> int:
-        count = request.count if request.HasField("count") else 1
-        most = self._limits.max_samples_per_call
-        if not 1 <= count <= most:
-            wrong.append(FieldViolation("count", f"is {count}; allowed: 1 up to {most}"))
-        if request.first_sample + count > noise.MAX_SAMPLE_INDEX:
-            allowed = f"first_sample + count at most 2^53, with count {count}"
-            wrong.append(FieldViolation("first_sample", f"is {request.first_sample}; allowed: {allowed}"))
+    def _count(self, request: Request, violations: Violations) -> int:
+        count = violations.count(request, default=1, maximum=self._limits.max_samples_per_call)
+        violations.first_sample(request, count)
         return count
 
-    def _style(self, style: str, wrong: list[FieldViolation]) -> int | None:
+    def _style(self, style: str, violations: Violations) -> int | None:
         if not style:
             return None
         if not self._styles:
-            wrong.append(FieldViolation("style", f"model {self._bundle} has no styles; leave it out"))
+            violations.refuse("style", f"model {self._bundle} has no styles; leave it out")
         elif style not in self._styles:
-            wrong.append(FieldViolation("style", f"is {style!r}; {nearest(style, self._styles)}"))
+            violations.refuse("style", f"is {style!r}; {nearest(style, self._styles)}")
         else:
             return self._styles.index(style)
         return None
 
-    def _bars(self, request: music_pb2.GenerateMusicRequest, wrong: list[FieldViolation]) -> int:
+    def _bars(self, request: music_pb2.GenerateMusicRequest, violations: Violations) -> int:
         most = self._settings.max_bars
         bars = request.bars if request.HasField("bars") else min(self._settings.bars, most)
         if not 1 <= bars <= most:
-            wrong.append(FieldViolation("bars", f"is {bars}; allowed by {self._bundle}: 1 up to {most}"))
+            violations.refuse("bars", f"is {bars}; allowed by {self._bundle}: 1 up to {most}")
         return bars
 
-    def _tracks(self, roles: Sequence[str], wrong: list[FieldViolation]) -> tuple[int, ...]:
+    def _tracks(self, roles: Sequence[str], violations: Violations) -> tuple[int, ...]:
         """Returns the model's tracks of these roles, in the model's order."""
         found: list[int] = []
         for position, role in enumerate(roles):
-            if len(wrong) >= MAX_FIELD_VIOLATIONS:  # no more are told
+            if violations.is_full:  # no more are told
                 break
             if role not in self._roles:
-                wrong.append(FieldViolation(f"tracks[{position}]", f"is {role!r}; {nearest(role, self._roles)}"))
+                violations.refuse(f"tracks[{position}]", f"is {role!r}; {nearest(role, self._roles)}")
             elif self._roles.index(role) in found:
-                wrong.append(FieldViolation(f"tracks[{position}]", f"is {role!r} again; name each role once"))
+                violations.refuse(f"tracks[{position}]", f"is {role!r} again; name each role once")
             else:
                 found.append(self._roles.index(role))
         return tuple(sorted(found))
@@ -227,40 +219,40 @@ class Planner:
         others = (channel for channel in count_up() if channel != DRUM_CHANNEL)
         return tuple(DRUM_CHANNEL if self._settings.tracks[index].drums else next(others) for index in tracks)
 
-    def _density(self, request: Request, wrong: list[FieldViolation]) -> float:
+    def _density(self, request: Request, violations: Violations) -> float:
         if not request.HasField("density"):
             return OPEN_DENSITY
         if not self._settings.density_input:
-            wrong.append(FieldViolation("density", f"model {self._bundle} takes none; leave it out"))
+            violations.refuse("density", f"model {self._bundle} takes none; leave it out")
         elif not 0.0 <= request.density <= 1.0:
-            wrong.append(FieldViolation("density", f"is {request.density:g}; allowed: 0 up to 1"))
+            violations.refuse("density", f"is {request.density:g}; allowed: 0 up to 1")
         return request.density
 
-    def _check_room(self, count: int, size: int, wrong: list[FieldViolation]) -> None:
+    def _check_room(self, count: int, size: int, violations: Violations) -> None:
         """Refuses an answer that no message has room for: so many times a caller's file, with its names, in bytes."""
-        room = self._limits.max_answer_values * _BYTES_PER_VALUE
+        room = self._limits.max_answer_bytes
         if count * size > room:
             fit = f"{room // size} times into an answer of {room} bytes"
-            wrong.append(FieldViolation("count", f"is {count}; the file of {size} bytes fits {fit}"))
+            violations.refuse("count", f"is {count}; the file of {size} bytes fits {fit}")
 
     def _check_size(
-        self, request: Request, count: int, bars: int, drums: Sequence[bool], wrong: list[FieldViolation]
+        self, request: Request, count: int, bars: int, drums: Sequence[bool], violations: Violations
     ) -> None:
         """Refuses what would take too much memory, before any of it is taken."""
         written, most = self._phrases(bars) * self._settings.bars, self._limits.max_bars_per_call
         if written > most:
             text = f"has {bars} bars, in whole phrases {written}; allowed: up to {most} a call"
-            wrong.append(FieldViolation("midi" if isinstance(request, music_pb2.AccompanyRequest) else "bars", text))
+            violations.refuse("midi" if isinstance(request, music_pb2.AccompanyRequest) else "bars", text)
         elif count * written > most:
             text = f"is {count}; allowed: up to {most // written} pieces of {bars} bars a call"
-            wrong.append(FieldViolation("count", text))
+            violations.refuse("count", text)
         width, height = picture_size(bars, drums)
         most = self._limits.max_pixels_per_call
         if request.piano_roll and count * width * height > most:
             fit = most // (width * height)
             allowed = f"up to {fit} a call" if fit else f"{most} pixels a call, so leave it out"
             text = f"would be {count} pictures of {width} × {height} pixels; allowed: {allowed}"
-            wrong.append(FieldViolation("piano_roll", text))
+            violations.refuse("piano_roll", text)
 
     def _draw_styles(self, style: int | None, seed: int, first_sample: int, count: int) -> NDArray[np.int64] | None:
         if not self._styles:

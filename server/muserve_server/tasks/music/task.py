@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 
 from muserve.bundle import Bundle
 from muserve.v1 import manifest_pb2, music_pb2
+from muserve_server.rows import Rows
 from muserve_server.tasks import noise
-from muserve_server.tasks.kind import Call, Rows, TaskLimits
+from muserve_server.tasks.kind import Call, Handler
+from muserve_server.tasks.music.kind import MusicLimits
 from muserve_server.tasks.music.pieces import write_piece
 from muserve_server.tasks.music.planning import Plan, Planner
 from muserve_server.tasks.music.rolls import to_flags
-from muserve_server.tasks.music.settings import GIVEN_HOLD, GIVEN_ONSET, GIVEN_TRACKS, check_settings
+from muserve_server.tasks.music.validate import GIVEN_HOLD, GIVEN_ONSET, GIVEN_TRACKS, check_settings
 
 __all__ = ["MusicTask"]
 
@@ -29,7 +32,7 @@ Response = music_pb2.GenerateMusicResponse | music_pb2.AccompanyResponse
 class MusicTask:
     """The music task of one bundle."""
 
-    def __init__(self, bundle: Bundle, limits: TaskLimits) -> None:
+    def __init__(self, bundle: Bundle, limits: MusicLimits) -> None:
         """Checks that the manifest's music settings fit its graphs.
 
         Raises:
@@ -42,20 +45,18 @@ class MusicTask:
         # Every run must fit into the queue, as calls of that many samples do.
         self._rows_per_run = max(1, min(limits.max_samples_per_call, _CELLS_PER_RUN // _cells(self._settings)))
 
-    async def run(self, request: music_pb2.GenerateMusicRequest | music_pb2.AccompanyRequest, call: Call) -> Response:
-        """Writes pieces, or accompaniments; see `Task.run`."""
-        response: Response
-        if isinstance(request, music_pb2.AccompanyRequest):
-            plan = await call.offload(self._planner.accompany, request)
-            response = self._heard(plan)
-        else:
-            plan = self._planner.generate(request)
-            response = music_pb2.GenerateMusicResponse()
-        await self._write(plan, response, call)
-        response.info.seed = plan.seed
-        return response
+    def handlers(self) -> Mapping[str, Handler]:
+        """Returns the handlers of both methods; see `Task`."""
+        return {"GenerateMusic": self._generate, "Accompany": self._accompany}
 
-    async def _write(self, plan: Plan, response: Response, call: Call) -> None:
+    async def _generate(self, request: music_pb2.GenerateMusicRequest, call: Call) -> Response:
+        return await self._write(self._planner.generate(request), music_pb2.GenerateMusicResponse(), call)
+
+    async def _accompany(self, request: music_pb2.AccompanyRequest, call: Call) -> Response:
+        plan = await call.offload(self._planner.accompany, request)
+        return await self._write(plan, self._heard(plan), call)
+
+    async def _write(self, plan: Plan, response: Response, call: Call) -> Response:
         """Runs the graph over the phrases of all pieces, some at a time, and writes each piece that is complete."""
         rows = plan.count * plan.phrases
         waiting: list[tuple[Flags, Flags]] = []
@@ -63,6 +64,8 @@ class MusicTask:
             last = min(first + self._rows_per_run, rows)
             outputs = await call.infer(plan.graph, await call.offload(self._rows, plan, first, last))
             waiting = await call.offload(self._encode, plan, outputs, waiting, response)
+        response.info.seed = plan.seed
+        return response
 
     def _encode(
         self, plan: Plan, outputs: Rows, waiting: list[tuple[Flags, Flags]], response: Response
@@ -71,7 +74,7 @@ class MusicTask:
         settings = self._settings
         for name, values in outputs.items():
             if not np.isfinite(values).all():
-                raise ValueError(f"graph {plan.graph!r} of {self._bundle} gave values in {name!r} that are no numbers")
+                raise ValueError(f"graph {plan.graph!r} of {self._bundle} returned NaN or infinity in {name!r}")
         hold = outputs[settings.hold_output] if settings.hold_output else None
         waiting = [*waiting, to_flags(outputs[settings.onset_output], hold, settings)]
         if sum(len(begins) for begins, _ in waiting) < plan.phrases:

@@ -1,5 +1,1 @@
 """The translation task: an image in, the same image as the other domain would show it out, as PNG."""
-
-from muserve_server.tasks.translation.task import TranslationTask
-
-__all__ = ["TranslationTask"]

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from muserve import __version__
 from muserve.bundle import Bundle
 from muserve.configuration import nearest
-from muserve.errors import FieldViolation, InvalidRequestError
 from muserve.v1 import manifest_pb2, translation_pb2
-from muserve_server.tasks.kind import Call, TaskLimits
+from muserve_server.tasks.kind import Call, Handler
 from muserve_server.tasks.media.png import encode_png
+from muserve_server.tasks.media.provenance import provenance
+from muserve_server.tasks.requests import Violations, refuse
 from muserve_server.tasks.translation.containers import Header, ImageError, read_header
 from muserve_server.tasks.translation.decoding import Picture, check_size, decode
 from muserve_server.tasks.translation.gate import PixelGate
+from muserve_server.tasks.translation.kind import TranslationLimits
 from muserve_server.tasks.translation.pictures import (
     mean_absolute_error,
     side_by_side,
     side_by_side_width,
     with_alpha,
 )
-from muserve_server.tasks.translation.settings import check_settings
 from muserve_server.tasks.translation.tiles import Quilt, Tiling
+from muserve_server.tasks.translation.validate import check_settings
 
 __all__ = ["TranslationTask"]
 
@@ -69,7 +69,7 @@ class _Plan:
 class TranslationTask:
     """The translation task of one bundle."""
 
-    def __init__(self, bundle: Bundle, limits: TaskLimits) -> None:
+    def __init__(self, bundle: Bundle, limits: TranslationLimits) -> None:
         """Checks that the manifest's translation settings fit its graphs.
 
         Raises:
@@ -84,10 +84,13 @@ class TranslationTask:
         # Every run must fit into the queue, as calls of that many samples do.
         self._tiles_per_run = min(_TILES_PER_RUN, limits.max_samples_per_call)
 
-    async def run(
+    def handlers(self) -> Mapping[str, Handler]:
+        """Returns the one handler; see `Task`."""
+        return {"TranslateImage": self._handle}
+
+    async def _handle(
         self, request: translation_pb2.TranslateImageRequest, call: Call
     ) -> translation_pb2.TranslateImageResponse:
-        """Translates an image; see `Task.run`."""
         plan = await call.offload(self._plan, request)
         if plan.pixels <= _FEW_PIXELS:
             return await self._answer(request, plan, call)  # so small that the queue's bound is enough
@@ -119,37 +122,37 @@ class TranslationTask:
     def _sew(self, quilt: Quilt, tiles: NDArray[np.float32], graph: str) -> None:
         size = self._settings.tile_size
         if tiles.shape[1:] != (3, size, size):
-            raise ValueError(f"graph {graph!r} of {self._bundle} gave tiles of the shape {tiles.shape[1:]}")
+            raise ValueError(f"graph {graph!r} of {self._bundle} returned tiles of the shape {tiles.shape[1:]}")
         if not np.isfinite(tiles).all():
-            raise ValueError(f"graph {graph!r} of {self._bundle} gave values that are no numbers")
+            raise ValueError(f"graph {graph!r} of {self._bundle} returned NaN or infinity")
         quilt.add(tiles, black=self._settings.black, white=self._settings.white)
 
     def _plan(self, request: translation_pb2.TranslateImageRequest) -> _Plan:
         """Checks all that can be checked before a pixel is decoded."""
-        wrong: list[FieldViolation] = []
-        there = self._direction(request.target, wrong)
+        violations = Violations()
+        there = self._direction(request.target, violations)
         back = self._directions.get(there.source) if there and request.cycle else None
         if request.cycle and len(self._directions) < 2:
-            wrong.append(FieldViolation("cycle", f"{self._bundle} translates in one direction only; leave it out"))
+            violations.refuse("cycle", f"{self._bundle} translates in one direction only; leave it out")
         header = None
         try:
             header = read_header(request.image)
             check_size(header, self._limits.max_pixels_per_call, self._settings.tile_size)
         except ImageError as error:
-            wrong.append(FieldViolation("image", str(error)))
-        if wrong or header is None or there is None:
-            raise InvalidRequestError(violations=wrong)
+            violations.refuse("image", str(error))
+        if violations or header is None or there is None:
+            violations.fail()
         plan = _Plan(replace(header, parts=()), there, back, request.side_by_side, self._settings.tile_size)
         self._check_sheet(plan)
         return plan
 
-    def _direction(self, target: str, wrong: list[FieldViolation]) -> Direction | None:
+    def _direction(self, target: str, violations: Violations) -> Direction | None:
         if not target and len(self._directions) == 1:
             return next(iter(self._directions.values()))
         if target not in self._directions:
             known = sorted(self._directions)
             text = f"is {target!r}; {nearest(target, known)}" if target else f"is not set; valid: {', '.join(known)}"
-            wrong.append(FieldViolation("target", text))
+            violations.refuse("target", text)
         return self._directions.get(target)
 
     def _check_sheet(self, plan: _Plan) -> None:
@@ -161,7 +164,7 @@ class TranslationTask:
         size, most = side_by_side_width(width, plan.pictures) * height, self._limits.max_pixels_per_call
         if size > most:
             text = f"makes a picture of {size:,} pixels of an image of {width} × {height}; allowed: up to {most:,}"
-            raise InvalidRequestError(violations=[FieldViolation("side_by_side", f"{text}; leave it out")])
+            refuse("side_by_side", f"{text}; leave it out")
 
     def _encode(
         self, plan: _Plan, images: Sequence[Pixels], alpha: Pixels | None
@@ -169,35 +172,26 @@ class TranslationTask:
         """Encodes the images and describes them. Runs off the event loop."""
         image, translated, *cycle = images
         height, width = translated.shape[:2]
-        facts = self._facts(plan.there)
+        metadata = provenance(self._bundle, source=plan.there.source, target=plan.there.target)
         response = translation_pb2.TranslateImageResponse(
-            png=encode_png(with_alpha(translated, alpha), facts),
+            png=encode_png(with_alpha(translated, alpha), metadata),
             width=width,
             height=height,
             source=plan.there.source,
             target=plan.there.target,
         )
         for restored in cycle:
-            response.cycle.png = encode_png(with_alpha(restored, alpha), facts | {"cycle": True})
+            response.cycle.png = encode_png(with_alpha(restored, alpha), metadata | {"cycle": True})
             response.cycle.mean_absolute_error = mean_absolute_error(image, restored, alpha)
         if plan.side_by_side:
-            response.side_by_side_png = encode_png(side_by_side(images, alpha), facts | {"side_by_side": len(images)})
+            response.side_by_side_png = encode_png(
+                side_by_side(images, alpha), metadata | {"side_by_side": len(images)}
+            )
         return response
-
-    def _facts(self, direction: Direction) -> dict[str, Any]:
-        manifest = self._bundle.manifest
-        return {
-            "model": manifest.name,
-            "version": manifest.version,
-            "digest": self._bundle.digest,
-            "source": direction.source,
-            "target": direction.target,
-            "software": f"Muserve {__version__}",
-        }
 
 
 def _decode(request: translation_pb2.TranslateImageRequest) -> Picture:
     try:
         return decode(read_header(request.image))
     except ImageError as error:
-        raise InvalidRequestError(violations=[FieldViolation("image", str(error))]) from error
+        refuse("image", str(error), cause=error)

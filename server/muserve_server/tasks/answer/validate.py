@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import manifest_pb2
-from muserve_server.tasks.kind import TaskLimits
+from muserve_server.tasks.answer.kind import AnswerLimits
 
 __all__ = ["check_settings"]
 
@@ -22,7 +22,7 @@ _FREE = -1
 Shapes = Mapping[str, tuple[int, tuple[int, ...]]]
 
 
-def check_settings(bundle: Bundle, limits: TaskLimits) -> None:
+def check_settings(bundle: Bundle, limits: AnswerLimits) -> None:
     """Checks that answer settings agree with themselves, with the bundle's graphs and with this server.
 
     Raises:

@@ -6,14 +6,14 @@ import math
 
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import manifest_pb2
-from muserve_server.tasks.kind import TaskLimits
+from muserve_server.tasks.translation.kind import TranslationLimits
 
 __all__ = ["check_settings"]
 
 _FREE = -1
 
 
-def check_settings(bundle: Bundle, limits: TaskLimits) -> None:
+def check_settings(bundle: Bundle, limits: TranslationLimits) -> None:
     """Checks that translation settings agree with themselves, with the bundle's graphs and with this server.
 
     Raises:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import manifest_pb2
-from muserve_server.tasks.kind import TaskLimits
+from muserve_server.tasks.graphs import check_tensors, find_graph
 from muserve_server.tasks.music.grid import Grid
+from muserve_server.tasks.music.kind import MusicLimits
 from muserve_server.tasks.music.writing import MAX_TICK
 
 __all__ = ["GIVEN_HOLD", "GIVEN_ONSET", "GIVEN_TRACKS", "TEMPO_RANGE_BPM", "TICKS_PER_BEAT", "check_settings"]
@@ -30,7 +31,7 @@ _FLOAT32, _INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 _Specs = dict[str, tuple[manifest_pb2.DataType, list[int]]]
 
 
-def check_settings(bundle: Bundle, limits: TaskLimits) -> None:
+def check_settings(bundle: Bundle, limits: MusicLimits) -> None:
     """Checks that music settings agree with themselves, with the bundle's graphs and with this server.
 
     Raises:
@@ -47,7 +48,7 @@ def check_settings(bundle: Bundle, limits: TaskLimits) -> None:
         raise ManifestError(f"{bundle}: music.onset_threshold and hold_threshold must be finite numbers")
 
 
-def _check_grid(bundle: Bundle, limits: TaskLimits) -> None:
+def _check_grid(bundle: Bundle, limits: MusicLimits) -> None:
     settings = bundle.manifest.music
     if not (settings.bars and settings.beats_per_bar and settings.steps_per_bar and settings.pitches):
         raise ManifestError(f"{bundle}: music.bars, beats_per_bar, steps_per_bar and pitches must be at least 1")
@@ -108,9 +109,7 @@ def _check_unique(bundle: Bundle, field: str, names: Sequence[str]) -> None:
 
 def _check_graph(bundle: Bundle, field: str, role: str, *, given: bool) -> None:
     settings = bundle.manifest.music
-    graph = next((graph for graph in bundle.manifest.graphs if graph.role == role), None)
-    if graph is None:
-        raise ManifestError(f"{bundle}: music.{field} is {role!r}, which is no graph of the bundle")
+    graph = find_graph(bundle, f"music.{field}", role)
     inputs = _inputs(bundle)
     roll = (_FLOAT32, _roll_shape(settings))
     if given:
@@ -118,12 +117,8 @@ def _check_graph(bundle: Bundle, field: str, role: str, *, given: bool) -> None:
     outputs: _Specs = {settings.onset_output: roll}
     if settings.hold_output:
         outputs[settings.hold_output] = roll
-    for side, specs, wanted in (("inputs", graph.inputs, inputs), ("outputs", graph.outputs, outputs)):
-        found = {spec.name: (spec.dtype, list(spec.shape)) for spec in specs}
-        if found != wanted:
-            raise ManifestError(
-                f"{bundle}: the music settings ask for the {side} {wanted} of {role!r}, the graph has {found}"
-            )
+    check_tensors(bundle, graph, "inputs", inputs)
+    check_tensors(bundle, graph, "outputs", outputs)
 
 
 def _inputs(bundle: Bundle) -> _Specs:

@@ -7,6 +7,7 @@ import math
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import forecast_pb2, manifest_pb2
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
+from muserve_server.tasks.graphs import find_graph
 
 __all__ = ["check_settings"]
 
@@ -23,9 +24,7 @@ def check_settings(bundle: Bundle) -> None:
         ManifestError: They do not; says where.
     """
     settings = bundle.manifest.forecast
-    graph = next((graph for graph in bundle.manifest.graphs if graph.role == settings.graph), None)
-    if graph is None:
-        raise ManifestError(f"{bundle}: forecast.graph is {settings.graph!r}, which is no graph of the bundle")
+    graph = find_graph(bundle, "forecast.graph", settings.graph)
     if settings.scaling not in (_NONE, _RELATIVE):
         raise ManifestError(f"{bundle}: forecast.scaling is {settings.scaling}, which this build does not know")
     relative = settings.scaling == _RELATIVE
