@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from muserve.configuration import ConfigurationError
 from muserve_server.model import LocalOptions
-from muserve_server.settings import Settings, build_settings, read_settings
+from muserve_server.settings import BUNDLED_MODELS, Settings, build_settings, read_settings
 from tests.options import every_option
 
 
@@ -100,6 +101,18 @@ def test_help_documents_each_setting(capsys: pytest.CaptureFixture[str]) -> None
 def test_default_models_are_by_task() -> None:
     settings = read_settings(["--default-models", "image=digits, music=jazz"], {})
     assert settings.default_model_names() == {"image": "digits", "music": "jazz"}
+
+
+def test_models_may_be_in_several_folders(tmp_path: Path) -> None:
+    pair = os.pathsep.join(["mine", "theirs"])
+    for flags in (["--models", "mine", "--models", "theirs"], ["--models", pair]):
+        assert read_settings(flags, {}).models == (Path("mine"), Path("theirs"))
+    assert read_settings([], {"MUSERVE_CONFIG_MODELS": pair}).models == (Path("mine"), Path("theirs"))
+    file = tmp_path / "muserve.toml"
+    file.write_text('models = ["mine", "bundled"]')
+    assert read_settings(["--config", str(file)], {}).models == (Path("mine"), BUNDLED_MODELS)
+    assert read_settings([], {}).models == (BUNDLED_MODELS,)
+    assert read_settings(["--models", "a,b"], {}).models == (Path("a,b"),)  # as before there could be several
 
 
 def test_settings_reach_the_parts() -> None:

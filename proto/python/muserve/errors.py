@@ -78,21 +78,24 @@ class MuserveError(Exception):
     code: grpc.StatusCode = grpc.StatusCode.INTERNAL
     reason: str = "INTERNAL"
 
+    def __init_subclass__(cls, *, code: grpc.StatusCode | None = None, reason: str = "", **kwargs: object) -> None:
+        """Takes the gRPC code and the reason of a class; without them it has those of its base."""
+        super().__init_subclass__(**kwargs)
+        cls.code = code or cls.code
+        cls.reason = reason or cls.reason
+
     def __init__(self, message: str, *, request_id: str = "") -> None:
         self.message = _shortened(message, MAX_MESSAGE_BYTES)
         super().__init__(self.message)
         self.request_id = request_id
 
 
-class InvalidRequestError(MuserveError):
+class InvalidRequestError(MuserveError, code=grpc.StatusCode.INVALID_ARGUMENT, reason="INVALID_REQUEST"):
     """The request cannot be answered as it stands.
 
     Attributes:
         violations: The wrong fields, at most 20.
     """
-
-    code = grpc.StatusCode.INVALID_ARGUMENT
-    reason = "INVALID_REQUEST"
 
     def __init__(self, message: str = "", *, violations: Sequence[FieldViolation] = (), request_id: str = "") -> None:
         self.violations = _fitting(violations)
@@ -102,82 +105,52 @@ class InvalidRequestError(MuserveError):
         super().__init__(text, request_id=request_id)
 
 
-class ModelNotFoundError(MuserveError):
+class ModelNotFoundError(MuserveError, code=grpc.StatusCode.NOT_FOUND, reason="MODEL_NOT_FOUND"):
     """No such model or version is served here."""
 
-    code = grpc.StatusCode.NOT_FOUND
-    reason = "MODEL_NOT_FOUND"
 
-
-class ModelRefusedError(MuserveError):
+class ModelRefusedError(MuserveError, code=grpc.StatusCode.FAILED_PRECONDITION, reason="MODEL_REFUSED"):
     """The model version is in the repository, but its bundle did not pass verification."""
 
-    code = grpc.StatusCode.FAILED_PRECONDITION
-    reason = "MODEL_REFUSED"
 
-
-class QueueFullError(MuserveError):
+class QueueFullError(MuserveError, code=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="QUEUE_FULL"):
     """The graph's queue is full.
 
     Attributes:
         retry_after_s: When to try again, in seconds.
     """
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    reason = "QUEUE_FULL"
-
     def __init__(self, message: str, *, retry_after_s: float = 0.0, request_id: str = "") -> None:
         super().__init__(message, request_id=request_id)
         self.retry_after_s = retry_after_s
 
 
-class MessageTooLargeError(MuserveError):
+class MessageTooLargeError(MuserveError, code=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="MESSAGE_TOO_LARGE"):
     """The request or its answer is larger than the message limit."""
 
-    code = grpc.StatusCode.RESOURCE_EXHAUSTED
-    reason = "MESSAGE_TOO_LARGE"
 
-
-class DeadlineExceededError(MuserveError):
+class DeadlineExceededError(MuserveError, code=grpc.StatusCode.DEADLINE_EXCEEDED, reason="DEADLINE_EXCEEDED"):
     """The deadline passed before the answer was ready."""
 
-    code = grpc.StatusCode.DEADLINE_EXCEEDED
-    reason = "DEADLINE_EXCEEDED"
 
-
-class CancelledCallError(MuserveError):
+class CancelledCallError(MuserveError, code=grpc.StatusCode.CANCELLED, reason="CANCELLED"):
     """The call was cancelled."""
 
-    code = grpc.StatusCode.CANCELLED
-    reason = "CANCELLED"
 
-
-class UnavailableError(MuserveError):
+class UnavailableError(MuserveError, code=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE"):
     """No server could be reached, or it is loading or draining. Trying again is always safe."""
 
-    code = grpc.StatusCode.UNAVAILABLE
-    reason = "UNAVAILABLE"
 
-
-class UnimplementedError(MuserveError):
+class UnimplementedError(MuserveError, code=grpc.StatusCode.UNIMPLEMENTED, reason="UNIMPLEMENTED"):
     """The server does not know the method: it is older than the client, or not a Muserve server."""
 
-    code = grpc.StatusCode.UNIMPLEMENTED
-    reason = "UNIMPLEMENTED"
 
-
-class PermissionDeniedError(MuserveError):
+class PermissionDeniedError(MuserveError, code=grpc.StatusCode.PERMISSION_DENIED, reason="PERMISSION_DENIED"):
     """A proxy in front of the server refused the caller."""
 
-    code = grpc.StatusCode.PERMISSION_DENIED
-    reason = "PERMISSION_DENIED"
 
-
-class InternalError(MuserveError):
+class InternalError(MuserveError, code=grpc.StatusCode.INTERNAL, reason="INTERNAL"):
     """The server failed in a way that the caller cannot mend; the request id finds it in the server's log."""
-
-    code = grpc.StatusCode.INTERNAL
-    reason = "INTERNAL"
 
 
 ERRORS: tuple[type[MuserveError], ...] = (

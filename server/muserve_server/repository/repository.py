@@ -205,9 +205,8 @@ class Repository:
                 first, _ = found.setdefault(key, (path, signature))
                 if first != path and path not in self._hidden:
                     self._hidden.add(path)
-                    logger.warning(
-                        "bundle hidden by one of the same name and version", extra={"path": str(path), "by": str(first)}
-                    )
+                    extra = {"path": str(path), "first": str(first)}
+                    logger.warning("bundle passed over: another has its name and version", extra=extra)
         return found
 
     def _serving(self) -> list[ModelEntry]:

@@ -19,6 +19,7 @@ from muserve_server.model import LocalModel
 from muserve_server.repository import ModelEntry, Repository
 from muserve_server.tasks import installed_kinds
 from tests.bundles import add_golden, image_bundle
+from tests.music_bundles import chord_bundle
 from tests.options import local_options
 from tests.server.waiting import until
 
@@ -88,6 +89,31 @@ async def test_versions_come_and_go(served: Served, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="version is 10; model 'shapes' has the versions 1, 2"):
         await served.answer("shapes", 10)
     assert served.changes == 4
+
+
+async def test_own_and_bundled_models_serve_together_and_the_first_folder_counts(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, bundled = tmp_path / "own", tmp_path / "bundled"
+    image_bundle(own, weights_seed=1)
+    image_bundle(bundled, weights_seed=2)
+    chord_bundle(bundled)
+    served.repository._folders = (own, bundled)
+    for _ in range(2):
+        await served.repository.scan()
+    assert served.loaded == ["chords/1", "shapes/1"]
+    assert served.models[1].bundle.folder == own / "shapes/1"
+    (warning,) = [record for record in caplog.records if "passed over" in record.message]
+    assert vars(warning)["path"] == str(bundled / "shapes/1")
+    first = await served.answer()
+    shutil.rmtree(own / "shapes")
+    await served.scan()
+    assert (await served.answer()).info.digest != first.info.digest
+    assert served.models[-1].bundle.folder == bundled / "shapes/1"
+    shutil.rmtree(own)
+    with pytest.raises(ConfigurationError, match=f"models is {own}, which cannot be read"):
+        await served.scan()
+    assert (await served.answer()).images
 
 
 async def test_an_unchanged_folder_is_not_loaded_again(served: Served, tmp_path: Path) -> None:
