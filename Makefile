@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv-demo
+PIP := python -m pip install --quiet --disable-pip-version-check
+# The distributions. Models need no installation in a checkout.
+PROJECTS := pyproject.toml clients/python/pyproject.toml server/pyproject.toml export/pyproject.toml
 # Stubs are written by the oldest grpcio-tools and protobuf that pyproject.toml admits, so that every newer one reads them.
 PROTO_TOOLS := grpcio-tools==1.76.0 protobuf==6.31.1
 
@@ -13,9 +16,10 @@ help: ## List the verbs.
 
 install: .venv/ready ## Everything for work on Muserve, into .venv (with torch).
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: $(PROJECTS) constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/$(PIP) 'pip>=25.1'
+	$(BIN)/$(PIP) -c constraints.txt -e 'clients/python[data,midi]' -e 'server[cpu]' -e 'export[classical]' --group dev
 	@touch $@
 
 format: install ## Rewrite the code in the house's format.
@@ -39,9 +43,9 @@ check: lint proto test ## What must pass before a change lands; stubs must be in
 demo: $(DEMO)/ready ## Start a server on the bundled models and call every endpoint; results in out/.
 	$(DEMO)/bin/python clients/examples/python/demo.py
 
-$(DEMO)/ready: pyproject.toml constraints.txt
+$(DEMO)/ready: $(PROJECTS) constraints.txt
 	test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server]'
+	$(DEMO)/bin/$(PIP) -c constraints.txt -e clients/python -e 'server[cpu]'
 	@touch $@
 
 clean: ## Remove environments, caches and build results; runs/ and out/ stay.
@@ -54,7 +58,7 @@ proto: .venv-proto/ready ## Write the Python stubs anew from proto/.
 
 .venv-proto/ready: Makefile
 	test -x .venv-proto/bin/python || $(PYTHON) -m venv .venv-proto
-	.venv-proto/bin/python -m pip install --quiet --disable-pip-version-check $(PROTO_TOOLS)
+	.venv-proto/bin/$(PIP) $(PROTO_TOOLS)
 	@touch $@
 
 image-test: install ## Build the container image and run it, without Docker (Debian, as root).

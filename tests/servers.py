@@ -91,12 +91,20 @@ class ServerProcess:
 
 
 @contextmanager
-def server_process(models: Path, *flags: str, environ: dict[str, str] | None = None) -> Iterator[ServerProcess]:
-    """A server as users start it; killed at the end if it still runs."""
-    command = [
-        sys.executable, "-m", "muserve_server", "--models", str(models), "--grpc-port", "0", "--http-port", "0",
-        "--log-format", "json", *flags,
-    ]  # fmt: skip
+def server_process(
+    models: Path | str, *flags: str, environ: dict[str, str] | None = None, program: Path | None = None
+) -> Iterator[ServerProcess]:
+    """A server as users start it; killed at the end if it still runs.
+
+    Args:
+        models: The folder of its models.
+        flags: Further flags.
+        environ: Added to the environment.
+        program: The command `muserve-server` of another environment.
+    """
+    start = [str(program)] if program else [sys.executable, "-m", "muserve_server"]
+    ports = ["--grpc-port", "0", "--http-port", "0"]
+    command = [*start, "--models", str(models), *ports, "--log-format", "json", *flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})})
     lines: list[str] = []
     serving_line: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -112,10 +120,10 @@ def server_process(models: Path, *flags: str, environ: dict[str, str] | None = N
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        ports = serving_line.get(timeout=START_TIMEOUT_S)
-        if ports is None:
+        line = serving_line.get(timeout=START_TIMEOUT_S)
+        if line is None:
             raise RuntimeError("the server did not start:\n" + "".join(lines))
-        yield ServerProcess(process, ports["grpc_port"], ports["http_port"])
+        yield ServerProcess(process, line["grpc_port"], line["http_port"])
     finally:
         if process.poll() is None:
             process.kill()

@@ -7,6 +7,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +33,24 @@ from muserve_server.tasks import Kinds, installed_kinds
 
 __all__ = ["Settings", "build_settings", "read_settings"]
 
+
+def _find_bundled_models() -> Path:
+    """Returns the models of the distribution muserve-models, or of the checkout that this file is part of."""
+    checkout = Path(__file__).parents[2] / "models"
+    if checkout.is_dir():
+        return checkout
+    try:
+        return Path(str(distribution("muserve-models").locate_file("muserve_models")))
+    except PackageNotFoundError:
+        return Path("models")
+
+
 BUNDLED = "bundled"
 ENVIRONMENT_PREFIX = "MUSERVE_CONFIG_"
 _OTHER_FLAGS = ("config", "help", "version")
 FILE_VARIABLE = "MUSERVE_CONFIG"
 
-_PACKAGE = Path(__file__).parent
-# In a wheel the bundled models lie inside the package, in a checkout at its top.
-BUNDLED_MODELS = next(
-    (folder for folder in (_PACKAGE / "models", _PACKAGE.parents[1] / "models") if folder.is_dir()), Path("models")
-)
+BUNDLED_MODELS = _find_bundled_models()
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def test_the_base_distribution_is_enough_for_a_client(
     venv.create(environment, with_pip=True)
     python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     install = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt")]
-    installed = subprocess.run([*install, str(ROOT)], capture_output=True, text=True)
+    installed = subprocess.run([*install, str(ROOT / "clients/python")], capture_output=True, text=True)
     if installed.returncode and _OFFLINE.search(installed.stdout + installed.stderr):
         pytest.skip("pip cannot reach a package registry")
     assert installed.returncode == 0, installed.stderr
@@ -94,5 +94,7 @@ def test_the_base_distribution_is_enough_for_a_client(
     refused = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert refused.returncode == 2
     assert "muserve forecast needs pandas, which is not installed: pip install 'muserve[data]'" in refused.stderr
+    assert {path.name for path in python.parent.glob("muserve*")} == {"muserve"}
+    assert not list(environment.rglob("muserve_server")) + list(environment.rglob("muserve_models"))
     run("-m", "muserve_client", "images", "--count", "4", "--server", served.target, "--out", "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")

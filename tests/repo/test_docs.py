@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import re
 import tomllib
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from tests.repo.snippets import REPOSITORY, make_verbs, tracked
 DOCUMENTS = tracked("*.md")
 SETTINGS = {name: field for name, _, field in every_option()}
 UNITS = {"_ms": "ms", "_s": "s", "_mib": "MiB", "_rows": "rows"}
-PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECTS = [tomllib.loads((REPOSITORY / name).read_text(encoding="utf-8")) for name in tracked("*pyproject.toml")]
 # No environment can hold it beside onnxruntime, and constraints.txt comes from a working one.
 NEVER_PINNED = {"onnxruntime-gpu"}
 
@@ -169,8 +168,16 @@ def test_commands_in_the_text_exist(document: str) -> None:
 
 
 def requirements() -> list[Requirement]:
-    listed = itertools.chain(PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
-    return [found for found in map(Requirement, listed) if found.name != "muserve"]
+    """What the distributions need of others, and the tools."""
+    listed: list[str] = []
+    for file in PROJECTS:
+        listed += file["project"].get("dependencies", [])
+        groups = (
+            *file["project"].get("optional-dependencies", {}).values(),
+            *file.get("dependency-groups", {}).values(),
+        )
+        listed += [need for group in groups for need in group if " @ {root:uri}" not in need]
+    return [Requirement(need) for need in listed if not need.startswith("muserve")]
 
 
 def pins() -> dict[str, str]:
@@ -189,7 +196,6 @@ def test_a_requirement_has_a_lower_bound_and_is_pinned_within_it(requirement: Re
 
 
 def test_every_place_that_names_the_version_names_this_one() -> None:
-    assert PROJECT["version"] == __version__
     for name in tracked("deploy/*", "Dockerfile"):
         assert set(re.findall(r"\bmuserve:(\d+\.\d+\.\d+)", read(name))) <= {__version__}, name
     assert re.findall(r"^ARG VERSION=(.+)$", read("Dockerfile"), re.MULTILINE) == [__version__]
@@ -228,7 +234,7 @@ def test_machines_and_registries_are_recognised(text: str) -> None:
 
 
 def test_third_party_names_all_that_was_trained() -> None:
-    weights = [name for name in tracked("models/*", "*.pt") if not name.startswith("tests/")]
+    weights = [name for name in tracked("models/*/*", "*.pt") if not name.startswith("tests/")]
     carried = {f"{PurePosixPath(*PurePosixPath(n).parts[:2])}/" if n.startswith("models/") else n for n in weights}
     assert carried, "the repository carries no models"
     assert carried <= set(inline_code("THIRD_PARTY.md"))
