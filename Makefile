@@ -9,7 +9,7 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml server/pyproject.toml e
 PROTO_TOOLS := grpcio-tools==1.76.0 protobuf==6.31.1
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint test proto bench demo check image-test clean
+.PHONY: help install format lint test test-upgrade proto bench demo check image-test clean
 
 help: ## List the verbs.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,7 +35,10 @@ lint: install ## Format, lint, types, walls, protos.
 	$(BIN)/buf breaking proto --against proto/released.binpb
 
 test: install ## All tests, in one process a core.
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/upgrade
+
+test-upgrade: install ## The released SDK, server, bundles and command line with today's (needs the whole git history).
+	$(BIN)/python -m pytest tests/upgrade
 
 check: lint proto test ## What must pass before a change lands; stubs must be in step with proto/.
 	git diff --exit-code -- proto/python/muserve/v1
