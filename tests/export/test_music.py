@@ -236,7 +236,8 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(
 
 def test_own_songs_go_from_a_folder_to_a_bundle(midi_tree: Path, tmp_path: Path, export_command: Command) -> None:
     run, models = tmp_path / "run", tmp_path / "models"
-    export_command("train", "music", "--recipe", "tiny", "--data", midi_tree, "--out", run)
+    small = ("--bars", "2", "--steps-per-beat", "2", "--constant-latent-size", "2", "--bar-latent-size", "1")
+    export_command("train", "music", "--recipe", "tiny", "--data", midi_tree, "--out", run, *small)
     assert (run / "samples" / "epoch-0002.png").stat().st_size > 1000
     export_command("export", run, "--out", models, "--name", "songs")
     bundle = read_bundle(models / "songs" / "1")

@@ -5,6 +5,7 @@ Each line of a block needs a rule here. A line that no rule knows is an error, s
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
@@ -13,7 +14,7 @@ import sys
 import sysconfig
 import tomllib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from muserve import __version__
+from muserve_export.cli import main as export_main
 from muserve_server.settings import Settings
 from tests.servers import server_process
 
@@ -56,7 +58,8 @@ QUICK = {  # instead of an hour
     "forecast": ("--epochs", "1", "--windows-per-epoch", "32", "--batch-size", "32", "--hidden-size", "4"),
     "music": (
         "--epochs", "1", "--batch-size", "8", "--bar-width", "8", "--beat-width", "8", "--step-width", "8",
-        "--track-width", "8", "--discriminator-width", "8",
+        "--track-width", "8", "--discriminator-width", "8", "--constant-latent-size", "1", "--bar-latent-size", "1",
+        "--bars", "1", "--steps-per-beat", "2",
     ),
     "translation": (
         "--epochs", "1", "--images-per-epoch", "4", "--crop-size", "32", "--tile-size", "64", "--overlap", "16",
@@ -194,7 +197,15 @@ class Reader:
         self._address = f"localhost:{server.grpc_port}"
 
     def _muserve_export(self, words: list[str], line: str) -> None:
-        self._run([_installed("muserve-export"), *words, *(QUICK[words[1]] if words[0] == "train" else ())])
+        """Runs it in this process, where torch is loaded already; a process of its own is tested in tests/export."""
+        words = [*words, *(QUICK[words[1]] if words[0] == "train" else ())]
+        output = io.StringIO()
+        with chdir(self._folder), redirect_stdout(output), redirect_stderr(output):
+            try:
+                export_main(words)
+            except SystemExit as end:
+                if end.code:
+                    raise SnippetError(f"{line!r} ended with {end.code}:\n{output.getvalue()}") from end
 
     def _docker(self, words: list[str], line: str) -> None:
         """Only what it names: an image is built and run in tests/image."""
