@@ -200,12 +200,21 @@ def read_settings(arguments: Sequence[str] | None = None, environ: Mapping[str, 
     )
     parser.add_argument("--version", action="version", version=f"muserve-server {__version__}")
     parser.add_argument("--config", metavar="PATH", default=environ.get(FILE_VARIABLE), help="TOML file of settings")
-    every = _all_settings(_without_clashes(installed_kinds()))
+    kinds = _without_clashes(installed_kinds())
+    every = _all_settings(kinds)
     add_flags(parser, every)
     namespace = parse_flags(parser, arguments)
-    file = read_toml(Path(namespace.config)) if namespace.config else {}
-    environment = from_environment(every, ENVIRONMENT_PREFIX, environ)
-    return build_settings(file, environment, from_flags(every, namespace))
+    try:
+        file = read_toml(Path(namespace.config)) if namespace.config else {}
+        environment = from_environment(every, ENVIRONMENT_PREFIX, environ)
+        return build_settings(file, environment, from_flags(every, namespace), kinds=kinds)
+    except ConfigurationError as error:
+        if not kinds.problems:
+            raise
+        reasons = "; ".join(kinds.problems.values())
+        raise ConfigurationError(
+            f"{error}. Task kinds that were passed over, with their settings: {reasons}"
+        ) from error
 
 
 def _all_settings(kinds: Kinds) -> type[Any]:

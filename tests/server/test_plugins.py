@@ -218,6 +218,16 @@ async def test_a_limit_that_clashes_with_a_flag_leaves_its_kind_out(
         build_settings({"default_models": "rude=x"}, kinds=kinds)
 
 
+def test_a_setting_of_a_kind_that_is_passed_over_says_why(tmp_path: Path) -> None:
+    install(tmp_path, "rude", {"rude.py": "raise OSError('no disk')"}, {GROUP: {"rude": "rude:KIND"}})
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path), "MUSERVE_CONFIG_MAX_RUDENESS": "3"}
+    command = [sys.executable, "-m", "muserve_server"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "unknown environment variable 'MUSERVE_CONFIG_MAX_RUDENESS'" in done.stderr
+    assert "entry point 'rude' of the distribution 'rude': its import failed (OSError('no disk'))" in done.stderr
+
+
 def test_a_server_of_images_imports_nothing_of_other_tasks(tmp_path: Path) -> None:
     image_bundle(tmp_path)
     code = (
