@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MUSERVE_CONFIG_ENGINE_THREADS"):
     os.environ[name] = "1"
 
-settings.register_profile("muserve", deadline=None)
+settings.register_profile("muserve", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("muserve")

@@ -7,11 +7,12 @@ import json
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from muserve_server.app import Server
 from muserve_server.model import LocalOptions
 from muserve_server.settings import build_settings
 
-__all__ = ["ServerProcess", "server_process", "serving", "serving_in_thread"]
+__all__ = ["ServerProcess", "server_process", "serving", "serving_in_thread", "unassigned_port"]
 
 _QUICK: dict[str, Any] = {
     "grpc_port": 0,
@@ -29,7 +30,7 @@ _QUICK: dict[str, Any] = {
     "poll_interval_s": 0.0,
     "engine_threads": 1,
 }
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 200
 
 
 @asynccontextmanager
@@ -85,7 +86,7 @@ class ServerProcess:
         """Sends SIGTERM: the server drains."""
         self.process.send_signal(signal.SIGTERM)
 
-    def wait(self, timeout_s: float = 60) -> int:
+    def wait(self, timeout_s: float = 200) -> int:
         """Returns the exit code."""
         return self.process.wait(timeout_s)
 
@@ -131,3 +132,12 @@ def server_process(
         reader.join()
         if process.stderr is not None:
             process.stderr.close()
+
+
+def unassigned_port() -> int:
+    """A free port below those that systems give out, for a server that starts later: no other test is given it."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no port is free between 20,000 and 32,000")

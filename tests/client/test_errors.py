@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from muserve.errors import (
 from muserve_client import AsyncClient, Client, InternalError, Retries
 from tests.client.conftest import Served
 from tests.client.fakes import Skin, both_skins, call, fail, fake_server, one_image
+from tests.server.waiting import DEADLINES_S, WAIT_S
 
 ONCE = {"retries": Retries(attempts=1)}
 
@@ -136,10 +136,13 @@ def test_a_late_answer_is_a_missed_deadline(skin: Skin) -> None:
         return one_image()
 
     with fake_server(answer) as server:
-        with pytest.raises(DeadlineExceededError, match=r"within 0\.2 s; ask for less or raise timeout_s") as caught:
-            call(skin, server.target, "images", timeout_s=0.2)
-        assert server.target in str(caught.value)
-        assert gone.wait(30)  # the server was told
+        for timeout_s in DEADLINES_S:
+            with pytest.raises(DeadlineExceededError, match=rf"within {timeout_s} s; ask for less or raise") as caught:
+                call(skin, server.target, "images", timeout_s=timeout_s)
+            assert server.target in str(caught.value)
+            if server.calls:
+                break
+        assert gone.wait(WAIT_S)  # the server was told
         assert caught.value.request_id == server.metadata[0]["x-request-id"]
     assert server.calls == 1
 
@@ -153,7 +156,7 @@ def test_nobody_there(skin: Skin) -> None:
 @both_skins
 def test_not_a_muserve_server(skin: Skin, served: Served) -> None:
     with pytest.raises(UnavailableError, match="does not answer"):
-        call(skin, f"127.0.0.1:{served.http_port}", "images", timeout_s=5, client=ONCE)
+        call(skin, f"127.0.0.1:{served.http_port}", "images", timeout_s=60, client=ONCE)
 
 
 @both_skins
@@ -230,17 +233,15 @@ def test_closing_ends_a_wait_between_attempts() -> None:
 
     def answer(_request: Any, context: grpc.ServicerContext, _number: int) -> Any:
         called.set()
-        fail(context, QueueFullError("full", retry_after_s=50))
+        fail(context, QueueFullError("full", retry_after_s=500))
 
     with fake_server(answer) as server, ThreadPoolExecutor(1) as threads:
-        client = Client(server.target)
+        client = Client(server.target, timeout_s=1000)
         running = threads.submit(client.images)
-        assert called.wait(30)
-        started = time.monotonic()
+        assert called.wait(WAIT_S)
         client.close()
         with pytest.raises(CancelledCallError):
-            running.result(30)
-        assert time.monotonic() - started < 10
+            running.result(WAIT_S)
 
 
 async def test_closing_ends_a_running_async_call() -> None:
@@ -248,11 +249,11 @@ async def test_closing_ends_a_running_async_call() -> None:
     with fake_server(hanging) as server:
         client = AsyncClient(server.target)
         running = asyncio.create_task(client.images())
-        assert await asyncio.to_thread(hanging.called.wait, 30)
+        assert await asyncio.to_thread(hanging.called.wait, WAIT_S)
         await client.close()
         with pytest.raises(CancelledCallError, match="closed"):
             await running
-        assert await asyncio.to_thread(hanging.gone.wait, 30)
+        assert await asyncio.to_thread(hanging.gone.wait, WAIT_S)
 
 
 async def test_closing_before_a_call_has_begun() -> None:
@@ -271,11 +272,11 @@ async def test_cancelling_the_task_cancels_the_call() -> None:
     with fake_server(hanging) as server:
         async with AsyncClient(server.target) as client:
             running = asyncio.create_task(client.images())
-            assert await asyncio.to_thread(hanging.called.wait, 30)
+            assert await asyncio.to_thread(hanging.called.wait, WAIT_S)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
-            assert await asyncio.to_thread(hanging.gone.wait, 30)
+            assert await asyncio.to_thread(hanging.gone.wait, WAIT_S)
 
 
 async def test_a_timeout_of_the_caller_is_the_callers() -> None:

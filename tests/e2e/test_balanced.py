@@ -26,7 +26,7 @@ Pair = tuple[ServerProcess, ServerProcess]
 def servers(tmp_path: Path) -> Iterator[Pair]:
     """Two replicas with the same model."""
     image_bundle(tmp_path)
-    flags = ("--drain-delay-s", "1", "--grace-s", "20")
+    flags = ("--drain-delay-s", "5", "--grace-s", "60")
     with server_process(tmp_path, *flags) as one, server_process(tmp_path, *flags) as two:
         yield one, two
 
@@ -36,7 +36,7 @@ def target_of(servers: Pair) -> str:
 
 
 def served_by(server: ServerProcess) -> int:
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=60) as answer:
         return int(sum(float(count) for count in _COUNT.findall(answer.read().decode())))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from muserve_server.model import LocalOptions
 from tests.e2e.scenarios import LOOP, SCENARIOS, TEST_KINDS, LoopTask, Scenario
 from tests.options import kinds_with
 from tests.server.calling import channel_to, metric
+from tests.server.holding import held_until, served_model
 from tests.server.waiting import until
 from tests.servers import serving
 
@@ -78,7 +79,11 @@ async def test_under_mixed_load_nobody_feels_another(tmp_path: Path) -> None:
         dice = random.Random(7)
         company: set[str] = set()
         for _ in range(MOST_LOADS):  # who meets whom is chance: until each has shared a batch
-            company |= await load(channel, alone, dice)
+            with ExitStack() as held:
+                for scenario in SCENARIOS:
+                    lone = max(map(scenario.rows, scenario.good))
+                    held.enter_context(held_until(served_model(server, scenario.name), rows=2 * lone + 1))
+                company |= await load(channel, alone, dice)
             if len(company) == len(SCENARIOS):
                 break
         assert company == {scenario.name for scenario in SCENARIOS}

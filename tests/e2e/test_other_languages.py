@@ -299,12 +299,12 @@ def point_at(address: str, block: str) -> str:
 
 def node(folder: Path, server: str, script: str, *flags: str) -> subprocess.CompletedProcess[str]:
     command = ["node", f"{script}.mjs", f"--server={server}", *flags]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
 
 
 def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
     path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"  # buf lies beside this Python
     return subprocess.run(
-        ["sh", "-e", "-c", script], cwd=folder, capture_output=True, text=True, timeout=110, check=False,
+        ["sh", "-e", "-c", script], cwd=folder, capture_output=True, text=True, timeout=200, check=False,
         env={**os.environ, "PATH": path},
     )  # fmt: skip

@@ -47,7 +47,7 @@ def test_what_is_unknown_is_copied_as_it_stands(codec: TextCodec) -> None:
 
 @given(text=st.text(max_size=60))
 @example(text="ß")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_text_that_is_copied_whole_comes_back_but_for_white_space(codec: TextCodec, text: str) -> None:
     tokens = codec.encode(text)
     assert all(0 <= start < end <= len(text) for start, end in tokens.places)

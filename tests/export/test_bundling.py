@@ -40,7 +40,7 @@ def test_own_images_become_a_served_png_in_four_commands(tmp_path: Path, image_t
     run, models, png = tmp_path / "run", tmp_path / "models", tmp_path / "shape.png"
 
     def command(module: str, *arguments: object) -> None:
-        subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=True, timeout=100)
+        subprocess.run([sys.executable, "-m", module, *map(str, arguments)], check=True, timeout=280)
 
     command("muserve_export", "train", "digits", "--recipe", "tiny", "--data", image_tree, "--out", run)
     command("muserve_export", "export", run, "--name", "shapes", "--out", models)

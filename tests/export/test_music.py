@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -194,8 +193,7 @@ def test_two_processes_learn_both_parts_of_a_run(midi_tree: Path, tmp_path: Path
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "muserve_export",
         "train", "music", "--recipe", "tiny", "--data", str(midi_tree), "--device", "cpu", "--out", str(run),
     ]  # fmt: skip
-    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, timeout=110)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("trained:") == 1
 
@@ -236,7 +234,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(
 
 def test_own_songs_go_from_a_folder_to_a_bundle(midi_tree: Path, tmp_path: Path, export_command: Command) -> None:
     run, models = tmp_path / "run", tmp_path / "models"
-    small = ("--bars", "2", "--steps-per-beat", "2", "--constant-latent-size", "2", "--bar-latent-size", "1")
+    small = ("--bars", "1", "--steps-per-beat", "2", "--constant-latent-size", "1", "--bar-latent-size", "1")
     export_command("train", "music", "--recipe", "tiny", "--data", midi_tree, "--out", run, *small)
     assert (run / "samples" / "epoch-0002.png").stat().st_size > 1000
     export_command("export", run, "--out", models, "--name", "songs")

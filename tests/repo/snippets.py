@@ -221,7 +221,7 @@ class Reader:
     def _run(self, command: list[str]) -> None:
         environ = {**os.environ, "MUSERVE_SERVER": self._address}
         result = subprocess.run(
-            command, cwd=self._folder, env=environ, capture_output=True, text=True, timeout=200, check=False
+            command, cwd=self._folder, env=environ, capture_output=True, text=True, timeout=280, check=False
         )
         if result.returncode:
             raise SnippetError(f"{command} ended with {result.returncode}:\n{result.stdout}{result.stderr}")

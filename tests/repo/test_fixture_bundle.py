@@ -81,7 +81,7 @@ def test_git_keeps_every_byte_of_bundles_and_binaries() -> None:
     assert f"{BUNDLE.relative_to(REPOSITORY).as_posix()}/manifest.json" in names
     command = ["git", "check-attr", "-z", "--stdin", "text"]
     result = subprocess.run(
-        command, input="\0".join(names), cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True
+        command, input="\0".join(names), cwd=REPOSITORY, capture_output=True, text=True, timeout=200, check=True
     )
     fields = result.stdout.split("\0")
     values = dict(zip(fields[0::3], fields[2::3], strict=False))

@@ -50,7 +50,7 @@ def metric(server: Server, name: str, **labels: str) -> float:
 def get_http(port: int, path: str) -> tuple[int, str]:
     """Gets a page of the HTTP port: status and text."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

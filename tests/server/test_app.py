@@ -17,7 +17,7 @@ from muserve_server.app import Server, StartUpError
 from muserve_server.settings import Settings
 from tests.bundles import image_bundle
 from tests.server.calling import channel_to, failure_of, get_http
-from tests.server.waiting import until
+from tests.server.waiting import WAIT_S, until
 from tests.servers import serving
 
 
@@ -99,7 +99,7 @@ async def test_an_open_watch_does_not_hold_up_the_stop(tmp_path: Path) -> None:
     async with serving(tmp_path, grace_s=600.0) as server, channel_to(server.grpc_port) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             await server.stop(drain=False)
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert isinstance(await failure_of(watch.read()), UnavailableError)

@@ -237,7 +237,7 @@ junk = st.recursive(
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_whatever_a_manifest_says_it_is_read_or_refused(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as root:
         path = image_bundle(Path(root), labels=("a", "b")) / "manifest.json"

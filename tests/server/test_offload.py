@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from muserve_server.offload import Offloader
-from tests.server.waiting import until
+from tests.server.waiting import WAIT_S, until
 
 
 async def test_many_jobs_each_get_their_own_result_or_error() -> None:
@@ -31,7 +31,7 @@ async def test_many_jobs_each_get_their_own_result_or_error() -> None:
 
 async def test_it_runs_off_the_loop_and_on_all_threads() -> None:
     offloader = Offloader(2)
-    barrier = threading.Barrier(2, timeout=20)  # passes only if two jobs run at a time
+    barrier = threading.Barrier(2, timeout=WAIT_S)  # passes only if two jobs run at a time
     names = await asyncio.gather(
         *(offloader.run(lambda: (barrier.wait(), threading.current_thread().name)[1]) for _ in range(2))
     )
@@ -47,7 +47,7 @@ async def test_a_cancelled_job_that_waits_is_not_run() -> None:
 
     def block() -> None:
         running.set()
-        assert finish.wait(20)
+        assert finish.wait(WAIT_S)
 
     blocker = asyncio.create_task(offloader.run(block))
     await until(running.is_set)
@@ -78,7 +78,7 @@ async def test_an_error_that_no_future_can_hold_does_not_take_others_with_it() -
 async def test_closing_lets_jobs_end_and_takes_no_more() -> None:
     offloader = Offloader(1)
     finish = threading.Event()
-    jobs = [asyncio.create_task(offloader.run(finish.wait, 20)) for _ in range(3)]
+    jobs = [asyncio.create_task(offloader.run(finish.wait, WAIT_S)) for _ in range(3)]
     await asyncio.sleep(0)
     closing = asyncio.create_task(offloader.close())
     await asyncio.sleep(0)

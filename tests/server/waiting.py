@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-__all__ = ["WAIT_S", "until"]
+__all__ = ["DEADLINES_S", "WAIT_S", "until"]
 
 WAIT_S = 90
 """How long a test waits for what will come: so long that only what never comes fails, below a test's own timeout."""
+
+DEADLINES_S = (0.2, 2, 20)
+"""Deadlines of a call that must have begun when its deadline passes: a test tries the next if it had not."""
 
 
 async def until(condition: Callable[[], object], timeout_s: float = WAIT_S) -> None:

@@ -34,7 +34,7 @@ def three_steps() -> Callable[[Any], Any]:
 
 
 @given(requests=requests, max_batch_rows=st.integers(1, 16), engine_count=st.integers(1, 3))
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_any_mix_of_requests(requests: list[tuple[int, int, str]], max_batch_rows: int, engine_count: int) -> None:
     engines = [GatedEngine(is_open=False) for _ in range(engine_count)]
 

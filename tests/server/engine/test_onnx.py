@@ -122,5 +122,5 @@ def test_onnxruntime_writes_and_reports_nothing_about_its_use(
     # CI alone would make it quiet too.
     environ = {key: value for key, value in os.environ.items() if key not in ("CI", "ORT_DISABLE_TELEMETRY")}
     command = [sys.executable, "-c", program, str(graph_file[0])]
-    subprocess.run(command, check=True, env=environ | {"HOME": str(home)}, timeout=60)
+    subprocess.run(command, check=True, env=environ | {"HOME": str(home)}, timeout=200)
     assert list(home.iterdir()) == []

@@ -21,7 +21,7 @@ from muserve_server.tasks import installed_kinds
 from tests.bundles import add_golden, image_bundle
 from tests.music_bundles import chord_bundle
 from tests.options import local_options
-from tests.server.waiting import until
+from tests.server.waiting import WAIT_S, until
 
 IMAGE = "image"
 READY, REFUSED, LOADING = model_pb2.MODEL_STATE_READY, model_pb2.MODEL_STATE_REFUSED, model_pb2.MODEL_STATE_LOADING
@@ -141,7 +141,7 @@ async def test_a_replaced_version_is_swapped_and_the_old_one_closed(served: Serv
 
 
 async def until_closed(model: LocalModel) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(WAIT_S):
         while True:
             await model.answer(image_pb2.GenerateImagesRequest())
 

@@ -18,6 +18,7 @@ from muserve_server.model import LocalModel
 from tests.answer_bundles import copy_bundle
 from tests.bundles import add_golden, edit_manifest, image_bundle
 from tests.server.calling import channel_to, failure_of, metric
+from tests.server.holding import held_until, served_model
 from tests.servers import serving
 
 Ask, Request = answer_pb2.AnswerQuestionRequest, answer_pb2.GenerateQuestionsRequest
@@ -56,7 +57,8 @@ async def test_the_answers_are_those_of_the_model(channel: aio.Channel, tmp_path
 async def test_questions_of_many_callers_share_runs(channel: aio.Channel, server: Server) -> None:
     stub = answer_pb2_grpc.AnswerServiceStub(channel)
     alone = await stub.AnswerQuestion(Ask(question="lantern", seed=1))
-    together = await asyncio.gather(*(stub.AnswerQuestion(Ask(question="lantern", seed=1)) for _ in range(24)))
+    with held_until(served_model(server, "copies"), rows=24, graph="writer"):
+        together = await asyncio.gather(*(stub.AnswerQuestion(Ask(question="lantern", seed=1)) for _ in range(24)))
     assert all(response.answers == alone.answers for response in together)
     assert max(response.info.timings.batch_rows for response in together) > alone.info.timings.batch_rows
     runs = metric(server, "muserve_batch_rows_count", graph="writer")

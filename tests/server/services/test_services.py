@@ -35,7 +35,7 @@ from tests.bundles import image_bundle
 from tests.music_bundles import chord_bundle
 from tests.options import kinds_with
 from tests.server.calling import channel_to, failure_of, get_http, metric, scraped
-from tests.server.waiting import until
+from tests.server.waiting import DEADLINES_S, WAIT_S, until
 from tests.servers import serving
 
 Request = image_pb2.GenerateImagesRequest
@@ -277,15 +277,17 @@ async def test_a_deadline_ends_the_call_and_its_work(tmp_path: Path, whose: str)
 
     gated = Gated(wait)
     async with running(
-        tmp_path, options=gated.options(), default_deadline_s=0.1 if whose == "the default" else 60.0
+        tmp_path, options=gated.options(), default_deadline_s=0.5 if whose == "the default" else 60.0
     ) as server:
-        timeout = 0.1 if whose == "the caller's" else None
-        error = await failure_of(server.images.GenerateImages(Request(seed=13), timeout=timeout))
-        assert isinstance(error, DeadlineExceededError)
+        for timeout in DEADLINES_S if whose == "the caller's" else (None,):
+            error = await failure_of(server.images.GenerateImages(Request(seed=13), timeout=timeout))
+            assert isinstance(error, DeadlineExceededError)
+            if gated.started:
+                break
         if whose == "the default":
-            assert error.message == "the call was not done within its 0.1 s"
+            assert error.message == "the call was not done within its 0.5 s"
         await until(lambda: gated.ended == 1)
-        await until(lambda: metric(server.server, "muserve_request_seconds_count", code="DEADLINE_EXCEEDED") == 1)
+        await until(lambda: metric(server.server, "muserve_request_seconds_count", code="DEADLINE_EXCEEDED") >= 1)
         assert metric(server.server, "muserve_request_seconds_count", code="CANCELLED") == 0
         await server.still_answers()
 
@@ -402,7 +404,7 @@ async def test_a_call_that_outlasts_the_grace_is_cut_off_and_the_server_stops(tm
     async with running(tmp_path, options=gated.options(), grace_s=0.1) as server:
         call = asyncio.ensure_future(server.images.GenerateImages(Request()))
         await until(lambda: gated.started == 1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WAIT_S):
             await server.server.stop(drain=False)
         assert isinstance(await failure_of(call), UnavailableError)
         assert gated.ended == 1

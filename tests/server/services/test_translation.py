@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from muserve_server.app import Server, StartUpError
 from muserve_server.model import LocalModel
 from tests.bundles import add_golden, image_bundle
 from tests.server.calling import channel_to, failure_of, metric
+from tests.server.holding import held_until, served_model
 from tests.server.pictorial import chunk, image_file, png_header, read_png, scene
 from tests.server.waiting import until
 from tests.servers import serving
@@ -187,9 +189,10 @@ async def test_a_deadline_ends_a_call_that_waits_for_room_and_one_at_work(tmp_pa
     scene_bundle(tmp_path)
     large = image_file(scene(1500, 1500), "JPEG")
     async with running(tmp_path, max_pixels_in_work=1_000_000) as server:  # one at a time, and the others may wait
-        calls = [server.translate(Request(image=large, target="map"), timeout=0.5) for _ in range(3)]
-        for error in await asyncio.gather(*map(failure_of, calls)):
-            assert isinstance(error, DeadlineExceededError)
+        with held_until(served_model(server.server, "scenes"), math.inf):
+            calls = [server.translate(Request(image=large, target="map"), timeout=0.5) for _ in range(3)]
+            for error in await asyncio.gather(*map(failure_of, calls)):
+                assert isinstance(error, DeadlineExceededError)
         await until(lambda: metric(server.server, "muserve_calls_in_progress") == 0)
         await server.still_answers()
 

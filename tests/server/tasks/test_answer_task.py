@@ -173,7 +173,7 @@ async def test_a_model_that_was_not_taught_to_ask_says_so(tmp_path: Path) -> Non
             await model.answer(Request(context="A lamp."))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 @given(st.text(min_size=1, max_size=60), st.text(min_size=1, max_size=300))
 async def test_any_text_is_answered_or_refused(model: LocalModel, question: str, context: str) -> None:
     try:

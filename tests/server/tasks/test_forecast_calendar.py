@@ -83,7 +83,7 @@ def test_ends_of_months_in_another_zone_stay_what_they_are() -> None:
 
 
 @pytest.mark.parametrize("frequency", CALENDAR)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(start=st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)), count=st.integers(3, 60))
 def test_what_goes_on_is_of_the_same_frequency_and_without_a_gap(frequency: int, start: datetime, count: int) -> None:
     first = np.array([_seconds(start.replace(tzinfo=UTC))], np.int64)
@@ -190,7 +190,7 @@ def test_nothing_goes_on_beyond_the_last_year() -> None:
         continue_times(np.array([-62135596800, 253402300799], np.int64), OTHER, 10_000)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.integers(-62135596800, 253402300799), min_size=1, max_size=30), st.sampled_from((*CALENDAR, OTHER)))
 def test_any_times_are_a_grid_or_an_error(times: list[int], frequency: int) -> None:
     times_s = np.array(times, np.int64)

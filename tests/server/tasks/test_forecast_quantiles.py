@@ -35,7 +35,7 @@ def of(distribution: NormalDist) -> Floats:
     return one([distribution.inv_cdf(level) for level in KNOWN])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rising, st.permutations(KNOWN), st.booleans())
 def test_at_known_levels_they_are_the_models_own(quantiles: list[float], wanted: list[float], positive: bool) -> None:
     if positive:
@@ -44,7 +44,7 @@ def test_at_known_levels_they_are_the_models_own(quantiles: list[float], wanted:
     assert found.tolist() == one([quantiles[KNOWN.index(level)] for level in wanted]).tolist()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(rising, st.lists(levels, min_size=1, max_size=40).map(sorted), st.booleans())
 def test_they_rise_are_finite_and_stay_above_zero(quantiles: list[float], wanted: list[float], positive: bool) -> None:
     if positive:
@@ -105,7 +105,7 @@ def test_the_mean_of_a_skewed_distribution_is_nearly_its_own() -> None:
     assert at_levels(exponential, known, (0.5,))[0, 0, 0] == pytest.approx(math.log(2))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rising)
 def test_the_mean_is_finite_and_is_that_of_a_fine_grid(quantiles: list[float]) -> None:
     found = mean(one(quantiles), KNOWN)[0, 0]

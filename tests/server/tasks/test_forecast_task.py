@@ -216,7 +216,7 @@ histories = st.one_of(
 ).filter(lambda values: np.count_nonzero(~np.isnan(values)) >= 3)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     series=st.lists(histories, min_size=1, max_size=3),
     frequency=st.sampled_from([YEARLY, QUARTERLY, MONTHLY]),

@@ -213,7 +213,7 @@ histories = st.one_of(
 answers = st.sampled_from([0.0, 1.0, -1.0, 60.0, -60.0, 3e38, -3e38])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(histories, answers, st.sampled_from([(), (4,), (12,), (4, 12)]), st.booleans())
 def test_whatever_comes_nothing_is_nan_or_infinite(
     values: list[float], answer: float, periods: tuple[int, ...], linear: bool
@@ -227,7 +227,7 @@ def test_whatever_comes_nothing_is_nan_or_infinite(
     assert (found > 0).all() or not windows.is_log[0]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(histories, st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=9))
 def test_what_rises_still_rises_on_the_series_scale(values: list[float], answer: list[float]) -> None:
     forecast = np.broadcast_to(np.sort(np.array(answer, np.float32)), (1, HORIZON_STEPS, len(answer)))

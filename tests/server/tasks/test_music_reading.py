@@ -75,7 +75,7 @@ def test_real_files_have_the_notes_that_mido_sees(path: Path) -> None:
 
 
 @given(st.sampled_from(SMALL), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=6))
-@settings(deadline=2000, max_examples=400)
+@settings(max_examples=400)
 def test_mutated_real_files_are_read_as_mido_does_or_refused(path: Path, changes: list[tuple[int, int]]) -> None:
     midi = bytearray(path.read_bytes())
     for position, value in changes:
@@ -99,7 +99,7 @@ def test_any_bytes_are_read_or_refused(data: bytes, with_header: bool) -> None:
 
 
 @given(st.sampled_from(SMALL), st.data())
-@settings(deadline=2000, max_examples=100)
+@settings(max_examples=100)
 def test_parts_taken_out_and_put_in_are_no_harm(path: Path, data: st.DataObject) -> None:
     midi = path.read_bytes()
     begin = data.draw(st.integers(0, len(midi)))

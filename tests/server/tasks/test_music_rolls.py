@@ -183,7 +183,7 @@ def test_the_number_of_bars_is_bounded() -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_rolls_to_midi_and_back_are_the_same(data: st.DataObject) -> None:
     steps = data.draw(st.sampled_from([1, 4, 8, 12, 16, 24]))
     settings_ = standard_settings(
@@ -253,7 +253,7 @@ def plainly(
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_the_decoding_rule(data: st.DataObject) -> None:
     thresholds = st.sampled_from([-0.5, 0.0, 0.7])
     rule = standard_settings(

@@ -145,7 +145,7 @@ def test_music21_reads_the_same(tempo_bpm: float) -> None:
 
 
 @given(st.integers(0, 2**32), st.sampled_from([4, 24, 96, 480, 32764]), st.integers(1, 40))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_we_read_the_same(seed: int, resolution: int, bars: int) -> None:
     song = piece(seed=seed, resolution=resolution, bars=bars)
     found = read_song(write_song(song))

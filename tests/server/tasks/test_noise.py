@@ -20,7 +20,7 @@ GOLDEN_FAR_LABELS = [90, 912, 875, 14]
 
 
 @given(seeds, firsts, st.integers(1, 64), sizes, st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_a_sample_alone_is_the_sample_of_the_set(
     seed: int, first: int, count: int, size: int, data: st.DataObject
 ) -> None:
@@ -35,7 +35,7 @@ def test_a_sample_alone_is_the_sample_of_the_set(
 
 
 @given(seeds, sizes)
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_last_index_works(seed: int, size: int) -> None:
     last = noise.standard_normal(seed, noise.MAX_SAMPLE_INDEX - 1, 1, size)
     assert np.isfinite(last).all()
@@ -75,7 +75,7 @@ def test_drawn_seeds_are_exact_in_every_language() -> None:
 
 
 @given(seeds, firsts, sizes, st.integers(noise.FIRST_FREE_STREAM, 2**64 - 1))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_streams_are_apart(seed: int, first: int, size: int, stream: int) -> None:
     plain = noise.standard_normal(seed, first, 2, size)
     assert np.array_equal(noise.standard_normal(seed, first, 2, size, stream=0), plain)

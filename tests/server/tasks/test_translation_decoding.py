@@ -276,7 +276,7 @@ def mend(data: bytes) -> bytes:
     return bytes(mended)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(which=st.integers(0, 12), edits=EDITS, mends=st.booleans())
 @example(which=0, edits=[("set", 16, b"\xff\xff\xff\xff")], mends=True)
 def test_mutated_files_are_read_or_refused(which: int, edits: list[Edit], mends: bool) -> None:

@@ -301,7 +301,7 @@ async def test_a_graph_of_another_tile_size_is_refused(tmp_path: Path) -> None:
 async def test_mutated_files_are_answered_or_refused(scenes: LocalModel) -> None:
     originals = [image_file(scene(9, 40), kind) for kind in ("PNG", "JPEG", "WEBP")]
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck), database=None)
     @given(st.sampled_from(originals), st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), max_size=8))
     def mutate(data: bytes, edits: list[tuple[int, int]]) -> None:
         changed = bytearray(data)

@@ -25,7 +25,7 @@ def sewn(pixels: Pixels, tiling: Tiling, step: int) -> Pixels:
     return quilt.pixels
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     height=st.integers(1, 90), width=st.integers(1, 90), tile=st.integers(1, 32), share=st.floats(0, 0.49),
     step=st.integers(1, 9),
