@@ -25,7 +25,7 @@ from tests.e2e.scenarios import LOOP, SCENARIOS, TEST_KINDS, LoopTask, Scenario
 from tests.options import kinds_with
 from tests.server.calling import channel_to, metric
 from tests.server.holding import held_until, served_model
-from tests.server.waiting import until
+from tests.server.waiting import DEADLINES_S, until
 from tests.servers import serving
 
 ROUNDS = 12
@@ -187,19 +187,29 @@ async def test_work_that_nobody_waits_for_stops(tmp_path: Path, how: str) -> Non
     options = LocalOptions(kinds=kinds_with(image=factory))
     async with serving_scenarios(tmp_path, [LOOP], options) as (server, channel):
         alone = LOOP.media(await LOOP.call(channel)(LOOP.good[0]))
-        async with channel_to(server.grpc_port) as other:
-            calls = [LOOP.call(other)(ENDLESS, timeout=0.3 if how == "deadline" else None) for _ in range(5)]
-            tasks = [asyncio.create_task(outcome(call)) for call in calls]
-            await until(lambda: made[0].endless_steps > 20)
-            if how == "cancel":
-                for call in calls:
-                    call.cancel()
-            if how == "hang up":
-                await other.close()
-            codes = set(await asyncio.gather(*tasks))
         wanted = grpc.StatusCode.DEADLINE_EXCEEDED if how == "deadline" else grpc.StatusCode.CANCELLED
-        assert codes == {wanted}
-        await until(lambda: metric(server, "muserve_calls_in_progress") == 0)
+
+        def ended() -> float:
+            return metric(server, "muserve_request_seconds_count", model="loop", code=wanted.name)
+
+        for timeout in DEADLINES_S if how == "deadline" else (None,):
+            before, steps = ended(), made[0].endless_steps
+            async with channel_to(server.grpc_port) as other:
+                calls = [LOOP.call(other)(ENDLESS, timeout=timeout) for _ in range(5)]
+                tasks = [asyncio.create_task(outcome(call)) for call in calls]
+                if how != "deadline":
+                    await until(lambda: made[0].endless == 5 and made[0].endless_steps > 20)
+                if how == "cancel":
+                    for call in calls:
+                        call.cancel()
+                if how == "hang up":
+                    await other.close()
+                assert set(await asyncio.gather(*tasks)) == {wanted}
+            await until(lambda: metric(server, "muserve_calls_in_progress") == 0)
+            if made[0].endless_steps > steps + 20 and ended() == before + len(calls):
+                break
+        else:
+            pytest.fail("the calls were never all at work")
         assert made[0].endless == 0
         assert LOOP.media(await LOOP.call(channel)(LOOP.good[0])) == alone  # after it, the run that was going has ended
         steps = made[0].endless_steps
@@ -207,6 +217,4 @@ async def test_work_that_nobody_waits_for_stops(tmp_path: Path, how: str) -> Non
         assert LOOP.media(await LOOP.call(channel)(LOOP.good[0])) == alone
         assert metric(server, "muserve_batch_rows_count", model="loop") - runs == 10  # none but this call's own
         assert made[0].endless_steps == steps
-        counted = metric(server, "muserve_request_seconds_count", model="loop", code=wanted.name)
-        assert counted == len(calls)
         assert metric(server, "muserve_compute_seconds_sum", model="loop", code=wanted.name) > 0
