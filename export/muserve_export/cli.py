@@ -1,4 +1,7 @@
-"""The command `muserve-export`: data, train, export, evaluate, verify."""
+"""The command `muserve-export`: data, train, export, evaluate, verify, recipes.
+
+Parsing needs the families' names and settings alone; what needs torch is imported by the command that runs.
+"""
 
 from __future__ import annotations
 
@@ -10,60 +13,63 @@ from pathlib import Path
 from typing import Any
 
 from muserve import __version__
-from muserve.bundle import BundleError, read_bundle
-from muserve.configuration import (
-    ConfigurationError,
-    add_flags,
-    build,
-    from_flags,
-    parse_flags,
-    read_toml,
-)
-from muserve_export.bundling.card import metrics_table
+from muserve.bundle import BundleError
+from muserve.configuration import ConfigurationError, add_flags, from_flags, parse_flags
 from muserve_export.errors import ExportError
-from muserve_export.families import FAMILIES, load_family, recipe_names, recipe_path
-from muserve_export.training.loop import make_fabric
-from muserve_export.training.run import RunFolder
-from muserve_server.model import LocalModel
+from muserve_export.families import (
+    DEFAULT_RECIPE,
+    Families,
+    describe_recipe,
+    installed_families,
+    recipe_names,
+    recipe_path,
+)
 
 __all__ = ["main"]
 
-_DEFAULT_RECIPE = "tutorial"
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command; on an error says what is wrong and exits with 1, or with 2 if the command line is."""
-    parser = argparse.ArgumentParser(
-        prog="muserve-export", allow_abbrev=False, description="Train generators and write them as bundles."
-    )
-    parser.add_argument("--version", action="version", version=f"muserve-export {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_data(commands)
-    _add_train(commands)
-    _add_export(commands)
-    _add_evaluate(commands)
-    _add_verify(commands)
-    namespace = parse_flags(parser, arguments)
+    """Runs one command. On an error prints what is wrong and exits with 1, or with 2 for a wrong command line."""
+    families = installed_families()
+    for problem in families.problems.values():
+        print(f"muserve-export: warning: {problem}", file=sys.stderr)
+    namespace = parse_flags(_make_parser(families), arguments)
     try:
         namespace.run(namespace)
     except (ConfigurationError, ExportError, BundleError, OSError) as error:
         sys.exit(f"muserve-export: error: {error}")
     except KeyboardInterrupt:
-        sys.exit("muserve-export: stopped; a run goes on from its last checkpoint with --resume")
+        sys.exit("muserve-export: stopped; continue a run from its last checkpoint with --resume")
 
 
-def _add_data(commands: Any) -> None:
-    collectors = {name: collect for name in FAMILIES if (collect := load_family(name).collect)}
-    if not collectors:
+def _make_parser(families: Families) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="muserve-export", allow_abbrev=False, description="Train generators and write them as bundles."
+    )
+    parser.add_argument("--version", action="version", version=f"muserve-export {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_data(commands, families)
+    _add_train(commands, families)
+    _add_export(commands)
+    _add_evaluate(commands)
+    _add_verify(commands)
+    recipes = commands.add_parser("recipes", help="list the recipes of every family", allow_abbrev=False)
+    recipes.set_defaults(run=_recipes)
+    return parser
+
+
+def _add_data(commands: Any, families: Families) -> None:
+    collecting = [family for family in families.values() if family.sources]
+    if not collecting:
         return
-    data = commands.add_parser("data", help="make the data of a bundled model", allow_abbrev=False)
-    families = data.add_subparsers(dest="family", required=True, metavar="FAMILY")
-    for name, collect in collectors.items():
-        parser = families.add_parser(
-            name,
-            help=FAMILIES[name],
+    data = commands.add_parser("data", help="prepare the training data of a bundled model", allow_abbrev=False)
+    subcommands = data.add_subparsers(dest="family", required=True, metavar="FAMILY")
+    for family in collecting:
+        parser = subcommands.add_parser(
+            family.name,
+            help=family.summary,
             allow_abbrev=False,
-            description=f"Make the data that the bundled model {name} is trained on.",
+            description=f"Prepare the data that the bundled {family.name} model is trained on.",
         )
         parser.add_argument(
             "--source",
@@ -71,49 +77,48 @@ def _add_data(commands: Any) -> None:
             action="append",
             default=[],
             metavar="PATH",
-            help="a file or folder to make them of, in place of a download; may be given several times "
-            "(music: WADs, Debian packages of freedoom and mma, or folders that hold these; the word music21 for the "
-            "scores in that package; translation: a folder with bmng.jpg and shadedrelief.jpg)",
+            help=f"file or folder to use instead of a download; repeat for several ({family.sources})",
         )
-        parser.add_argument("--out", type=Path, default=Path("data") / name, help=f"folder (default: data/{name})")
-        parser.set_defaults(run=_data, collect=collect)
+        default = Path("data") / family.name
+        parser.add_argument("--out", type=Path, default=default, help=f"output folder (default: {default})")
+        parser.set_defaults(run=_data)
 
 
-def _add_train(commands: Any) -> None:
+def _add_train(commands: Any, families: Families) -> None:
     train = commands.add_parser("train", help="train a model", allow_abbrev=False)
-    families = train.add_subparsers(dest="family", required=True, metavar="FAMILY")
-    for name, text in FAMILIES.items():
-        parser = families.add_parser(
+    subcommands = train.add_subparsers(dest="family", required=True, metavar="FAMILY")
+    for name, family in families.items():
+        parser = subcommands.add_parser(
             name,
-            help=text,
+            help=family.summary,
             allow_abbrev=False,
-            description=f"Train {text}. A recipe sets the values below; every one of them can be set here too.",
+            description=f"Train {family.summary}. A recipe sets the values below; flags override the recipe.",
         )
         parser.add_argument(
-            "--recipe", help=f"{', '.join(recipe_names(name))}, or a path to a TOML file (default: {_DEFAULT_RECIPE})"
+            "--recipe", help=f"{', '.join(recipe_names(family))}, or path to a TOML file (default: {DEFAULT_RECIPE})"
         )
-        parser.add_argument("--out", type=Path, help="folder of the run (default: runs/<family>-<recipe>)")
+        parser.add_argument("--out", type=Path, help="run folder (default: runs/<family>-<recipe>)")
+        parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
         parser.add_argument(
-            "--resume", action="store_true", help="go on with the run in --out from its last checkpoint"
+            "--init-from", type=Path, metavar="PATH", help="initialise the weights from another run or checkpoint"
         )
-        parser.add_argument("--init-from", type=Path, metavar="PATH", help="take the first weights from another run")
-        add_flags(parser, load_family(name).config)
+        add_flags(parser, family.config)
         parser.set_defaults(run=_train)
 
 
 def _add_export(commands: Any) -> None:
     parser = commands.add_parser("export", help="write a trained model as a bundle", allow_abbrev=False)
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="folder of the run: runs/digits-tutorial")
-    parser.add_argument("--name", help="name of the model (default: that of the family)")
-    parser.add_argument("--version", type=int, help="version, never used before (default: one more than the newest)")
+    parser.add_argument("run_folder", type=Path, metavar="RUN", help="run folder, such as runs/digits-tutorial")
+    parser.add_argument("--name", help="name of the model (default: the family's name)")
+    parser.add_argument("--version", type=int, help="an unused version (default: one more than the newest)")
     parser.add_argument(
-        "--out", type=Path, default=Path("models"), help="where bundles are: <out>/<name>/<version> (default: models)"
+        "--out", type=Path, default=Path("models"), help="the bundle goes to <out>/<name>/<version> (default: models)"
     )
     parser.add_argument(
-        "--evaluate", action="store_true", help="measure the bundle and write the figures into manifest and model card"
+        "--evaluate", action="store_true", help="measure the bundle and add the figures to its manifest and model card"
     )
     parser.add_argument(
-        "--notes", type=Path, metavar="PATH", help="Markdown on limits and known faults, for the model card"
+        "--notes", type=Path, metavar="PATH", help="Markdown file on limits and known faults, for the model card"
     )
     parser.set_defaults(run=_export)
 
@@ -123,86 +128,86 @@ def _add_evaluate(commands: Any) -> None:
         "evaluate", help="measure bundles through the code that serves them", allow_abbrev=False
     )
     parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="models/<name>/<version>")
-    parser.add_argument("--data", help="data to measure against (default: the bundled data, if it was trained on that)")
     parser.add_argument(
-        "--part", choices=("validation", "test"), default="test", help="validation to choose, test to report (default)"
+        "--data", help="data to measure against (default: the built-in data, if the bundle was trained on them)"
     )
-    parser.add_argument("--out", type=Path, help="write the table as Markdown too")
+    parser.add_argument(
+        "--part",
+        choices=("validation", "test"),
+        default="test",
+        help="held-out part: validation while choosing, test to report (default)",
+    )
+    parser.add_argument("--out", type=Path, help="also write the table to this Markdown file")
     parser.add_argument(
         "--details",
         type=Path,
-        help="write the figures behind one bundle's table as CSV: of music each style and track, of "
-        "translation each place",
+        help="write the figures behind the table to this CSV file; for one bundle of a family that has them",
     )
     parser.set_defaults(run=_evaluate)
 
 
 def _add_verify(commands: Any) -> None:
     parser = commands.add_parser(
-        "verify", help="prove that bundles are whole and compute the right numbers", allow_abbrev=False
+        "verify", help="check that bundles are complete and compute what they did at export", allow_abbrev=False
     )
     parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="models/<name>/<version>")
     parser.set_defaults(run=_verify)
 
 
 def _data(namespace: argparse.Namespace) -> None:
-    print(namespace.collect(namespace.out, namespace.source))
-    data = "" if namespace.out == Path("data") / namespace.family else f" --data {namespace.out}"
-    print(f"made: {namespace.out}; train on it: muserve-export train {namespace.family} --recipe bundled{data}")
+    name = namespace.family
+    print(installed_families().named(name).collect(namespace.out, namespace.source))
+    data = "" if namespace.out == Path("data") / name else f" --data {namespace.out}"
+    print(f"made: {namespace.out}; train on it: muserve-export train {name} --recipe bundled{data}")
 
 
 def _train(namespace: argparse.Namespace) -> None:
-    family = load_family(namespace.family)
-    recipe = namespace.recipe or _DEFAULT_RECIPE
-    if namespace.resume and namespace.init_from:
-        raise ExportError("--resume and --init-from exclude each other: a resumed run has its own weights")
-    run = RunFolder(namespace.out or Path("runs") / f"{family.name}-{Path(recipe).stem}")
-    flags = from_flags(family.config, namespace)
-    # A resumed run has its own values; what is named again must agree, or be one that may change.
-    base = run.values() if namespace.resume else {}
-    named = read_toml(recipe_path(family.name, recipe)) if namespace.recipe or not namespace.resume else {}
-    config = build(family.config, base, named, flags)
-    fabric = make_fabric(config)
-    if fabric.is_global_zero:
-        if namespace.resume:
-            run.resume(family.name, config)
-        else:
-            run.begin(family.name, Path(recipe).stem, config)
-    fabric.barrier()
-    family.train(fabric, config, run, init_from=namespace.init_from)
-    if fabric.is_global_zero:
+    from muserve_export.training.train import train_family
+
+    family = installed_families().named(namespace.family)
+    run = train_family(
+        family,
+        from_flags(family.config, namespace),
+        recipe=namespace.recipe,
+        out=namespace.out,
+        resume=namespace.resume,
+        init_from=namespace.init_from,
+    )
+    if run:
         print(f"trained: {run.path}; write the bundle: muserve-export export {run.path}")
 
 
 def _export(namespace: argparse.Namespace) -> None:
+    from muserve_export.bundling.export import export_run
+    from muserve_export.training.run import RunFolder
+
     run = RunFolder(namespace.run_folder)
-    family = load_family(run.origin()[0])
-    folder = family.export(
+    folder = export_run(
+        installed_families().named(run.origin()[0]),
         run,
         namespace.out,
-        name=namespace.name or family.name,
+        name=namespace.name,
         version=namespace.version,
-        measure=family.evaluate if namespace.evaluate else None,
+        evaluate=namespace.evaluate,
         notes=_read_text(namespace.notes) if namespace.notes else "",
     )
     print(f"exported: {folder}; serve it: muserve-server --models {namespace.out}")
 
 
 def _evaluate(namespace: argparse.Namespace) -> None:
+    from muserve_export.bundling.card import metrics_table
+    from muserve_export.measuring.evaluate import evaluate_bundle, family_of
+
     if namespace.details and len(namespace.bundles) > 1:
-        raise ExportError(f"--details is for one bundle, {len(namespace.bundles)} were named")
-    figures = {}
+        raise ExportError(f"--details is for one bundle; {len(namespace.bundles)} were given")
+    families, figures = installed_families(), {}
     for path in namespace.bundles:
-        name = read_bundle(path).manifest.training.get("family", "")
-        if name not in FAMILIES:
-            raise ExportError(
-                f"{path}: its manifest names no family of this build under training; it cannot be measured"
-            )
-        family = load_family(name)
-        details: dict[str, Any] = {"details": namespace.details} if namespace.details else {}
-        if details and not family.has_details:
-            raise ExportError(f"{path}: family {name!r} has no figures behind its table; leave out --details")
-        figures[str(path)] = family.evaluate(path, data=namespace.data, part=namespace.part, **details)
+        name = family_of(path)
+        if not name:
+            raise ExportError(f"{path}: its manifest names no family under training; it cannot be measured")
+        figures[str(path)] = evaluate_bundle(
+            families.named(name), path, data=namespace.data, part=namespace.part, details=namespace.details
+        )
     table = metrics_table(figures)
     print(table)
     if namespace.out:
@@ -215,6 +220,17 @@ def _verify(namespace: argparse.Namespace) -> None:
         print(f"{path}: whole, {bundle}; its golden requests give what was recorded at export")
 
 
+def _recipes(_namespace: argparse.Namespace) -> None:
+    rows = [
+        (family.name, recipe, describe_recipe(recipe_path(family, recipe)))
+        for family in installed_families().values()
+        for recipe in recipe_names(family)
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    for family, recipe, description in rows:
+        print(f"{family:<{widths[0]}}  {recipe:<{widths[1]}}  {description}".rstrip())
+
+
 def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -223,5 +239,7 @@ def _read_text(path: Path) -> str:
 
 
 async def _open(path: Path) -> Any:
+    from muserve_server.model import LocalModel
+
     async with await LocalModel.open(path) as model:
         return model.bundle

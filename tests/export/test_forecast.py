@@ -14,7 +14,7 @@ from muserve.bundle import read_bundle
 from muserve.configuration import ConfigurationError, build, read_toml
 from muserve.v1 import manifest_pb2
 from muserve_export.errors import DataError
-from muserve_export.families import recipe_names, recipe_path
+from muserve_export.families import installed_families, recipe_names, recipe_path
 from muserve_export.families.forecast.config import FREQUENCY_NAMES, ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, Series, load_data
 from muserve_export.families.forecast.evaluate import (
@@ -23,13 +23,13 @@ from muserve_export.families.forecast.evaluate import (
     _coverage,
     _quantile_loss,
     _smape,
-    evaluate_forecast,
 )
 from muserve_export.families.forecast.frequencies import FREQUENCIES, Frequency, frequency_named
 from muserve_export.families.forecast.model import MIDDLE, GlobalForecaster, NextValueForecaster, make_network
 from muserve_export.families.forecast.synthetic import make_series
 from muserve_export.families.forecast.train import ForecastLearner
 from muserve_export.families.forecast.windows import global_windows, next_value_windows
+from muserve_export.measuring.evaluate import evaluate_bundle
 
 from .conftest import Command
 
@@ -353,9 +353,9 @@ def test_validation_is_only_for_runs_that_held_it_out(sales: Path, tmp_path: Pat
         bundle = models / "sales" / str(version)
         if part == "test":
             with pytest.raises(DataError, match="has learnt from the validation part"):
-                evaluate_forecast(bundle, data=str(sales), part="validation")
+                evaluate_bundle(installed_families()["forecast"], bundle, data=str(sales), part="validation")
         else:
-            metrics = evaluate_forecast(bundle, data=str(sales), part="validation")
+            metrics = evaluate_bundle(installed_families()["forecast"], bundle, data=str(sales), part="validation")
             assert {metric.name for metric in metrics} >= {"smape_all", "coverage_80_monthly"}
 
 

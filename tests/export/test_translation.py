@@ -26,7 +26,7 @@ from muserve_export.families.translation.model import (
     make_discriminator,
     make_generator,
 )
-from muserve_export.families.translation.train import CycleLearner, ImagePool, PairedLearner, make_learner
+from muserve_export.families.translation.train import CycleLearner, ImagePool, PairedLearner, choose_learner
 from muserve_export.training.run import RunFolder, read_checkpoint
 from muserve_server.model import LocalModel
 from tests.export.conftest import Command
@@ -158,7 +158,7 @@ def test_every_recipe_takes_a_real_step(recipe: str) -> None:
     # On a part of the image: the paper's networks take 57 billion multiplications for a whole one.
     config = build(TranslationConfig, values, {"device": "cpu", "crop_size": min(64, values["crop_size"])})
     fabric = Fabric(accelerator="cpu", devices=1, precision=config.precision)  # type: ignore[arg-type]
-    learner = make_learner(fabric, config)
+    learner = choose_learner(fabric, config)
     before = {
         f"{name}.{key}": value.clone()
         for name, module in learner.modules().items()
@@ -261,7 +261,7 @@ def test_a_pool_gives_new_images_until_it_is_full_and_then_old_ones_too() -> Non
 
 def learner(**values: Any) -> CycleLearner:
     tiny = read_toml(recipe_path("translation", "tiny"))
-    made = make_learner(Fabric(accelerator="cpu", devices=1), build(TranslationConfig, tiny, values))
+    made = choose_learner(Fabric(accelerator="cpu", devices=1), build(TranslationConfig, tiny, values))
     assert isinstance(made, CycleLearner)
     return made
 
@@ -289,7 +289,7 @@ def test_identity_counts_at_the_beginning_alone() -> None:
 def test_the_paired_baseline_learns_pairs() -> None:
     tiny = read_toml(recipe_path("translation", "tiny"))
     config = build(TranslationConfig, tiny, {"architecture": "paired", "learning_rate": 0.01, "decay_from": 1.0})
-    subject = make_learner(Fabric(accelerator="cpu", devices=1), config)
+    subject = choose_learner(Fabric(accelerator="cpu", devices=1), config)
     first = torch.rand(4, 3, 32, 32) * 2 - 1
     losses = [subject.step((first, -first), step, 60)["a_to_b_loss"].item() for step in range(1, 61)]
     assert losses[-1] < 0.7 * losses[0]

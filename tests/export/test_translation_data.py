@@ -17,7 +17,7 @@ from muserve_export.errors import DataError
 from muserve_export.families.translation.classes import MapClasses
 from muserve_export.families.translation.config import TranslationConfig
 from muserve_export.families.translation.data import TranslationData, load_data, read_image
-from muserve_export.families.translation.sources import REGION, collect_translation, plan_regions
+from muserve_export.families.translation.sources import REGION, collect, plan_regions
 from tests.export.translation_images import write_seasons
 
 
@@ -25,7 +25,7 @@ from tests.export.translation_images import write_seasons
 def earth(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data of the bundled model."""
     folder = tmp_path_factory.mktemp("earth")
-    collect_translation(folder, [])
+    collect(folder, [])
     return folder
 
 
@@ -110,14 +110,14 @@ def test_every_class_of_the_map_is_in_every_part(earth: Path) -> None:
 
 def test_the_same_data_are_made_again_and_nothing_is_overwritten(earth: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not empty; remove it"):
-        collect_translation(earth, [])
+        collect(earth, [])
     with pytest.raises(DataError, match=r"bmng\.jpg: cannot be read as an image"):
-        collect_translation(tmp_path / "new", [tmp_path])
+        collect(tmp_path / "new", [tmp_path])
     with pytest.raises(DataError, match="2 sources were given"):
-        collect_translation(tmp_path / "new", [tmp_path, tmp_path])
+        collect(tmp_path / "new", [tmp_path, tmp_path])
     Image.new("RGB", (40, 20)).save(tmp_path / "bmng.jpg")
     with pytest.raises(DataError, match="has 40 × 20 pixels"):
-        collect_translation(tmp_path / "new", [tmp_path])
+        collect(tmp_path / "new", [tmp_path])
 
 
 def test_classes_are_kept_and_a_pixel_is_of_the_nearest(tmp_path: Path) -> None:

@@ -14,24 +14,27 @@ from torch import nn
 
 from muserve.bundle import read_bundle
 from muserve_export.errors import DataError
+from muserve_export.families import installed_families
 from muserve_export.families.translation import evaluate
 from muserve_export.families.translation.classes import MapClasses
-from muserve_export.families.translation.data import read_image
-from muserve_export.families.translation.evaluate import evaluate_translation
+from muserve_export.families.translation.config import TranslationConfig
+from muserve_export.families.translation.data import load_data, read_image
 from muserve_export.families.translation.metrics import (
     ColourTransfer,
     absolute_error,
-    bootstrap,
     class_scores,
     confusion,
     seam_ratio,
     sharpness,
     similarity,
 )
+from muserve_export.measuring import bootstrap
+from muserve_export.measuring.evaluate import evaluate_bundle
 from tests.export.conftest import Command
 from tests.export.translation_images import SKY, SUMMER, WINTER, write_seasons
 
 RANDOM = np.random.default_rng(0)
+TRANSLATION = installed_families()["translation"]
 NOISE = RANDOM.integers(0, 256, (40, 50, 3), np.uint8)
 
 
@@ -148,7 +151,7 @@ def test_one_command_prints_the_table_of_both_directions(
 def test_figures_are_those_of_the_served_pictures(
     bundle: Path, seasons: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = {metric.name: metric for metric in evaluate_translation(bundle, data=str(seasons))}
+    found = {metric.name: metric for metric in evaluate_bundle(TRANSLATION, bundle, data=str(seasons))}
     assert found["tiled_against_whole_to_winter"].value > 35
     assert found["seam_gradient_to_winter"].value == pytest.approx(found["seam_gradient_to_winter"].reference, rel=0.05)
     ssim = found["ssim_to_winter"]
@@ -158,11 +161,11 @@ def test_figures_are_those_of_the_served_pictures(
     async def perfect(model: object, pixels: np.ndarray, target: str, *, cycle: bool = False) -> tuple[object, object]:
         return answers.get(pixels.tobytes(), pixels), pixels
 
-    data = evaluate._load(bundle, str(seasons))
+    data = load_data(TranslationConfig(data=str(seasons)))
     pairs = [[read_image(data.path("test", side, name)) for side in "AB"] for name in data.pairs("test")]
     answers = {one.tobytes(): other for first, second in pairs for one, other in ((first, second), (second, first))}
     monkeypatch.setattr(evaluate, "translate", perfect)
-    found = {metric.name: metric for metric in evaluate_translation(bundle, data=str(seasons))}
+    found = {metric.name: metric for metric in evaluate_bundle(TRANSLATION, bundle, data=str(seasons))}
     for target in ("winter", "summer"):
         assert found[f"ssim_to_{target}"].value == pytest.approx(1)
         assert found[f"l1_to_{target}"].value == found[f"cycle_l1_by_{target}"].value == 0
@@ -174,7 +177,7 @@ def test_classes_are_scored_on_the_side_of_the_map(bundle: Path, seasons: Path, 
     data = tmp_path / "data"
     shutil.copytree(seasons, data)
     MapClasses("B", {"sky": (SKY,), "snow": (WINTER,), "grass": (SUMMER,)}).write(data)
-    found = {metric.name: metric for metric in evaluate_translation(bundle, data=str(data))}
+    found = {metric.name: metric for metric in evaluate_bundle(TRANSLATION, bundle, data=str(data))}
     names = [name for name in found if name.startswith(("pixel_accuracy", "class_accuracy", "mean_iou"))]
     assert names == ["pixel_accuracy_to_winter", "class_accuracy_to_winter", "mean_iou_to_winter"]
     for name in names:
@@ -187,11 +190,11 @@ def test_without_pairs_nothing_is_measured(bundle: Path, seasons: Path, tmp_path
     for path in (tmp_path / "data" / "testB").iterdir():
         path.rename(path.with_name(f"b{path.name}"))
     with pytest.raises(DataError, match="has 0 pairs in testA and testB; at least 2 are needed"):
-        evaluate_translation(bundle, data=str(tmp_path / "data"))
+        evaluate_bundle(TRANSLATION, bundle, data=str(tmp_path / "data"))
     with pytest.raises(DataError, match="has 0 pairs in validationA and validationB"):
-        evaluate_translation(bundle, data=str(seasons), part="validation")
+        evaluate_bundle(TRANSLATION, bundle, data=str(seasons), part="validation")
     with pytest.raises(DataError, match="was not trained on the bundled data; name its data"):
-        evaluate_translation(bundle)
+        evaluate_bundle(TRANSLATION, bundle)
 
 
 def test_a_bundle_without_torchscript_is_measured_but_for_its_tiles(
@@ -201,7 +204,7 @@ def test_a_bundle_without_torchscript_is_measured_but_for_its_tiles(
     shutil.copytree(bundle, copy)
     for path in (copy / "graphs").glob("*.ts"):
         path.unlink()
-    names = [metric.name for metric in evaluate_translation(copy, data=str(seasons))]
+    names = [metric.name for metric in evaluate_bundle(TRANSLATION, copy, data=str(seasons))]
     assert "ssim_to_winter" in names
     assert not any(name.startswith("tiled") for name in names)
     assert len(read_bundle(copy).manifest.graphs) == 2
@@ -215,5 +218,5 @@ def test_a_network_that_needs_the_whole_is_found_out(
             return torch.tanh(nn.functional.instance_norm(image))
 
     monkeypatch.setattr(evaluate, "load_torchscript", lambda path: Normed())
-    found = {metric.name: metric.value for metric in evaluate_translation(bundle, data=str(seasons))}
+    found = {metric.name: metric.value for metric in evaluate_bundle(TRANSLATION, bundle, data=str(seasons))}
     assert found["tiled_against_whole_to_winter"] < 35

@@ -19,7 +19,7 @@ from muserve import __version__
 from muserve.configuration import build, describe_value, read_toml
 from muserve_client.cli import main as muserve
 from muserve_export.cli import main as muserve_export
-from muserve_export.families import FAMILIES, load_family, recipe_names, recipe_path
+from muserve_export.families import installed_families, recipe_names, recipe_path
 from muserve_server.settings import ENVIRONMENT_PREFIX, read_settings
 from tests.options import every_option
 from tests.repo.snippets import REPOSITORY, make_verbs, tracked
@@ -243,17 +243,17 @@ def test_third_party_names_all_that_was_trained() -> None:
 # Recipes
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", installed_families())
 def test_a_family_has_its_three_recipes_and_they_can_be_read(family: str) -> None:
     names = recipe_names(family)
     assert {"tiny", "tutorial", "bundled"} <= set(names)
     for name in names:
         values = read_toml(recipe_path(family, name))
-        config = build(load_family(family).config, values)
+        config = build(installed_families()[family].config, values)
         assert values, name
         assert all(hasattr(config, key) for key in values)
 
 
 def test_every_recipe_belongs_to_a_family() -> None:
-    folders = {PurePosixPath(name).parts[3] for name in tracked("export/muserve_export/recipes/*.toml")}
-    assert folders == set(FAMILIES)
+    folders = {PurePosixPath(name).parts[3] for name in tracked("export/**/recipes/*.toml")}
+    assert folders == set(installed_families())

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from muserve import __version__
-from muserve_export.families import FAMILIES
+from muserve_export.families import installed_families
 from tests.answer_bundles import copy_bundle
 from tests.bundles import forecast_bundle, image_bundle
 from tests.music_bundles import music_bundle
@@ -52,7 +52,7 @@ def own_data_paths(found: Sequence[Block]) -> dict[str, tuple[Block, Block]]:
     return {
         family: (first, second)
         for first, second in pairwise(found)
-        for family in FAMILIES
+        for family in installed_families()
         if f"muserve-export train {family}" in first.text
     }
 
@@ -102,7 +102,7 @@ def test_a_snippet_does_what_it_shows(block: Block, reader: Reader) -> None:
     reader.follow(block)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", installed_families())
 def test_own_data_come_out_of_a_server_after_few_commands(family: str, reader: Reader) -> None:
     path = PATHS[family]
     assert sum(len(list(commands(block.text))) for block in path) <= MOST_COMMANDS

@@ -2,5 +2,6 @@
 
 from muserve_export.bundling.bundle import BundlePlan, write_bundle
 from muserve_export.bundling.graphs import GraphSource
+from muserve_export.bundling.loose import GraphsPlan
 
-__all__ = ["BundlePlan", "GraphSource", "write_bundle"]
+__all__ = ["BundlePlan", "GraphSource", "GraphsPlan", "write_bundle"]

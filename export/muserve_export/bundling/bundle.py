@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf.message import Message
 
 from muserve import __version__
-from muserve.bundle import NAME_PATTERN, read_bundle, verify_files, write_manifest
+from muserve.bundle import NAME_PATTERN, NAME_RULE, golden_request, read_bundle, verify_files, write_manifest
 from muserve.configuration import describe_value
 from muserve.v1 import manifest_pb2
 from muserve_export.bundling.card import model_card
 from muserve_export.bundling.graphs import GraphSource, write_graphs
 from muserve_export.errors import RunError
 from muserve_server.model import LocalModel
+from muserve_server.tasks import installed_kinds
 
 __all__ = ["BundlePlan", "write_bundle"]
 
@@ -36,12 +38,12 @@ class BundlePlan:
     """Task, description, settings, training data, licence. Name, version, graphs and the rest are filled in."""
     graphs: Sequence[GraphSource]
     """The graphs."""
-    training: Mapping[str, Any]
-    """Every value that the model was trained with."""
     goldens: Sequence[manifest_pb2.GoldenRequest]
     """Requests to record; without a file yet."""
     samples: Callable[[LocalModel], Awaitable[Mapping[str, bytes]]]
     """Makes files to show, by name, from the opened bundle."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """What else the manifest says of the training; every setting of the run is added."""
     assets: Mapping[str, bytes] = field(default_factory=dict)
     """Files that the task reads, by their path in the bundle: "assets/tokenizer.json"."""
     notes: str = ""
@@ -67,7 +69,7 @@ def write_bundle(plan: BundlePlan, destination: Path, *, name: str, version: int
         ParityError: A graph does not compute what the module does.
     """
     if not NAME_PATTERN.fullmatch(name):
-        raise RunError(f"name is {name!r}; allowed: a lower-case letter, then up to 62 letters, digits, hyphens")
+        raise RunError(f"name is {name!r}; allowed: {NAME_RULE}")
     versions = [int(path.name) for path in (destination / name).glob("*") if path.name.isdecimal()]
     version = version if version is not None else max(versions, default=0) + 1
     if not 1 <= version < 2**32 or version in versions:
@@ -137,7 +139,7 @@ async def _record(plan: BundlePlan, folder: Path, manifest: manifest_pb2.ModelMa
     (folder / "samples").mkdir()
     async with await LocalModel.open(folder) as model:
         for golden in plan.goldens:
-            tensors = await model.record(getattr(golden, golden.WhichOneof("request") or ""))
+            tensors = await model.record(_request_of(golden))
             entry = manifest.goldens.add()
             entry.CopyFrom(golden)
             entry.file = f"goldens/{golden.name}.npz"
@@ -147,7 +149,14 @@ async def _record(plan: BundlePlan, folder: Path, manifest: manifest_pb2.ModelMa
             (folder / "samples" / file_name).write_bytes(content)
 
 
+def _request_of(golden: manifest_pb2.GoldenRequest) -> Message:
+    request = golden_request(golden)
+    if request is None:
+        raise RunError(f"golden {golden.name!r} has no request")
+    return request
+
+
 async def _prove(folder: Path) -> None:
     """Opens the bundle as a server would; its golden requests run."""
-    verify_files(read_bundle(folder))
+    verify_files(read_bundle(folder, import_protos=installed_kinds().named))
     await (await LocalModel.open(folder)).close()

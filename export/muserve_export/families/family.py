@@ -1,86 +1,156 @@
-"""What a family is to the rest of export, and the list of them."""
+"""What a family is: how to load its data, train on them, write a bundle of what was trained, and measure it.
+
+A family says what is its own. The heads of the three commands, which are the same for all, are
+`training.train.train_family`, `bundling.export.export_run` and `measuring.evaluate.evaluate_bundle`.
+
+A package adds a family by an entry point of the group "muserve.families" that names a `Family`:
+
+    [project.entry-points."muserve.families"]
+    palette = "acme_palette.family:FAMILY"
+
+That module is imported for every `--help`, so it must not import torch: `FamilyPackage` sees to that.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol
 
-from muserve.configuration import ConfigurationError, nearest
-from muserve.v1 import manifest_pb2
 from muserve_export.training.config import TrainingConfig
 
-__all__ = ["FAMILIES", "Family", "load_family", "recipe_names", "recipe_path"]
+if TYPE_CHECKING:  # these import torch, which --help must not wait for
+    from lightning_fabric import Fabric
 
-_RECIPES = Path(__file__).parents[1] / "recipes"
+    from muserve_export.bundling import BundlePlan, GraphsPlan
+    from muserve_export.measuring import Figures
+    from muserve_export.training.loop import Learner, TrainingSet
+    from muserve_export.training.trained import TrainedModel
 
-FAMILIES: Mapping[str, str] = MappingProxyType(
-    {
-        "answers": "a question-answer generator: a computing dictionary, or your own questions and answers",
-        "digits": "a GAN on small images: handwritten digits, or your own",
-        "forecast": "an LSTM that continues time series, with quantiles",
-        "music": "a MuseGAN that writes and accompanies music: the bundled styles, or your own MIDI files",
-        "translation": "a CycleGAN between two folders of images: satellite pictures and maps, or your own",
-    }
-)
-"""Family name to what it makes. Each is the package `muserve_export.families.<name>`."""
+__all__ = ["Data", "Family", "FamilyPackage"]
+
+
+class Data(Protocol):
+    """A data set, in whatever form suits the family."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the data and their split. A run resumes, exports and is measured with the same data only."""
+
+
+class Family(Protocol):
+    """One family of generators. Config and data are its own types, which the heads only hand on."""
+
+    @property
+    def name(self) -> str:
+        """As the command line, runs and manifests name it: "digits". The name of its entry point."""
+
+    @property
+    def summary(self) -> str:
+        """What it trains, in one line for --help: "a GAN on small images"."""
+
+    @property
+    def config(self) -> type[TrainingConfig]:
+        """Its settings: a frozen dataclass whose fields are made with `muserve.configuration.option`."""
+
+    @property
+    def recipes(self) -> Path:
+        """Folder of its recipes: TOML files of settings, whose first line is a comment that describes them."""
+
+    @property
+    def sources(self) -> str:
+        """What `muserve-export data --source` takes, for --help; empty if there is no `collect`."""
+
+    @property
+    def has_details(self) -> bool:
+        """Whether `measure` gives rows for `evaluate --details`."""
+
+    def load_data(self, config: Any) -> Data:
+        """Loads the data set that a configuration names.
+
+        Raises:
+            DataError: It is missing, unreadable or too small.
+        """
+
+    def learner(self, fabric: Fabric, config: Any, data: Any) -> tuple[Learner, TrainingSet]:
+        """Builds the networks, set up with Fabric, and the items that they learn from."""
+
+    def plan(self, trained: TrainedModel[Any, Any]) -> BundlePlan | GraphsPlan:
+        """Plans the bundle of a trained model: its graphs, manifest, golden requests and samples."""
+
+    def measure(self, folder: Path, config: Any, data: Any, part: str) -> Figures:
+        """Measures a bundle through the code that serves it.
+
+        Args:
+            folder: The bundle.
+            config: The settings that it was trained with, but for the data.
+            data: What to measure against, as `load_data` returned it for `config`.
+            part: "validation" while choosing, "test" to report.
+
+        Raises:
+            DataError: Nothing can be measured with these data.
+        """
+
+    def collect(self, destination: Path, sources: Sequence[Path]) -> object:
+        """Makes the data of the bundled model, where `sources` says that it can; returns a summary for people."""
 
 
 @dataclass(frozen=True)
-class Family:
-    """One family's entry points. A family package offers it as `FAMILY`."""
+class FamilyPackage:
+    """A family whose parts are modules of a package. Each is imported when it is first needed.
+
+    The package has the modules `data` (`load_data`, and `collect` if there are `sources`), `train` (`make_learner`),
+    `export` (`plan_bundle`) and `evaluate` (`measure`), and the folder `recipes`. The functions take what the methods
+    of `Family` take.
+    """
 
     name: str
-    """Its package's name."""
+    """See `Family`."""
+    summary: str
+    """See `Family`."""
     config: type[TrainingConfig]
-    """What can be set."""
-    train: Callable[..., None]
-    """train(fabric, config, run, init_from=None): trains, or goes on with a run."""
-    export: Callable[..., Path]
-    """export(run, destination, name=, version=, measure=, notes=): writes a bundle and returns its folder."""
-    evaluate: Callable[..., Sequence[manifest_pb2.Metric]]
-    """evaluate(folder, data=, part=): measures a bundle through the code that serves it.
-
-    With `has_details` it takes details= too, a path to write the figures behind the table to, as CSV.
-    """
-    collect: Callable[[Path, Sequence[Path]], object] | None = None
-    """collect(destination, sources): makes the data of the bundled model and returns what it says of them, as text.
-
-    None if the family's data come with its packages.
-    """
+    """See `Family`."""
+    package: str
+    """Name of the package: `__name__` in its __init__.py."""
+    sources: str = ""
+    """See `Family`."""
     has_details: bool = False
-    """See `evaluate`."""
+    """See `Family`."""
 
+    @cached_property
+    def recipes(self) -> Path:
+        """The folder `recipes` of the package."""
+        spec = importlib.util.find_spec(self.package)
+        folders = (spec.submodule_search_locations if spec else None) or ["."]
+        return Path(folders[0]) / "recipes"
 
-def load_family(name: str) -> Family:
-    """Imports a family; torch comes with it.
+    def load_data(self, config: Any) -> Data:
+        """Calls `data.load_data`."""
+        data: Data = self._module("data").load_data(config)
+        return data
 
-    Raises:
-        ConfigurationError: There is no such family.
-    """
-    if name not in FAMILIES:
-        raise ConfigurationError(f"unknown family {name!r}; {nearest(name, list(FAMILIES))}")
-    family: Family = importlib.import_module(f"muserve_export.families.{name}").FAMILY
-    return family
+    def learner(self, fabric: Fabric, config: Any, data: Any) -> tuple[Learner, TrainingSet]:
+        """Calls `train.make_learner`."""
+        made: tuple[Learner, TrainingSet] = self._module("train").make_learner(fabric, config, data)
+        return made
 
+    def plan(self, trained: TrainedModel[Any, Any]) -> BundlePlan | GraphsPlan:
+        """Calls `export.plan_bundle`."""
+        plan: BundlePlan | GraphsPlan = self._module("export").plan_bundle(trained)
+        return plan
 
-def recipe_names(family: str) -> list[str]:
-    """Returns the names of a family's recipes."""
-    return sorted(path.stem for path in (_RECIPES / family).glob("*.toml"))
+    def measure(self, folder: Path, config: Any, data: Any, part: str) -> Figures:
+        """Calls `evaluate.measure`."""
+        figures: Figures = self._module("evaluate").measure(folder, config, data, part)
+        return figures
 
+    def collect(self, destination: Path, sources: Sequence[Path]) -> object:
+        """Calls `data.collect`."""
+        return self._module("data").collect(destination, sources)
 
-def recipe_path(family: str, recipe: str) -> Path:
-    """Finds a recipe by name, or takes a path to a TOML file of one's own.
-
-    Raises:
-        ConfigurationError: There is no such recipe.
-    """
-    if recipe.endswith(".toml"):
-        return Path(recipe)
-    if recipe not in recipe_names(family):
-        raise ConfigurationError(
-            f"unknown recipe {recipe!r}; {nearest(recipe, recipe_names(family))} A path that ends in .toml works too"
-        )
-    return _RECIPES / family / f"{recipe}.toml"
+    def _module(self, name: str) -> Any:
+        return importlib.import_module(f"{self.package}.{name}")

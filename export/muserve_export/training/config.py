@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import ClassVar, Self
 
-from muserve.configuration import option
+from muserve.configuration import build, option
+from muserve.v1 import manifest_pb2
 
 __all__ = ["TrainingConfig"]
 
@@ -12,6 +14,9 @@ __all__ = ["TrainingConfig"]
 @dataclass(frozen=True)
 class TrainingConfig:
     """The settings that all families share; each family adds its own. A recipe is a TOML file of them."""
+
+    built_in_data: ClassVar[tuple[str, ...]] = ("",)
+    """Values of `data` that are not the user's own: every installation has these data, or can make them."""
 
     data: str = option("", "where the training data is; empty takes the family's own package")
     seed: int = option(0, "seed of weights, order of the data and noise", minimum=0, maximum=2**53 - 1)
@@ -32,6 +37,38 @@ class TrainingConfig:
         return True
 
     @property
+    def has_own_data(self) -> bool:
+        """Whether the data are the user's own."""
+        return self.data not in self.built_in_data
+
+    @property
+    def is_measured_on_training_data(self) -> bool:
+        """Whether a bundle is measured on the held-out part of the data set that it was trained on."""
+        return True
+
+    @property
     def teaches_parts(self) -> bool:
         """Whether a step may teach only part of a network: several processes must then find out which."""
         return False
+
+    def check_init_from(self) -> None:
+        """Checks that a run may start from the weights of another.
+
+        Raises:
+            RunError: It may not; says why.
+        """
+
+    @classmethod
+    def of_bundle(cls, manifest: manifest_pb2.ModelManifest, data: str) -> Self:
+        """Returns the settings that a bundle was trained with, but for the data, to load what it is measured against.
+
+        Args:
+            manifest: The bundle's.
+            data: The data to measure against, as the setting of this name.
+
+        Raises:
+            ConfigurationError: The data do not fit the settings.
+        """
+        names = {field.name for field in fields(cls)}
+        values = {name: value for name, value in manifest.training.items() if name in names}
+        return build(cls, values, {"data": data})

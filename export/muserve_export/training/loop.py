@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from muserve_export.training.progress import TrainingProgress
 from muserve_export.training.run import RunFolder, read_checkpoint
 from muserve_server.tasks.media.png import encode_png
 
-__all__ = ["Learner", "TrainingSet", "epoch_batches", "init_weights", "make_fabric", "train"]
+__all__ = ["BeginsAnew", "Learner", "TrainingSet", "epoch_batches", "init_weights", "make_fabric", "train"]
 
 
 class TrainingSet(Protocol):
@@ -61,6 +61,14 @@ class Learner(Protocol):
 
     def sheet(self) -> NDArray[np.uint8] | None:
         """Draws a sheet of samples, uint8 [height, width, channel]; None if the family has no picture to show."""
+
+
+@runtime_checkable
+class BeginsAnew(Protocol):
+    """A learner that keeps more than weights, such as the best ones so far."""
+
+    def begin_anew(self) -> None:
+        """Called once its weights have come from another run: forgets what it knows of weights before."""
 
 
 def make_fabric(config: TrainingConfig) -> Fabric:

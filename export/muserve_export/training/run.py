@@ -13,7 +13,6 @@ import dataclasses
 import json
 import os
 import pickle
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from muserve.bundle import NAME_PATTERN
 from muserve.configuration import build, read_toml
 from muserve_export.errors import RunError
 from muserve_export.training.config import TrainingConfig
@@ -195,6 +195,6 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: no such checkpoint or run folder") from error
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
         raise RunError(f"{path}: not a whole checkpoint ({error}); remove it to go on from the one before") from error
-    if not isinstance(content, dict) or not re.fullmatch(r"[a-z]+", str(content.get("family", ""))):
+    if not isinstance(content, dict) or not NAME_PATTERN.fullmatch(str(content.get("family", ""))):
         raise RunError(f"{path}: not a checkpoint of muserve-export")
     return content

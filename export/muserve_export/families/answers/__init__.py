@@ -1,20 +1,19 @@
 """The answers family: questions and texts to answers, and texts to questions, taught against a discriminator."""
 
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_export.families.answers.corpus.collection import collect_answers
-from muserve_export.families.answers.evaluate import evaluate_answers
-from muserve_export.families.answers.export import export_answers
-from muserve_export.families.answers.train import train_answers
-from muserve_export.families.family import Family
+from muserve_export.families.legacy import OldFamily
 
 __all__ = ["FAMILY"]
 
-FAMILY = Family(
+FAMILY = OldFamily(
     "answers",
+    "a question-answer generator: a computing dictionary, or your own questions and answers",
     AnswersConfig,
-    train=train_answers,
-    export=export_answers,
-    evaluate=evaluate_answers,
-    collect=collect_answers,
+    __name__,
+    sources="the Debian package dict-foldoc, or a folder with foldoc.index and foldoc.dict.dz",
     has_details=True,
+    train="train:train_answers",
+    export="export:export_answers",
+    evaluate="evaluate:evaluate_answers",
+    make_data="corpus.collection:collect_answers",
 )

@@ -1,11 +1,8 @@
 """The digits family: a GAN on small images with classes."""
 
 from muserve_export.families.digits.config import DigitsConfig
-from muserve_export.families.digits.evaluate import evaluate_digits
-from muserve_export.families.digits.export import export_digits
-from muserve_export.families.digits.train import train_digits
-from muserve_export.families.family import Family
+from muserve_export.families.family import FamilyPackage
 
 __all__ = ["FAMILY"]
 
-FAMILY = Family("digits", DigitsConfig, train=train_digits, export=export_digits, evaluate=evaluate_digits)
+FAMILY = FamilyPackage("digits", "a GAN on small images: handwritten digits, or your own", DigitsConfig, __name__)

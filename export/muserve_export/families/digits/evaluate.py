@@ -21,16 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from muserve.bundle import read_bundle
-from muserve.configuration import build
 from muserve.v1 import image_pb2, manifest_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.digits.config import DigitsConfig
-from muserve_export.families.digits.data import DigitsData, ImageSet, load_data
+from muserve_export.families.digits.data import DigitsData, ImageSet
 from muserve_export.families.digits.judge import Judge, load_judge, train_classifier
+from muserve_export.measuring import Figures, make_metric
 from muserve_server.model import LocalModel
 
-__all__ = ["evaluate_digits"]
+__all__ = ["measure"]
 
 SAMPLES = 1000
 SEED = 20_000
@@ -51,53 +50,37 @@ class _Reals:
     """What the judge takes the held-out images for."""
 
 
-def evaluate_digits(folder: Path, *, data: str | None = None, part: str = "test") -> list[manifest_pb2.Metric]:
+def measure(folder: Path, config: DigitsConfig, data: DigitsData, part: str) -> Figures:
     """Measures a bundle on 1,000 samples, as many of each label.
 
     Args:
         folder: The bundle.
-        data: Data to measure against, as `DigitsConfig.data`; None takes what the bundle was trained on.
+        config: What it was trained with.
+        data: Images to measure against.
         part: "validation" while choosing, "test" to report.
 
     Raises:
         DataError: Too few held-out images to say anything.
         BundleError: The bundle cannot be opened.
     """
-    images, config = _load_data(folder, data)
-    held_out: ImageSet = getattr(images, part)
+    held_out: ImageSet = getattr(data, part)
     if len(held_out) < _FEWEST_IMAGES:
         raise DataError(
             f"the {part} part has {len(held_out)} images; at least {_FEWEST_IMAGES} are needed to measure: "
             "give more images, or leave out --evaluate"
         )
-    judge = load_judge(images, config)
-    samples, conditional = asyncio.run(_draw(folder, images.labels))
+    judge = load_judge(data, config)
+    samples, conditional = asyncio.run(_draw(folder, data.labels))
     features, classes = judge.look(held_out.images)
     reals = _Reals(held_out, features, classes)
-    metrics = _measure_likeness(judge, images, reals, samples, conditional=conditional)
-    metrics.append(_measure_copies(images, held_out, samples))
+    metrics = _measure_likeness(judge, data, reals, samples, conditional=conditional)
+    metrics.append(_measure_copies(data, held_out, samples))
     if conditional:
         agreement = float((judge.look(samples.images)[1] == samples.labels).mean())
-        real = float((classes == held_out.labels).mean())
-        metrics.insert(
-            0, _metric("label_agreement", agreement, "share, higher is better", real, "judge on held-out images")
-        )
-        metrics.append(_measure_usefulness(images, held_out, samples))
-    return metrics
-
-
-def _load_data(folder: Path, data: str | None) -> tuple[DigitsData, DigitsConfig]:
-    """Loads the data to measure against, at the size of the bundle's images."""
-    manifest = read_bundle(folder).manifest
-    training = manifest.training
-    if data is None and (training.get("data") or "data_sha256" not in training):
-        raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {training.get('data')}")
-    values = {"image_size": manifest.image.height, "channels": manifest.image.channels, "data": data or ""}
-    config = build(DigitsConfig, values, {"split_seed": training.get("split_seed", "0")})
-    images = load_data(config)
-    if data is None and images.sha256 != training["data_sha256"]:
-        raise DataError(f"{folder} was trained on other data or another split; its held-out images cannot be known")
-    return images, config
+        real = {"judge on held-out images": float((classes == held_out.labels).mean())}
+        metrics.insert(0, make_metric("label_agreement", agreement, "share, higher is better", real))
+        metrics.append(_measure_usefulness(data, held_out, samples))
+    return Figures(metrics)
 
 
 async def _draw(folder: Path, labels: Sequence[str]) -> tuple[ImageSet, bool]:
@@ -134,18 +117,18 @@ def _measure_likeness(
         own_variances.append(_variance_ratio(known[chosen], groups, reals, conditional=conditional))
     groups = samples.labels if conditional else np.zeros(len(samples), np.int64)
     within = "within a class" if conditional else "over all samples"
+    real = f"real training images, mean of {_FLOOR_DRAWS} draws"
+    distance = _frechet(drawn, reals.features)
+    variance = _variance_ratio(drawn, groups, reals, conditional=conditional)
     return [
-        _metric(
-            "frechet_distance", _frechet(drawn, reals.features), "lower is better",
-            float(np.mean(floors)), f"real training images, mean of {_FLOOR_DRAWS} draws",
-        ),
-        _metric(
+        make_metric("frechet_distance", distance, "lower is better", {real: float(np.mean(floors))}),
+        make_metric(
             "class_variance_ratio" if conditional else "overall_variance_ratio",
-            _variance_ratio(drawn, groups, reals, conditional=conditional),
+            variance,
             f"of the held-out images' own, {within}; 1 is best",
-            float(np.mean(own_variances)), f"real training images, mean of {_FLOOR_DRAWS} draws",
+            {real: float(np.mean(own_variances))},
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _floor_draws(training: ImageSet, count: int) -> Iterator[NDArray[np.int64]]:
@@ -186,7 +169,7 @@ def _measure_copies(images: DigitsData, held_out: ImageSet, samples: ImageSet) -
     limit = np.percentile(_nearest(held_out, images.training), 1)
     share = float((_nearest(samples, images.training) < limit).mean())
     unit = "share closer to a training image than 99 % of held-out images are; lower is better"
-    return _metric("near_copies", share, unit, 0.01, "held-out images")
+    return make_metric("near_copies", share, unit, {"held-out images": 0.01})
 
 
 def _nearest(images: ImageSet, training: ImageSet) -> NDArray[np.float64]:
@@ -208,11 +191,9 @@ def _measure_usefulness(images: DigitsData, held_out: ImageSet, samples: ImageSe
     for part in (samples, reals):
         classifier = train_classifier(part, images.validation, classes=len(images.labels))
         accuracies.append(float((classifier.look(held_out.images)[1] == held_out.labels).mean()))
-    return _metric(
-        "train_on_synthetic_accuracy", accuracies[0], "share of held-out images classified right; higher is better",
-        accuracies[1], f"trained on {len(reals):,} real images",
-    )  # fmt: skip
-
-
-def _metric(name: str, value: float, unit: str, reference: float, reference_name: str) -> manifest_pb2.Metric:
-    return manifest_pb2.Metric(name=name, value=value, unit=unit, reference=reference, reference_name=reference_name)
+    return make_metric(
+        "train_on_synthetic_accuracy",
+        accuracies[0],
+        "share of held-out images classified right; higher is better",
+        {f"trained on {len(reals):,} real images": accuracies[1]},
+    )

@@ -2,83 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from muserve.configuration import build
 from muserve.v1 import common_pb2, image_pb2, manifest_pb2
-from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
+from muserve_export.bundling import BundlePlan, GraphSource
 from muserve_export.families.digits.config import DigitsConfig
-from muserve_export.families.digits.data import DigitsData, load_data
+from muserve_export.families.digits.data import DigitsData
 from muserve_export.families.digits.model import make_networks
 from muserve_export.families.digits.train import sheet_labels
-from muserve_export.training.run import RunFolder
+from muserve_export.training.trained import TrainedModel
 from muserve_server.model import LocalModel
 
-__all__ = ["export_digits"]
+__all__ = ["plan_bundle"]
 
 _GOLDEN_TOLERANCE = 1e-4
 
 
-def export_digits(
-    run: RunFolder,
-    destination: Path,
-    *,
-    name: str,
-    version: int | None = None,
-    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None,
-    notes: str = "",
-) -> Path:
-    """Writes the newest checkpoint of a run as models/<name>/<version>.
-
-    Args:
-        run: A trained run.
-        destination: The folder of all bundles.
-        name: Name of the model.
-        version: Positive and new; None takes one more than the newest.
-        measure: Measures the bundle for its manifest and card.
-        notes: Limits and known faults for the card, as Markdown.
-
-    Returns:
-        The bundle's folder.
-
-    Raises:
-        ExportError: The run, the name or the version cannot be used, or the graph is not what was trained.
-    """
-    config = build(DigitsConfig, run.values())
-    data = load_data(config)
-    checkpoint = run.finished(config, data.sha256)
-    generator, _ = make_networks(config, len(data.labels))
-    generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
-    generator.eval()
-    plan = BundlePlan(
+def plan_bundle(trained: TrainedModel[DigitsConfig, DigitsData]) -> BundlePlan:
+    """Plans a bundle of the image task: the generator alone."""
+    config, data = trained.config, trained.data
+    generator = trained.load(make_networks(config, len(data.labels))[0], "generator")
+    return BundlePlan(
         manifest=_manifest(config, data),
         graphs=[_graph(generator, config, data)],
-        training=run.described(config, checkpoint),
-        goldens=[
-            manifest_pb2.GoldenRequest(
-                name="sheet",
-                tolerance=_GOLDEN_TOLERANCE,
-                generate_images=image_pb2.GenerateImagesRequest(
-                    count=16, seed=0, layout=image_pb2.IMAGE_LAYOUT_CONTACT_SHEET
-                ),
-            ),
-            manifest_pb2.GoldenRequest(
-                name="one",
-                tolerance=_GOLDEN_TOLERANCE,
-                generate_images=image_pb2.GenerateImagesRequest(count=1, seed=2**64 - 1, first_sample=2**53 - 1),
-            ),
-        ],
+        goldens=_goldens(),
         samples=_samples,
-        measure=measure,
-        notes=notes,
     )
-    return write_bundle(plan, destination, name=name, version=version)
+
+
+def _goldens() -> list[manifest_pb2.GoldenRequest]:
+    """A sheet of seed 0, and one image at the far end of seeds and samples."""
+    sheet = image_pb2.GenerateImagesRequest(count=16, seed=0, layout=image_pb2.IMAGE_LAYOUT_CONTACT_SHEET)
+    one = image_pb2.GenerateImagesRequest(count=1, seed=2**64 - 1, first_sample=2**53 - 1)
+    return [
+        manifest_pb2.GoldenRequest(name=name, tolerance=_GOLDEN_TOLERANCE, generate_images=request)
+        for name, request in (("sheet", sheet), ("one", one))
+    ]
 
 
 def _manifest(config: DigitsConfig, data: DigitsData) -> manifest_pb2.ModelManifest:
@@ -88,7 +52,7 @@ def _manifest(config: DigitsConfig, data: DigitsData) -> manifest_pb2.ModelManif
         task=common_pb2.TASK_IMAGE,
         description=f"Draws {config.image_size}×{config.image_size} images {how}: a {config.architecture} GAN.",
         training_data=[data.source],
-        licence="LicenseRef-owner" if config.data else "Apache-2.0",
+        licence="LicenseRef-owner" if config.has_own_data else "Apache-2.0",
         image=manifest_pb2.ImageSettings(
             graph="generator",
             latent_input="latent",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,16 +13,14 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from muserve_export.families.digits.config import DigitsConfig
-from muserve_export.families.digits.data import load_data
+from muserve_export.families.digits.data import DigitsData, ImageSet
 from muserve_export.families.digits.model import make_networks
 from muserve_export.training.augment import cutout, translate
 from muserve_export.training.ema import MovingAverage
-from muserve_export.training.loop import init_weights, train
-from muserve_export.training.run import RunFolder
 from muserve_server.tasks import noise
 from muserve_server.tasks.media.png import contact_sheet, to_pixels
 
-__all__ = ["DigitsLearner", "sheet_labels", "train_digits"]
+__all__ = ["DigitsLearner", "make_learner", "sheet_labels"]
 
 BLACK = -1.0
 _SHEET_SEED, _SHEET_SIDE, _LARGEST_SHEET_SIDE = 0, 8, 16
@@ -143,23 +140,9 @@ def sheet_labels(classes: int) -> list[int]:
     return [index % side % max(1, classes) for index in range(side**2)]
 
 
-def train_digits(fabric: Fabric, config: DigitsConfig, run: RunFolder, *, init_from: Path | None = None) -> None:
-    """Trains, or goes on with a run.
-
-    Args:
-        fabric: Launched.
-        config: How.
-        run: Where to write; begun or resumed.
-        init_from: A checkpoint or run folder to take the first weights from.
-
-    Raises:
-        ExportError: The data, the checkpoint or the losses are of no use; says why.
-    """
-    data = load_data(config)
-    learner = DigitsLearner(fabric, config, len(data.labels))
-    if init_from is not None:
-        init_weights(learner, init_from)
-    train(fabric, "digits", learner, data.training, config, run, data_sha256=data.sha256)
+def make_learner(fabric: Fabric, config: DigitsConfig, data: DigitsData) -> tuple[DigitsLearner, ImageSet]:
+    """Builds the networks for the data's classes; they learn from the training part."""
+    return DigitsLearner(fabric, config, len(data.labels)), data.training
 
 
 def _cross_entropy(logits: Tensor, *, real: bool) -> Tensor:

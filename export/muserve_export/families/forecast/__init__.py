@@ -1,11 +1,8 @@
-"""The forecast family: an LSTM that continues series, with quantiles."""
+"""The forecast family: LSTMs that continue time series, one for all frequencies, or the tutorial's for one curve."""
 
-from muserve_export.families.family import Family
+from muserve_export.families.family import FamilyPackage
 from muserve_export.families.forecast.config import ForecastConfig
-from muserve_export.families.forecast.evaluate import evaluate_forecast
-from muserve_export.families.forecast.export import export_forecast
-from muserve_export.families.forecast.train import train_forecast
 
 __all__ = ["FAMILY"]
 
-FAMILY = Family("forecast", ForecastConfig, train=train_forecast, export=export_forecast, evaluate=evaluate_forecast)
+FAMILY = FamilyPackage("forecast", "an LSTM that continues time series, with quantiles", ForecastConfig, __name__)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from muserve.configuration import ConfigurationError, option
+from muserve_export.errors import RunError
 from muserve_export.training.config import TrainingConfig
 
 __all__ = ["FREQUENCY_NAMES", "SINE", "ForecastConfig"]
@@ -16,6 +18,8 @@ SINE = "sine"
 @dataclass(frozen=True)
 class ForecastConfig(TrainingConfig):
     """Settings of the forecast family."""
+
+    built_in_data: ClassVar[tuple[str, ...]] = ("", SINE)
 
     data: str = option(
         "",
@@ -86,3 +90,15 @@ class ForecastConfig(TrainingConfig):
     def epochs_may_change(self) -> bool:
         """The learning rate falls over the whole run."""
         return self.final_learning_rate_share == 1.0
+
+    def check_init_from(self) -> None:
+        """Refuses where the validation part is held out: the first weights may have learnt it.
+
+        Raises:
+            RunError: It is held out.
+        """
+        if self.hold_out == "validation":
+            raise RunError(
+                "--init-from with --hold-out validation: the first weights may have learnt the validation part, and "
+                "its figures would say nothing; train from the start"
+            )

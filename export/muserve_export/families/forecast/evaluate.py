@@ -20,16 +20,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from muserve.bundle import read_bundle
-from muserve.configuration import build
 from muserve.v1 import forecast_pb2, manifest_pb2
 from muserve_export.errors import DataError
-from muserve_export.families.forecast.config import SINE, ForecastConfig
-from muserve_export.families.forecast.data import ForecastData, Series, load_data
+from muserve_export.families.forecast.config import ForecastConfig
+from muserve_export.families.forecast.data import ForecastData, Series
 from muserve_export.families.forecast.frequencies import FREQUENCIES, Frequency
+from muserve_export.measuring import Figures, make_metric
 from muserve_server.model import LocalModel
 from muserve_server.tasks.forecast.windows import fill_gaps
 
-__all__ = ["evaluate_forecast"]
+__all__ = ["measure"]
 
 LEVELS = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))
 REFERENCE = "DynamicOptimizedTheta"
@@ -60,44 +60,35 @@ class Answer:
     """[question, horizon, level of LEVELS]; None for methods without."""
 
 
-def evaluate_forecast(folder: Path, *, data: str | None = None, part: str = "test") -> list[manifest_pb2.Metric]:
+def measure(folder: Path, config: ForecastConfig, data: ForecastData, part: str) -> Figures:
     """Measures a bundle on the held-out part of each series.
 
     Args:
         folder: The bundle.
-        data: Data to measure against, as `ForecastConfig.data`; None takes what the bundle was trained on.
+        config: What it was trained with.
+        data: Series to measure against.
         part: "validation" (three origins a series; the run must have held it out) or "test" (the last horizon).
 
     Raises:
         DataError: Nothing can be measured.
         BundleError: The bundle cannot be opened.
     """
+    if part == "validation" and config.hold_out != "validation":
+        raise DataError(
+            f"{folder} has learnt from the validation part; train it with --hold-out validation to choose by that"
+        )
     settings = read_bundle(folder).manifest.forecast
-    series = _load(folder, data, part).series
     answers: dict[str, dict[str, Answer]] = {}
     questions: dict[str, list[Question]] = {}
     for frequency in FREQUENCIES:
-        asked = _questions([one for one in series if one.frequency is frequency and one.is_scored], part, settings)
+        members = [series for series in data.series if series.frequency is frequency and series.is_scored]
+        asked = _questions(members, part, settings)
         if asked:
             questions[frequency.name] = asked
             answers[frequency.name] = _baselines(frequency, asked, with_ets=part == "test")
     if not questions:
         raise DataError(f"no series is long enough to hold out a {part} part")
-    ours = asyncio.run(_ask(folder, questions))
-    return _metrics(questions, ours, answers)
-
-
-def _load(folder: Path, data: str | None, part: str) -> ForecastData:
-    training = read_bundle(folder).manifest.training
-    if data is None and training.get("data") not in ("", SINE, None):
-        raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {training['data']}")
-    if part == "validation" and training.get("hold_out") != "validation":
-        raise DataError(
-            f"{folder} has learnt from the validation part; train it with --hold-out validation to choose by that"
-        )
-    source = training.get("data", "") if data is None else data
-    values = {"data": source, "architecture": "next_value" if source == SINE else "global"}
-    return load_data(build(ForecastConfig, values, {"frequency": training.get("frequency", "")}))
+    return Figures(_metrics(questions, asyncio.run(_ask(folder, questions)), answers))
 
 
 def _questions(series: Sequence[Series], part: str, settings: manifest_pb2.ForecastSettings) -> list[Question]:
@@ -248,11 +239,5 @@ def _quantile_loss(came: Mapping[str, Floats], answers: Mapping[str, Answer], na
 
 def _metric(name: str, values: Mapping[str, float], unit: str) -> manifest_pb2.Metric:
     """Ours, beside the reference and the others."""
-    others = {method: value for method, value in values.items() if method}
-    first = REFERENCE if REFERENCE in others else next(iter(others), "")
-    metric = manifest_pb2.Metric(name=name, value=values[""], unit=unit)
-    if first:
-        metric.reference, metric.reference_name = others.pop(first), first
-    for method, value in others.items():
-        metric.others.add(name=method, value=value)
-    return metric
+    others = sorted((method for method in values if method), key=lambda method: method != REFERENCE)
+    return make_metric(name, values[""], unit, {method: values[method] for method in others})

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from muserve.configuration import build
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
-from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
+from muserve_export.bundling import BundlePlan, GraphSource
 from muserve_export.families.forecast.config import SINE, ForecastConfig
-from muserve_export.families.forecast.data import ForecastData, Series, load_data
+from muserve_export.families.forecast.data import ForecastData, Series
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS
 from muserve_export.families.forecast.model import QUANTILES, make_network
 from muserve_export.families.forecast.plots import Panel, plot_panels
-from muserve_export.training.run import RunFolder
+from muserve_export.training.trained import TrainedModel
 from muserve_server.model import LocalModel
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
-__all__ = ["export_forecast"]
+__all__ = ["plan_bundle"]
 
 _GOLDEN_TOLERANCE = 1e-4
 _PARITY_TOLERANCE = 1e-4
@@ -34,47 +32,15 @@ _SHOWN_STEPS = 60
 _ROLLED_OUT_STEPS = 100
 
 
-def export_forecast(
-    run: RunFolder,
-    destination: Path,
-    *,
-    name: str,
-    version: int | None = None,
-    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None,
-    notes: str = "",
-) -> Path:
-    """Writes the newest checkpoint of a run as models/<name>/<version>.
-
-    Args:
-        run: A trained run.
-        destination: The folder of all bundles.
-        name: Name of the model.
-        version: Positive and new; None takes one more than the newest.
-        measure: Measures the bundle for its manifest and card.
-        notes: Limits and known faults for the card, as Markdown.
-
-    Returns:
-        The bundle's folder.
-
-    Raises:
-        ExportError: The run, the name or the version cannot be used, or the graph is not what was trained.
-    """
-    config = build(ForecastConfig, run.values())
-    data = load_data(config)
-    checkpoint = run.finished(config, data.sha256)
-    network = make_network(config)
-    network.load_state_dict(checkpoint["forecaster_average" if config.ema_decay else "forecaster"])
-    network.eval()
-    plan = BundlePlan(
+def plan_bundle(trained: TrainedModel[ForecastConfig, ForecastData]) -> BundlePlan:
+    """Plans a bundle of the forecast task: one network."""
+    config, data = trained.config, trained.data
+    return BundlePlan(
         manifest=_manifest(config, data),
-        graphs=[_graph(network, config)],
-        training=run.described(config, checkpoint),
+        graphs=[_graph(trained.load(make_network(config), "forecaster"), config)],
         goldens=_goldens(config, data),
         samples=lambda model: _samples(model, data),
-        measure=measure,
-        notes=notes,
     )
-    return write_bundle(plan, destination, name=name, version=version)
 
 
 def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelManifest:
@@ -119,7 +85,7 @@ def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelM
         task=common_pb2.TASK_FORECAST,
         description=what,
         training_data=data.sources,
-        licence="LicenseRef-owner" if config.data not in ("", SINE) else "Apache-2.0",
+        licence="LicenseRef-owner" if config.has_own_data else "Apache-2.0",
         forecast=settings,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from muserve_export.errors import RunError
 from muserve_export.families.forecast.config import ForecastConfig
-from muserve_export.families.forecast.data import ForecastData, load_data
+from muserve_export.families.forecast.data import ForecastData
 from muserve_export.families.forecast.model import MIDDLE, QUANTILES, make_network
 from muserve_export.families.forecast.plots import plot_next_values, plot_windows
 from muserve_export.families.forecast.windows import (
@@ -26,10 +24,8 @@ from muserve_export.families.forecast.windows import (
     next_value_windows,
 )
 from muserve_export.training.ema import MovingAverage
-from muserve_export.training.loop import init_weights, train
-from muserve_export.training.run import RunFolder
 
-__all__ = ["ForecastLearner", "train_forecast"]
+__all__ = ["ForecastLearner", "make_learner"]
 
 
 class ForecastLearner:
@@ -106,29 +102,12 @@ class ForecastLearner:
         return {"squared_error": mse_loss(self._network(windows)[:, 0, 0], targets)}
 
 
-def train_forecast(fabric: Fabric, config: ForecastConfig, run: RunFolder, *, init_from: Path | None = None) -> None:
-    """Trains, or goes on with a run.
-
-    Args:
-        fabric: Launched.
-        config: How.
-        run: Where to write; begun or resumed.
-        init_from: A checkpoint or run folder to take the first weights from.
-
-    Raises:
-        ExportError: The data, the checkpoint or the losses are of no use; says why.
-    """
-    if init_from is not None and config.hold_out == "validation":
-        raise RunError(
-            "--init-from with --hold-out validation: the first weights may have learnt the validation part, and its "
-            "figures would say nothing; train from the start"
-        )
-    data: ForecastData = load_data(config)
+def make_learner(
+    fabric: Fabric, config: ForecastConfig, data: ForecastData
+) -> tuple[ForecastLearner, GlobalWindows | NextValueWindows]:
+    """Builds the network and the windows that it learns from."""
     windows = global_windows(config, data) if config.architecture == "global" else next_value_windows(config, data)
-    learner = ForecastLearner(fabric, config, windows)
-    if init_from is not None:
-        init_weights(learner, init_from)
-    train(fabric, "forecast", learner, windows, config, run, data_sha256=data.sha256)
+    return ForecastLearner(fabric, config, windows), windows
 
 
 def _schedule(config: ForecastConfig, progress: float) -> float:

@@ -1,20 +1,20 @@
 """The music family: a MuseGAN, several instruments that listen to each other."""
 
-from muserve_export.families.family import Family
+from muserve_export.families.legacy import OldFamily
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.evaluate import evaluate_music
-from muserve_export.families.music.export import export_music
-from muserve_export.families.music.sources import collect_music
-from muserve_export.families.music.train import train_music
 
 __all__ = ["FAMILY"]
 
-FAMILY = Family(
+FAMILY = OldFamily(
     "music",
+    "a MuseGAN that writes and accompanies music: the bundled styles, or your own MIDI files",
     MusicConfig,
-    train=train_music,
-    export=export_music,
-    evaluate=evaluate_music,
-    collect=collect_music,
+    __name__,
+    sources="WADs, Debian packages of freedoom and mma, or folders that hold these; or the word music21, for the "
+    "scores in that package",
     has_details=True,
+    train="train:train_music",
+    export="export:export_music",
+    evaluate="evaluate:evaluate_music",
+    make_data="sources:collect_music",
 )

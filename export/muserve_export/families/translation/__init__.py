@@ -1,20 +1,15 @@
-"""The translation family: a CycleGAN, which moves images between two domains and needs no pairs."""
+"""The translation family: a CycleGAN, which translates images between two domains without pairs."""
 
-from muserve_export.families.family import Family
+from muserve_export.families.family import FamilyPackage
 from muserve_export.families.translation.config import TranslationConfig
-from muserve_export.families.translation.evaluate import evaluate_translation
-from muserve_export.families.translation.export import export_translation
-from muserve_export.families.translation.sources import collect_translation
-from muserve_export.families.translation.train import train_translation
 
 __all__ = ["FAMILY"]
 
-FAMILY = Family(
+FAMILY = FamilyPackage(
     "translation",
+    "a CycleGAN between two folders of images: satellite pictures and maps, or your own",
     TranslationConfig,
-    train=train_translation,
-    export=export_translation,
-    evaluate=evaluate_translation,
-    collect=collect_translation,
+    __name__,
+    sources="a folder with bmng.jpg and shadedrelief.jpg",
     has_details=True,
 )

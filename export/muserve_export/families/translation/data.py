@@ -26,11 +26,11 @@ from muserve.v1 import manifest_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.translation.classes import MapClasses
 from muserve_export.families.translation.config import TranslationConfig
-from muserve_export.families.translation.sources import ABOUT, PARTS
+from muserve_export.families.translation.sources import ABOUT, PARTS, collect
 from muserve_server.tasks.translation.containers import ImageError, read_header
 from muserve_server.tasks.translation.decoding import decode
 
-__all__ = ["DEFAULT", "IMAGE_SUFFIXES", "CropSet", "TranslationData", "load_data", "read_image"]
+__all__ = ["DEFAULT", "IMAGE_SUFFIXES", "CropSet", "TranslationData", "collect", "load_data", "read_image"]
 
 DEFAULT = Path("data/translation")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")

@@ -17,7 +17,6 @@ the whole at once; and the step across seams as a share of that between other ne
 from __future__ import annotations
 
 import asyncio
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,22 +26,21 @@ import torch
 from numpy.typing import NDArray
 from skimage.metrics import mean_squared_error
 
-from muserve.bundle import read_bundle
-from muserve.configuration import build
 from muserve.v1 import manifest_pb2
 from muserve_export.bundling.graphs import load_torchscript
 from muserve_export.errors import DataError
 from muserve_export.families.translation import metrics
 from muserve_export.families.translation.classes import MapClasses
 from muserve_export.families.translation.config import TranslationConfig
-from muserve_export.families.translation.data import TranslationData, load_data, read_image
-from muserve_export.families.translation.metrics import ColourTransfer, bootstrap
+from muserve_export.families.translation.data import TranslationData, read_image
+from muserve_export.families.translation.metrics import ColourTransfer
 from muserve_export.families.translation.served import translate
 from muserve_export.families.translation.sources import LARGE
+from muserve_export.measuring import Figures, bootstrap, make_metric
 from muserve_server.model import LocalModel
 from muserve_server.tasks.media.png import to_pixels
 
-__all__ = ["Place", "evaluate_translation"]
+__all__ = ["Place", "measure"]
 
 _FEWEST_PLACES = 2
 _SMALLEST_SIDE = 11
@@ -67,43 +65,31 @@ class Place:
     """Mean absolute difference of image and what came back."""
 
 
-def evaluate_translation(
-    folder: Path, *, data: str | None = None, part: str = "test", details: Path | None = None
-) -> list[manifest_pb2.Metric]:
+def measure(folder: Path, _config: TranslationConfig, data: TranslationData, part: str) -> Figures:
     """Measures a bundle on held-out pairs.
 
     Args:
         folder: The bundle.
-        data: Data to measure against, as `TranslationConfig.data`; None takes what the bundle was trained on.
+        data: Images to measure against.
         part: "validation" while choosing, "test" to report.
-        details: Where to write the figures of each place, as CSV.
+
+    Returns:
+        The figures, and those of each place.
 
     Raises:
         DataError: There are no pairs to measure by.
         BundleError: The bundle cannot be opened.
     """
-    images = _load(folder, data)
-    names = images.pairs(part)
+    names = data.pairs(part)
     if len(names) < _FEWEST_PLACES:
         raise DataError(
-            f"{images.folder} has {len(names)} pairs in {part}A and {part}B; at least {_FEWEST_PLACES} are needed to "
+            f"{data.folder} has {len(names)} pairs in {part}A and {part}B; at least {_FEWEST_PLACES} are needed to "
             "measure: give images of one place the same name in both, or leave out --evaluate"
         )
-    return asyncio.run(_measure(folder, images, part, details))
+    return asyncio.run(_measure(folder, data, part))
 
 
-def _load(folder: Path, data: str | None) -> TranslationData:
-    training = read_bundle(folder).manifest.training
-    if data is None and (training.get("data") or "data_sha256" not in training):
-        own = training.get("data", "PATH")
-        raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {own}")
-    images = load_data(build(TranslationConfig, {"data": data or ""}))
-    if data is None and images.sha256 != training["data_sha256"]:
-        raise DataError(f"{folder} was trained on other data or another split; its held-out places cannot be known")
-    return images
-
-
-async def _measure(folder: Path, data: TranslationData, part: str, details: Path | None) -> list[manifest_pb2.Metric]:
+async def _measure(folder: Path, data: TranslationData, part: str) -> Figures:
     found: list[manifest_pb2.Metric] = []
     rows: list[Mapping[str, object]] = []
     async with await LocalModel.open(folder) as model:
@@ -114,9 +100,7 @@ async def _measure(folder: Path, data: TranslationData, part: str, details: Path
             found += _score(places, direction.target, classes)
             rows += _rows(places, direction.target, classes)
             found += await _compare_with_whole(model, data, part, side, direction)
-    if details:
-        _write_details(details, rows)
-    return found
+    return Figures(found, rows)
 
 
 async def _translate_places(model: LocalModel, data: TranslationData, part: str, side: str, target: str) -> list[Place]:
@@ -182,20 +166,9 @@ def _metric(
     name: str, unit: str, figures: Mapping[str, Callable[[NDArray[np.int64]], float]], count: int
 ) -> manifest_pb2.Metric:
     everywhere = np.arange(count)
-    low, high = bootstrap(count, figures[""])
-    beside = [
-        manifest_pb2.MetricReference(name=method, value=figure(everywhere))
-        for method, figure in figures.items()
-        if method
-    ]
-    beside += [
-        manifest_pb2.MetricReference(name="95 % from", value=low),
-        manifest_pb2.MetricReference(name="to", value=high),
-    ]
-    metric = manifest_pb2.Metric(name=name, value=figures[""](everywhere), unit=f"{unit}; {count} places")
-    metric.reference, metric.reference_name = beside[0].value, beside[0].name
-    metric.others.extend(beside[1:])
-    return metric
+    beside = {method: figure(everywhere) for method, figure in figures.items() if method}
+    value, interval = figures[""](everywhere), bootstrap(count, figures[""])
+    return make_metric(name, value, f"{unit}; {count} places", beside, interval=interval)
 
 
 async def _compare_with_whole(
@@ -225,21 +198,20 @@ async def _compare_with_whole(
         if seams:  # a tile of that size has none
             ratios.append((metrics.seam_ratio(tiled, seams), metrics.seam_ratio(whole_pixels, seams)))
     found = [
-        manifest_pb2.Metric(
-            name=f"tiled_against_whole_to_{direction.target}",
-            value=10 * float(np.log10(255**2 / max(np.mean(errors), _LEAST_ERROR))),
-            unit=f"dB at {LARGE} pixels, higher is better",
+        make_metric(
+            f"tiled_against_whole_to_{direction.target}",
+            10 * float(np.log10(255**2 / max(np.mean(errors), _LEAST_ERROR))),
+            f"dB at {LARGE} pixels, higher is better",
         )
     ]
     if ratios:
         tiled_ratio, whole_ratio = np.mean(ratios, axis=0).tolist()
         found.append(
-            manifest_pb2.Metric(
-                name=f"seam_gradient_to_{direction.target}",
-                value=tiled_ratio,
-                unit="of that elsewhere, 1 is best",
-                reference=whole_ratio,
-                reference_name="the whole picture's, at the same lines",
+            make_metric(
+                f"seam_gradient_to_{direction.target}",
+                tiled_ratio,
+                "of that elsewhere, 1 is best",
+                {"the whole picture's, at the same lines": whole_ratio},
             )
         )
     return found
@@ -270,11 +242,3 @@ def _rows(places: Sequence[Place], target: str, classes: MapClasses | None) -> l
                 row["pixel_accuracy"], row["mean_iou"] = scores[0], scores[2]
             rows.append(row)
     return rows
-
-
-def _write_details(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from muserve.configuration import build
 from muserve.v1 import common_pb2, manifest_pb2, translation_pb2
-from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
+from muserve_export.bundling import BundlePlan, GraphSource
 from muserve_export.families.translation.config import TranslationConfig
-from muserve_export.families.translation.data import TranslationData, load_data
+from muserve_export.families.translation.data import TranslationData
 from muserve_export.families.translation.model import make_generator
 from muserve_export.families.translation.served import draw_sheet
 from muserve_export.families.translation.train import BLACK, DIRECTIONS
-from muserve_export.training.run import RunFolder
+from muserve_export.training.trained import TrainedModel
 from muserve_server.model import LocalModel
 
-__all__ = ["export_translation"]
+__all__ = ["plan_bundle"]
 
 # A tile's colours are 1/127.5 apart: differences of a hundredth of that change no pixel but by rounding.
 _TOLERANCE = 1e-4
@@ -33,49 +31,16 @@ _MAX_BATCH_ROWS = 1
 _SHOWN = 12
 
 
-def export_translation(
-    run: RunFolder,
-    destination: Path,
-    *,
-    name: str,
-    version: int | None = None,
-    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None,
-    notes: str = "",
-) -> Path:
-    """Writes the newest checkpoint of a run as models/<name>/<version>.
-
-    Args:
-        run: A trained run.
-        destination: The folder of all bundles.
-        name: Name of the model.
-        version: Positive and new; None takes one more than the newest.
-        measure: Measures the bundle for its manifest and card.
-        notes: Limits and known faults for the card, as Markdown.
-
-    Returns:
-        The bundle's folder.
-
-    Raises:
-        ExportError: The run, the name or the version cannot be used, or a graph is not what was trained.
-    """
-    config = build(TranslationConfig, run.values())
-    data = load_data(config)
-    checkpoint = run.finished(config, data.sha256)
-    graphs = []
-    for role in DIRECTIONS:
-        generator = make_generator(config)
-        generator.load_state_dict(checkpoint[f"{role}_average" if config.ema_decay else role])
-        graphs.append(_graph(role, generator.eval(), config))
-    plan = BundlePlan(
+def plan_bundle(trained: TrainedModel[TranslationConfig, TranslationData]) -> BundlePlan:
+    """Plans a bundle of the translation task: a generator for each direction."""
+    config, data = trained.config, trained.data
+    generators = {role: trained.load(make_generator(config), role) for role in DIRECTIONS}
+    return BundlePlan(
         manifest=_manifest(config, data),
-        graphs=graphs,
-        training=run.described(config, checkpoint),
+        graphs=[_graph(role, generator, config) for role, generator in generators.items()],
         goldens=[_golden(config)],
         samples=lambda model: _samples(model, data),
-        measure=measure,
-        notes=notes,
     )
-    return write_bundle(plan, destination, name=name, version=version)
 
 
 def _manifest(config: TranslationConfig, data: TranslationData) -> manifest_pb2.ModelManifest:
@@ -85,7 +50,7 @@ def _manifest(config: TranslationConfig, data: TranslationData) -> manifest_pb2.
         task=common_pb2.TASK_TRANSLATION,
         description=f"Translates images of {first} into {second} and back: {how}.",
         training_data=[data.source],
-        licence="LicenseRef-owner" if config.data else "Apache-2.0",
+        licence="LicenseRef-owner" if config.has_own_data else "Apache-2.0",
         translation=manifest_pb2.TranslationSettings(
             directions=[
                 manifest_pb2.TranslationDirection(source=first, target=second, graph=DIRECTIONS[0]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from skimage.metrics import structural_similarity
 __all__ = [
     "ColourTransfer",
     "absolute_error",
-    "bootstrap",
     "class_scores",
     "confusion",
     "seam_ratio",
@@ -24,8 +23,6 @@ __all__ = [
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-
-_DRAWS, _SEED = 2000, 0
 
 
 def similarity(image: Pixels, truth: Pixels) -> float:
@@ -72,19 +69,6 @@ def class_scores(counts: NDArray[np.int64]) -> tuple[float, float, float]:
         float((hits / truths).mean()),
         float((hits / (truths + founds - hits)).mean()),
     )
-
-
-def bootstrap(count: int, figure: Callable[[NDArray[np.int64]], float]) -> tuple[float, float]:
-    """The interval that holds a figure in 95 % of draws of as many places with replacement (Efron, 1979).
-
-    Args:
-        count: Number of places.
-        figure: Computes the figure of some places, given by index.
-    """
-    random = np.random.default_rng(_SEED)
-    figures = [figure(random.integers(0, count, count)) for _ in range(_DRAWS)]
-    low, high = np.percentile(figures, [2.5, 97.5])
-    return float(low), float(high)
 
 
 def seam_ratio(image: Pixels, seams: Sequence[int]) -> float:

@@ -28,7 +28,7 @@ from PIL import Image
 from muserve_export.errors import DataError
 from muserve_export.families.translation.classes import RELIEF, MapClasses
 
-__all__ = ["ABOUT", "LARGE", "PARTS", "Region", "collect_translation", "plan_regions"]
+__all__ = ["ABOUT", "LARGE", "PARTS", "Region", "collect", "plan_regions"]
 
 ABOUT = "about.json"
 PARTS = ("train", "validation", "test", "paired", "large")
@@ -70,7 +70,7 @@ class Region:
         return slice(top + MARGIN, top + REGION - MARGIN), slice(left + MARGIN, left + REGION - MARGIN)
 
 
-def collect_translation(destination: Path, sources: Sequence[Path]) -> str:
+def collect(destination: Path, sources: Sequence[Path]) -> str:
     """Writes the folders.
 
     Args:

@@ -8,7 +8,6 @@ baseline learns the same generators from pairs, by absolute difference: what a C
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,13 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
 from muserve_export.families.translation.config import TranslationConfig
-from muserve_export.families.translation.data import load_data
+from muserve_export.families.translation.data import CropSet, TranslationData
 from muserve_export.families.translation.model import make_discriminator, make_generator
 from muserve_export.training.augment import translate
 from muserve_export.training.ema import MovingAverage
-from muserve_export.training.loop import init_weights, train
-from muserve_export.training.run import RunFolder
 from muserve_server.tasks.media.png import to_pixels
 
-__all__ = ["BLACK", "DIRECTIONS", "CycleLearner", "ImagePool", "PairedLearner", "make_learner", "train_translation"]
+__all__ = ["BLACK", "DIRECTIONS", "CycleLearner", "ImagePool", "PairedLearner", "choose_learner", "make_learner"]
 
 BLACK = -1.0
 DIRECTIONS = ("a_to_b", "b_to_a")
@@ -239,31 +236,18 @@ class PairedLearner(_Learner):
         return losses
 
 
-def make_learner(fabric: Fabric, config: TranslationConfig) -> CycleLearner | PairedLearner:
-    """Makes the learner that a configuration asks for."""
+def choose_learner(fabric: Fabric, config: TranslationConfig) -> CycleLearner | PairedLearner:
+    """Builds the learner of an architecture."""
     return PairedLearner(fabric, config) if config.architecture == "paired" else CycleLearner(fabric, config)
 
 
-def train_translation(
-    fabric: Fabric, config: TranslationConfig, run: RunFolder, *, init_from: Path | None = None
-) -> None:
-    """Trains, or goes on with a run.
-
-    Args:
-        fabric: Launched.
-        config: How.
-        run: Where to write; begun or resumed.
-        init_from: A checkpoint or run folder to take the first weights from.
-
-    Raises:
-        ExportError: The data, the checkpoint or the losses are of no use; says why.
-    """
-    data = load_data(config)
-    learner = make_learner(fabric, config)
+def make_learner(
+    fabric: Fabric, config: TranslationConfig, data: TranslationData
+) -> tuple[CycleLearner | PairedLearner, CropSet]:
+    """Builds the networks and the crops that they learn from."""
+    learner = choose_learner(fabric, config)
     learner.show(data.training.shown(_SHOWN))
-    if init_from is not None:
-        init_weights(learner, init_from)
-    train(fabric, "translation", learner, data.training, config, run, data_sha256=data.sha256)
+    return learner, data.training
 
 
 def _judged(scores: Tensor, *, real: bool) -> Tensor:

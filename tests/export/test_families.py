@@ -1,0 +1,190 @@
+"""Families are found by entry points, broken ones are named and passed over, and help needs no torch."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+from importlib import import_module
+from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
+
+import pytest
+
+from muserve.configuration import ConfigurationError
+from muserve_export.families import (
+    Family,
+    FamilyPackage,
+    describe_recipe,
+    find_families,
+    installed_families,
+    recipe_names,
+    recipe_path,
+)
+from muserve_export.families.legacy import OldFamily
+from tests.plugins import install
+
+GROUP = "muserve.families"
+CONFIG = """
+    from dataclasses import dataclass
+    from muserve.configuration import option
+    from muserve_export.families import FamilyPackage
+    from muserve_export.training.config import TrainingConfig
+
+    @dataclass(frozen=True)
+    class WaveConfig(TrainingConfig):
+        learning_rate: float = option(1e-2, "of SGD", minimum=0)
+
+    FAMILY = FamilyPackage("{name}", "waves of noise", WaveConfig, "{package}")
+"""
+
+
+def entry_points(site: Path) -> list[EntryPoint]:
+    return [
+        entry
+        for distribution in distributions(path=[str(site)])
+        for entry in distribution.entry_points
+        if entry.group == GROUP
+    ]
+
+
+def install_family(site: Path, distribution: str, *, name: str = "waves", family: str | None = None) -> None:
+    package = distribution.replace("-", "_")
+    source = CONFIG.format(name=family or name, package=package)
+    install(site, distribution, {f"{package}/__init__.py": source}, {GROUP: {name: f"{package}:FAMILY"}})
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def run_command(site: Path, *arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs muserve-export in a process of its own that sees the folder's distributions."""
+    program = code or "from muserve_export.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def test_the_house_brings_its_families_as_anyone_would() -> None:
+    families = installed_families()
+    assert {"answers", "digits", "forecast", "music", "translation"} <= set(families)
+    assert not families.problems
+
+
+@pytest.mark.parametrize("name", installed_families())
+def test_a_package_has_the_functions_that_its_family_calls(name: str) -> None:
+    family = installed_families()[name]
+    if isinstance(family, OldFamily):
+        pytest.skip("has heads of its own")
+    assert isinstance(family, FamilyPackage)
+    functions = {"data": ("load_data", 1), "train": ("make_learner", 3), "export": ("plan_bundle", 1)}
+    for module, (function, count) in {**functions, "evaluate": ("measure", 4)}.items():
+        made = getattr(import_module(f"{family.package}.{module}"), function)
+        assert len(inspect.signature(made).parameters) == count, function
+    assert hasattr(import_module(f"{family.package}.data"), "collect") == bool(family.sources)
+
+
+def test_another_package_brings_a_family(site: Path) -> None:
+    install_family(site, "acme-waves")
+    recipes = site / "acme_waves" / "recipes"
+    recipes.mkdir()
+    (recipes / "calm.toml").write_text("# Long, slow waves.\nlearning_rate = 0.5\n")
+    family = find_families(entry_points(site))["waves"]
+    assert (family.summary, recipe_names(family)) == ("waves of noise", ["calm"])
+    assert describe_recipe(recipe_path(family, "calm")) == "Long, slow waves."
+    listed = run_command(site, "recipes")
+    assert listed.returncode == 0, listed.stderr
+    assert any(row.split(maxsplit=2) == ["waves", "calm", "Long, slow waves."] for row in listed.stdout.splitlines())
+    assert "learning-rate" in run_command(site, "train", "waves", "--help").stdout
+
+
+def test_a_broken_package_is_named_and_the_rest_goes_on(site: Path) -> None:
+    install(site, "acme-broken", {"acme_broken.py": "import no_such_thing"}, {GROUP: {"broken": "acme_broken:FAMILY"}})
+    install_family(site, "acme-waves")
+    families = find_families(entry_points(site))
+    assert list(families) == ["waves"]
+    assert "'acme-broken'" in families.problems["broken"]
+    assert "no_such_thing" in families.problems["broken"]
+    with pytest.raises(ConfigurationError, match=r"'acme-broken'.*no_such_thing"):
+        families.named("broken")
+    listed = run_command(site, "recipes")
+    assert listed.returncode == 0
+    assert "digits" in listed.stdout
+    assert "warning: entry point 'broken' of the distribution 'acme-broken'" in listed.stderr
+
+
+def test_two_families_of_one_name(site: Path) -> None:
+    for distribution in ("zeta-waves", "acme-waves"):
+        install_family(site, distribution)
+    families = find_families(entry_points(site))
+    assert getattr(families["waves"], "package", "") == "acme_waves"
+    (problem,) = families.problems.values()
+    assert "'zeta-waves'" in problem
+    assert "'acme-waves' brings a family of this name already" in problem
+
+
+def test_the_house_wins_over_a_package_of_its_name(site: Path) -> None:
+    install_family(site, "aaa-digits", name="digits")
+    own = EntryPoint("digits", "muserve_export.families.digits:FAMILY", GROUP)
+    families = find_families([*entry_points(site), own])
+    assert families["digits"] is installed_families()["digits"]
+    assert "'aaa-digits'" in families.problems["digits of aaa-digits"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("FAMILY = 3", "no muserve_export.families.Family"),
+        (CONFIG.format(name="other", package="acme_odd"), "calls itself 'other'"),
+        (
+            CONFIG.format(name="waves", package="acme_odd").replace("WaveConfig, ", "int, "),
+            "subclass of TrainingConfig",
+        ),
+        ("", "has no attribute 'FAMILY'"),
+    ],
+)
+def test_what_is_no_family_is_refused(site: Path, source: str, message: str) -> None:
+    install(site, "acme-odd", {"acme_odd/__init__.py": source}, {GROUP: {"waves": "acme_odd:FAMILY"}})
+    families = find_families(entry_points(site))
+    assert not families
+    assert message in families.problems["waves"]
+    assert "'acme-odd'" in families.problems["waves"]
+    sys.modules.pop("acme_odd", None)
+
+
+def test_an_unknown_family_gets_the_nearest_name() -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'digits'"):
+        installed_families().named("digit")
+
+
+@pytest.mark.parametrize("name", installed_families())
+def test_every_recipe_says_what_it_is(name: str) -> None:
+    family: Family = installed_families()[name]
+    for recipe in recipe_names(family):
+        description = describe_recipe(recipe_path(family, recipe))
+        assert description.endswith("."), f"{name} {recipe}: {description!r} is no sentence"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["recipes"], ["train", "--help"], ["data", "--help"]]
+    + [["train", name, "--help"] for name in installed_families()],
+    ids=" ".join,
+)
+def test_help_needs_no_torch(tmp_path: Path, arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from muserve_export.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'onnx', 'pandas', 'scipy', 'lightning_fabric', 'onnxruntime'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = run_command(tmp_path, *arguments, code=code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
