@@ -161,7 +161,7 @@ def test_evaluate_measures_what_the_bundle_serves(
     assert refused.returncode == 1
     assert "no figures behind its table" in refused.stderr
     refused = export_command("evaluate", folder, folder, "--details", tmp_path / "details.csv", check=False)
-    assert "for one bundle, 2 were named" in refused.stderr
+    assert "for one bundle; 2 were given" in refused.stderr
 
 
 def test_evaluate_refuses_a_bundle_of_no_family(tmp_path: Path, export_command: Command) -> None:
