@@ -11,8 +11,8 @@ from muserve.configuration import options_of
 from muserve_server.model import LocalOptions
 from muserve_server.settings import Settings
 from muserve_server.tasks import Kinds, Task, installed_kinds
-from muserve_server.tasks.forecast.kind import ForecastLimits
-from muserve_server.tasks.music.kind import MusicLimits
+from muserve_server.tasks.forecast.limits import ForecastLimits
+from muserve_server.tasks.music.limits import MusicLimits
 
 __all__ = ["every_option", "kinds_with", "local_options", "short_answers"]
 

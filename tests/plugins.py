@@ -31,6 +31,8 @@ def install(site: Path, distribution: str, modules: dict[str, str], entry_points
     info = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    tops = sorted({Path(path).parts[0].removesuffix(".py") for path in modules})
+    (info / "top_level.txt").write_text("\n".join(tops) + "\n")
     lines = []
     for group, rows in entry_points.items():
         lines += [f"[{group}]", *(f"{name} = {value}" for name, value in rows.items())]

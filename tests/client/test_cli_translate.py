@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from muserve.v1 import manifest_pb2
+from muserve_client.calls.translation.probe import PROBES
 from muserve_client.cli import main
-from muserve_client.probes import PROBES
 from tests.client.conftest import Served
 from tests.server.pictorial import image_file, read_png, scene
 
@@ -95,7 +95,7 @@ def test_the_small_request_goes_beyond_a_tile_and_back_where_the_model_can(direc
     settings = manifest_pb2.TranslationSettings(tile_size=16)
     for index in range(directions):
         settings.directions.add(source="ab"[index], target="ba"[index])
-    probe = PROBES["translate_image"]
+    (probe,) = PROBES
     request = probe.default(manifest_pb2.ModelManifest(translation=settings))
     assert (request.cycle, request.target) == (cycle, "b" if directions else "")
     others = [probe.other(request, index) for index in range(48)]

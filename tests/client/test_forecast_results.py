@@ -115,8 +115,8 @@ def test_without_a_package_it_says_what_to_install(
     found = forecast(forecaster, [1, 2, 3], frequency="daily")
     for name in [name for name in sys.modules if name.split(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, name)
-    for name in ("frames", "moments", "plots"):  # what imports them
-        monkeypatch.delitem(sys.modules, f"muserve_client.{name}", raising=False)
+    for name in ("frames", "moments", "periods", "plots"):  # what imports them
+        monkeypatch.delitem(sys.modules, f"muserve_client.calls.forecast.{name}", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
     for way in ways:
         with pytest.raises(ModuleNotFoundError, match=rf"needs {missing}, .*: pip install 'muserve\[data\]'"):

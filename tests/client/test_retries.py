@@ -18,7 +18,7 @@ from muserve.errors import (
     UnavailableError,
 )
 from muserve_client import Client, ConfigurationError, Retries
-from muserve_client.core import Attempts
+from muserve_client.attempts import Attempts
 from muserve_client.options import ClientOptions
 from tests.client.fakes import Skin, both_skins, call, fail, fake_server, one_image
 

@@ -22,13 +22,13 @@ PUBLIC = {
     "UnimplementedError", "__version__",
 }  # fmt: skip
 METHODS = {
-    "accompany", "ask", "close", "forecast", "images", "is_ready", "model", "models", "music", "questions", "translate",
-    "wait_until_ready",
+    "accompany", "ask", "close", "forecast", "images", "is_ready", "model", "models", "music", "questions", "run",
+    "translate", "wait_until_ready",
 }  # fmt: skip
 
 
 def public_methods(kind: type) -> dict[str, Any]:
-    return {name: value for name, value in vars(kind).items() if not name.startswith("_")}
+    return {name: getattr(kind, name) for name in dir(kind) if not name.startswith("_")}
 
 
 def test_all_is_what_is_public() -> None:

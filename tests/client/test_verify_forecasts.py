@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2, model_pb2
+from muserve_client.calls.forecast.probe import PROBES
 from muserve_client.cli import main
-from muserve_client.probes import PROBES
 from tests.bundles import HORIZON_STEPS, add_golden, forecast_bundle, next_value_bundle
 from tests.client.conftest import Served
 from tests.client.fakes import fake_server
@@ -65,14 +65,14 @@ def test_the_small_request_fits_the_model() -> None:
     settings = manifest_pb2.ForecastSettings(max_horizon=5, min_points=100)
     settings.frequencies.add(frequency=DAILY, horizon_steps=0)  # known by name only
     settings.frequencies.add(frequency=MONTHLY, horizon_steps=18)
-    request = PROBES["forecast"].default(manifest_pb2.ModelManifest(forecast=settings))
+    request = PROBES[0].default(manifest_pb2.ModelManifest(forecast=settings))
     assert (request.frequency, request.horizon, list(request.quantiles)) == (MONTHLY, 5, [])
     assert {len(series.values) for series in request.series} == {100}
 
 
 def test_other_calls_have_other_values_but_miss_the_same() -> None:
     request = golden()
-    others = [PROBES["forecast"].other(request, index) for index in range(48)]
+    others = [PROBES[0].other(request, index) for index in range(48)]
     assert {len(other.series) for other in others} == set(range(1, 9))
     given = {series.id: list(series.values) for series in request.series}
     for other in others:

@@ -12,8 +12,8 @@ import mido
 import pytest
 
 from muserve.v1 import common_pb2, manifest_pb2, model_pb2, music_pb2
+from muserve_client.calls.music.probe import PROBES
 from muserve_client.cli import main
-from muserve_client.probes import PROBES
 from tests.client.conftest import Served
 from tests.client.fakes import fake_server
 from tests.client.musicians import notes_of, play
@@ -168,7 +168,7 @@ def test_another_bundle_behind_the_same_name_is_found(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(("max_bars", "bars", "expected"), [(32, 4, 5), (4, 4, 4), (1, 1, 1), (0, 0, 1)])
 def test_the_small_request_goes_beyond_one_run(max_bars: int, bars: int, expected: int) -> None:
     manifest = manifest_pb2.ModelManifest(music=settings(max_bars=max_bars, bars=bars))
-    assert PROBES["generate_music"].default(manifest).bars == expected
+    assert PROBES[0].default(manifest).bars == expected
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_the_small_request_goes_beyond_one_run(max_bars: int, bars: int, expecte
 )
 def test_the_small_tune_is_midi_in_the_metre_of_the_model(beats: int, unit: int, beat_ticks: int) -> None:
     manifest = manifest_pb2.ModelManifest(music=settings(beats_per_bar=beats, beat_unit=unit, bars=2))
-    request = PROBES["accompany"].default(manifest)
+    request = PROBES[1].default(manifest)
     assert list(request.roles) == [music_pb2.TrackRole(track=0, role="keys")]
     file = mido.MidiFile(file=io.BytesIO(request.midi))
     (track,) = file.tracks
@@ -189,7 +189,7 @@ def test_the_small_tune_is_midi_in_the_metre_of_the_model(beats: int, unit: int,
 
 @pytest.mark.parametrize("kind", ["generate_music", "accompany"])
 def test_other_calls_have_other_noise(kind: str) -> None:
-    probe = PROBES[kind]
+    probe = PROBES[0 if kind == "generate_music" else 1]
     request = probe.default(manifest_pb2.ModelManifest(music=settings()))
     request.first_sample, request.piano_roll = 5, True
     others = [probe.other(request, index) for index in range(48)]

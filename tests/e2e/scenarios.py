@@ -31,7 +31,7 @@ from muserve.v1 import (
     translation_pb2_grpc,
 )
 from muserve_server.tasks import Call, Handler, Task, installed_kinds, noise
-from muserve_server.tasks.image.kind import ImageLimits
+from muserve_server.tasks.image.limits import ImageLimits
 from muserve_server.tasks.media.png import encode_png, to_pixels
 from tests.answer_bundles import KINDS, PASSAGES_READ, copy_bundle
 from tests.bundles import (

@@ -21,17 +21,18 @@ from muserve.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from muserve_client.answers import Info, Timings
 from muserve_client.async_client import AsyncClient
+from muserve_client.calls.answer.result import Answer, Answers, Evidence, QuestionAnswer, Questions, Source
+from muserve_client.calls.forecast.forecast import Forecast
+from muserve_client.calls.forecast.result import Forecasts
+from muserve_client.calls.image.result import Image, Images
+from muserve_client.calls.music.result import Accompaniment, Music, Piece, Quantisation, Track
+from muserve_client.calls.server.result import Model
+from muserve_client.calls.translation.result import Reconstruction, Translation
 from muserve_client.client import Client
-from muserve_client.forecasts import Forecast, Forecasts
-from muserve_client.images import Image, Images
-from muserve_client.models import Model
-from muserve_client.music import Accompaniment, Music, Piece, Quantisation, Track
+from muserve_client.info import Info, Timings
 from muserve_client.options import Retries
 from muserve_client.pictures import Picture
-from muserve_client.questions import Answer, Answers, Evidence, QuestionAnswer, Questions, Source
-from muserve_client.translation import Reconstruction, Translation
 
 __all__ = [
     "Accompaniment",

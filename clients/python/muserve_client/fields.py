@@ -7,9 +7,14 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
 from muserve.errors import FieldViolation, InvalidRequestError
 
 __all__ = ["Fields"]
+
+_BITS = {FieldDescriptor.TYPE_UINT32: 32, FieldDescriptor.TYPE_UINT64: 64}
 
 
 class Fields:
@@ -63,6 +68,31 @@ class Fields:
             self.refuse(name, f"is {_shown(values)}; allowed: a list of texts, as in [{str(values)!r}]")
             return []
         return [self.text(f"{name}[{index}]", value) for index, value in enumerate(values)]
+
+    def fill(self, request: Message, **values: Any) -> None:
+        """Writes arguments into the fields of a request that have their names.
+
+        Args:
+            request: The request message.
+            values: By field, checked by its type. None leaves a field unset that tells absent from 0.
+        """
+        for name, value in values.items():
+            field = request.DESCRIPTOR.fields_by_name[name]
+            if field.is_repeated:
+                take = self.texts if field.type == FieldDescriptor.TYPE_STRING else self.reals
+                getattr(request, name).extend(take(name, () if value is None else value))
+            elif value is not None or not field.has_presence:
+                setattr(request, name, self._taken(field, value))
+
+    def _taken(self, field: Any, value: Any) -> Any:
+        """Takes a value as the type of its field wants it."""
+        if field.type in _BITS:
+            return self.whole(field.name, value, bits=_BITS[field.type])
+        if field.type in (FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT):
+            return self.real(field.name, value)
+        if field.type == FieldDescriptor.TYPE_BOOL:
+            return bool(value)
+        return self.text(field.name, value)
 
     def refuse(self, name: str, description: str) -> None:
         """Notes a field that cannot be sent."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import sys
 import zlib
-from pathlib import Path
 from typing import Any
 
+from muserve_client.contents import content_of
 from muserve_client.fields import Fields
 from muserve_client.pictures import Picture
 
@@ -37,20 +36,15 @@ def image_bytes(fields: Fields, image: Any) -> bytes:
     """
     if isinstance(image, Picture):
         return image.png
-    if isinstance(image, bytes | bytearray | memoryview):
-        return bytes(image)
-    if isinstance(image, str | os.PathLike):
-        return Path(image).read_bytes()
     pil = sys.modules.get("PIL.Image")  # whoever has such an image has imported it
     if pil is not None and isinstance(image, pil.Image):
         return _from_pillow(fields, image)
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(image, numpy.ndarray):
         return _from_array(fields, image)
-    if hasattr(image, "read") and not isinstance(image, io.TextIOBase):
-        content = image.read()
-        if isinstance(content, bytes):
-            return content
+    content = content_of(image)
+    if content is not None:
+        return content
     fields.refuse("image", f"is of the type {type(image).__name__}; allowed: {_ALLOWED}")
     return b""
 

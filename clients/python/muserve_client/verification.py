@@ -7,14 +7,18 @@ request again; the same request amid others, several times; each of its samples 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.message import Message
+
+from muserve.bundle import ManifestError, golden_request
 from muserve.v1 import manifest_pb2
 from muserve_client.async_client import AsyncClient
-from muserve_client.models import Model
-from muserve_client.probes import PROBES, Answer, Probe
+from muserve_client.calls.probes import Answer, Probe, copy_of
+from muserve_client.calls.server.result import Model
+from muserve_client.flows import Flow, Rpc
 
 __all__ = ["Finding", "verify_model"]
 
@@ -45,12 +49,15 @@ class Finding:
         return f"{verdict}  {self.model} {self.request}: {self.check}" + (f": {self.difference}" * (not self.passed))
 
 
-async def verify_model(client: AsyncClient, model: Model, *, rounds: int) -> AsyncIterator[Finding]:
+async def verify_model(
+    client: AsyncClient, model: Model, *, probes: Sequence[Probe], rounds: int
+) -> AsyncIterator[Finding]:
     """Checks one model that is ready.
 
     Args:
         client: Connected to the server, or to replicas, which are then compared with each other.
         model: As listed.
+        probes: Those of all installed calls.
         rounds: How often each request is repeated amid others.
 
     Yields:
@@ -63,34 +70,49 @@ async def verify_model(client: AsyncClient, model: Model, *, rounds: int) -> Asy
     known = False
     detailed = await client.model(model.name, model.version)
     manifest = detailed.manifest or manifest_pb2.ModelManifest()
-    for kind, probe in PROBES.items():
-        for golden_name, request in _requests(manifest, kind, probe, model.task):
+    for probe in probes:
+        for golden_name, request in _requests(manifest, probe, model.task):
             known = True
             request.model, request.version = model.name, model.version
             async for check, difference in _verify(client, model, probe, request, rounds):
                 yield Finding(name, golden_name, check, difference)
     if not known:
-        yield Finding(name, "none", f"this client has no check for the task {model.task!r}", "update it")
+        remedy = "update it, or install the package that brings one (an entry point of the group muserve.calls)"
+        yield Finding(name, "none", f"this client has no check for the task {model.task!r}", remedy)
 
 
-def _requests(manifest: manifest_pb2.ModelManifest, kind: str, probe: Probe, task: str) -> Iterator[tuple[str, Any]]:
-    """Yields the golden requests of one kind; without any, a small one of our own for the task."""
-    goldens = [golden for golden in manifest.goldens if golden.WhichOneof("request") == kind]
-    for golden in goldens:
-        request = type(getattr(golden, kind))()
-        request.CopyFrom(getattr(golden, kind))
-        probe.settle(request)
-        yield golden.name, request
-    default = probe.default(manifest) if not goldens and probe.task == task else None
+def _requests(manifest: manifest_pb2.ModelManifest, probe: Probe, task: str) -> Iterator[tuple[str, Any]]:
+    """Yields the golden requests of a probe's kind; without any, a small one of our own for the task."""
+    has_goldens = False
+    for golden in manifest.goldens:
+        request = _golden(golden)
+        if isinstance(request, probe.request):
+            has_goldens = True
+            request = copy_of(request)
+            probe.settle(request)
+            yield golden.name, request
+    default = probe.default(manifest) if not has_goldens and probe.task == task else None
     if default is not None:
         yield probe.name, default
+
+
+def _golden(golden: manifest_pb2.GoldenRequest) -> Message | None:
+    """Returns a golden's request; None for a message of a package that is not installed here."""
+    try:
+        return golden_request(golden)
+    except ManifestError:
+        return None
+
+
+def _ask(probe: Probe, request: Any) -> Flow[Answer]:
+    return probe.read((yield Rpc(probe.method, request)))
 
 
 async def _verify(
     client: AsyncClient, model: Model, probe: Probe, request: Any, rounds: int
 ) -> AsyncIterator[tuple[str, str]]:
     async def send(wanted: Any) -> Answer:
-        return await client._call(probe.rpc(wanted), None, None)
+        return await client.run(_ask(probe, wanted))
 
     first = await send(request)
     wrong_digest = f"the answer came from {first.digest[:12]}, listed is {model.digest[:12]}"

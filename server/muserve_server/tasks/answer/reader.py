@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from muserve.v1 import manifest_pb2
 from muserve_server.rows import Rows
-from muserve_server.tasks.answer.kind import AnswerLimits
+from muserve_server.tasks.answer.limits import AnswerLimits
 from muserve_server.tasks.answer.passages import Passage
 from muserve_server.tasks.answer.reading import Reading, ask_tokens, reader_rows, split_readings
 from muserve_server.tasks.answer.text import TextCodec, Tokens

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from muserve.v1 import answer_pb2, manifest_pb2
-from muserve_server.tasks.answer.kind import AnswerLimits
+from muserve_server.tasks.answer.limits import AnswerLimits
 from muserve_server.tasks.requests import Violations, seed_of
 
 __all__ = ["AnswerPlan", "QuestionsPlan", "plan_answer", "plan_questions"]

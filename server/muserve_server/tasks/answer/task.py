@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from muserve.bundle import Bundle, BundleFileError
 from muserve.v1 import answer_pb2
 from muserve_server.tasks.answer.asking import Asker, evidence_of
-from muserve_server.tasks.answer.kind import AnswerLimits
 from muserve_server.tasks.answer.library import Library, ToRead, choose
+from muserve_server.tasks.answer.limits import AnswerLimits
 from muserve_server.tasks.answer.passages import Passage, cut_context
 from muserve_server.tasks.answer.reader import PassageReader
 from muserve_server.tasks.answer.reading import Reading, probability

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import manifest_pb2
-from muserve_server.tasks.answer.kind import AnswerLimits
+from muserve_server.tasks.answer.limits import AnswerLimits
 
 __all__ = ["check_settings"]
 

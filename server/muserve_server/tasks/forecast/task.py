@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from muserve.bundle import Bundle
 from muserve.v1 import forecast_pb2, manifest_pb2
 from muserve_server.tasks.forecast.calendar import CalendarError, check_times, continue_times, infer_frequency, on_grid
-from muserve_server.tasks.forecast.kind import ForecastLimits
+from muserve_server.tasks.forecast.limits import ForecastLimits
 from muserve_server.tasks.forecast.quantiles import at_levels, mean, widen
 from muserve_server.tasks.forecast.validate import check_settings
 from muserve_server.tasks.forecast.windows import (

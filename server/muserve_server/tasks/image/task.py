@@ -14,7 +14,7 @@ from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import image_pb2
 from muserve_server.tasks import noise
 from muserve_server.tasks.graphs import FLOAT32, INT64, check_tensors, find_graph, specs_of
-from muserve_server.tasks.image.kind import ImageLimits
+from muserve_server.tasks.image.limits import ImageLimits
 from muserve_server.tasks.kind import Call, Handler
 from muserve_server.tasks.media.png import contact_sheet, encode_png, to_pixels
 from muserve_server.tasks.media.provenance import provenance

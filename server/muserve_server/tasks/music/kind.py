@@ -1,32 +1,13 @@
-"""The task kind music: its service and its limits. What does the work is imported with the first bundle."""
+"""The task kind music: its service, its limits, and what opens a bundle. The rest is imported with a bundle."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from muserve.bundle import Bundle
-from muserve.configuration import option
 from muserve.v1 import music_pb2
-from muserve_server.limits import MAX_MESSAGE_MIB, MAX_PIXELS_PER_CALL, MAX_SAMPLES_PER_CALL
 from muserve_server.tasks.kind import Task, TaskKind
+from muserve_server.tasks.music.limits import MusicLimits
 
-__all__ = ["KIND", "MusicLimits"]
-
-
-@dataclass(frozen=True)
-class MusicLimits:
-    """What is checked before memory is taken; `muserve-server --help` explains each."""
-
-    max_samples_per_call: int = MAX_SAMPLES_PER_CALL
-    max_pixels_per_call: int = MAX_PIXELS_PER_CALL
-    max_midi_events: int = option(100_000, "maximum events of one MIDI file", unit="events", minimum=1)
-    max_bars_per_call: int = option(8192, "maximum bars per call, over all pieces", unit="bars", minimum=1)
-    max_message_mib: int = MAX_MESSAGE_MIB
-
-    @property
-    def max_answer_bytes(self) -> int:
-        """Maximum size of one answer: that of a message."""
-        return self.max_message_mib * 2**20
+__all__ = ["KIND"]
 
 
 def _open(bundle: Bundle, limits: MusicLimits) -> Task:

@@ -11,7 +11,7 @@ from muserve.configuration import nearest
 from muserve.v1 import manifest_pb2, music_pb2
 from muserve_server.tasks.music.events import MidiFile, split_chunks
 from muserve_server.tasks.music.grid import Grid
-from muserve_server.tasks.music.kind import MusicLimits
+from muserve_server.tasks.music.limits import MusicLimits
 from muserve_server.tasks.music.reading import MAX_TRACKS, to_song
 from muserve_server.tasks.music.roles import guess_roles
 from muserve_server.tasks.music.rolls import Rolls, to_rolls

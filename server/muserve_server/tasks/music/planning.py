@@ -14,7 +14,7 @@ from muserve.configuration import nearest
 from muserve.v1 import music_pb2
 from muserve_server.tasks import noise
 from muserve_server.tasks.music.grid import Grid
-from muserve_server.tasks.music.kind import MusicLimits
+from muserve_server.tasks.music.limits import MusicLimits
 from muserve_server.tasks.music.listening import Given, listen
 from muserve_server.tasks.music.picture import picture_size
 from muserve_server.tasks.music.song import DEFAULT_TEMPO_BPM, DRUM_CHANNEL

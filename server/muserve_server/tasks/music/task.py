@@ -14,7 +14,7 @@ from muserve.v1 import manifest_pb2, music_pb2
 from muserve_server.rows import Rows
 from muserve_server.tasks import noise
 from muserve_server.tasks.kind import Call, Handler
-from muserve_server.tasks.music.kind import MusicLimits
+from muserve_server.tasks.music.limits import MusicLimits
 from muserve_server.tasks.music.pieces import write_piece
 from muserve_server.tasks.music.planning import Plan, Planner
 from muserve_server.tasks.music.rolls import to_flags

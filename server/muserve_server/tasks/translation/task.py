@@ -18,7 +18,7 @@ from muserve_server.tasks.requests import Violations, refuse
 from muserve_server.tasks.translation.containers import Header, ImageError, read_header
 from muserve_server.tasks.translation.decoding import Picture, check_size, decode
 from muserve_server.tasks.translation.gate import PixelGate
-from muserve_server.tasks.translation.kind import TranslationLimits
+from muserve_server.tasks.translation.limits import TranslationLimits
 from muserve_server.tasks.translation.pictures import (
     mean_absolute_error,
     side_by_side,

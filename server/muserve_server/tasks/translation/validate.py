@@ -6,7 +6,7 @@ import math
 
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import manifest_pb2
-from muserve_server.tasks.translation.kind import TranslationLimits
+from muserve_server.tasks.translation.limits import TranslationLimits
 
 __all__ = ["check_settings"]
 

@@ -1,0 +1,1 @@
+"""Calls for answers to questions, and questions that a text answers."""

@@ -1,0 +1,1 @@
+"""Calls for forecasts: series in, medians and quantiles out."""

@@ -1,0 +1,1 @@
+"""Calls for images: noise and labels in, PNG out."""

@@ -1,0 +1,1 @@
+"""Calls for translations of images into another domain."""

@@ -1,0 +1,116 @@
+"""A call as a flow: a generator that yields what is to be done and returns what the caller gets. No networking here.
+
+    def echo(text: str, *, timeout_s: float | None = None, request_id: str | None = None) -> Flow[str]:
+        fields, request = Fields(), echo_pb2.EchoRequest()
+        fields.fill(request, text=text)
+        fields.check()
+        response = yield Rpc(ECHO, request, timeout_s=timeout_s, request_id=request_id)
+        return response.text
+
+`Client.run` and `AsyncClient.run` drive the same generator; what a call fails with is raised at its `yield`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
+from typing import Any, TypeAlias, TypeVar
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import DecodeError
+
+from muserve.errors import InternalError
+
+__all__ = ["OPTIONS", "Flow", "Method", "Options", "Pause", "Rpc", "Step", "Work", "method_of", "not_a_step"]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One unary method and how its messages go over the wire."""
+
+    path: str
+    """"/muserve.v1.ImageService/GenerateImages"."""
+    serialize: Callable[[Any], bytes]
+    """Request message to bytes."""
+    parse: Callable[[bytes], Any]
+    """Bytes to response message."""
+
+    def read(self, response: bytes) -> Any:
+        """Reads what came over the wire. Not left to gRPC: its asyncio side returns None for what it cannot parse.
+
+        Raises:
+            InternalError: It is not a response of this method.
+        """
+        try:
+            return self.parse(response)
+        except DecodeError as error:
+            raise InternalError(f"{self.path} returned something else; is it a Muserve server?") from error
+
+
+def method_of(service: ServiceDescriptor, name: str) -> Method:
+    """Returns a method of a service: `method_of(image_pb2.DESCRIPTOR.services_by_name["ImageService"], "…")`."""
+    method = service.methods_by_name[name]
+    request, response = (message_factory.GetMessageClass(kind) for kind in (method.input_type, method.output_type))
+    return Method(f"/{service.full_name}/{name}", request.SerializeToString, response.FromString)
+
+
+@dataclass(frozen=True)
+class Rpc:
+    """Sends a request, again where that is safe; the flow gets the response message."""
+
+    method: Method
+    """What to call."""
+    request: Any
+    """The request message."""
+    timeout_s: float | None = None
+    """Seconds for all attempts and the waits between them; None takes the client's."""
+    request_id: str | None = None
+    """The call's name in the server's log; None draws one."""
+    attempts: int | None = None
+    """Maximum attempts; None takes the client's."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Runs a function that takes a while; the flow gets what it returns. The asyncio client runs it in a thread."""
+
+    function: Callable[[], Any]
+    """What to run."""
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Waits; the flow gets None."""
+
+    seconds: float
+    """How long."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Asks for the client's own settings; the flow gets its `ClientOptions`."""
+
+
+OPTIONS = Options()
+"""Yield this to get them."""
+
+Step: TypeAlias = Rpc | Work | Pause | Options
+Flow: TypeAlias = Generator[Step, Any, Result]
+"""A call: yields steps, gets what comes of each, and returns what the caller gets."""
+
+
+def not_a_step(flow: Any, step: object) -> TypeError:
+    """Returns the error for a flow that yields something else; it names the distribution that brings the flow."""
+    function = getattr(flow, "__qualname__", type(flow).__qualname__)
+    frame = getattr(flow, "gi_frame", None)
+    module = frame.f_globals.get("__name__", "") if frame is not None else type(flow).__module__
+    distributions = packages_distributions().get(module.partition(".")[0], [])
+    origin = f"the distribution {distributions[0]!r}" if distributions else f"the module {module!r}"
+    return TypeError(
+        f"the call {function!r} of {origin} yielded {step!r}; a call is a generator that yields "
+        "muserve_client.calls.Rpc"
+    )
