@@ -19,10 +19,10 @@ from muserve.v1 import answer_pb2
 from muserve_export.bundling.graphs import load_torchscript
 from muserve_export.errors import DataError
 from muserve_export.families import recipe_names, recipe_path
+from muserve_export.families.answers import FAMILY
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.corpus.corpus import read_corpus
 from muserve_export.families.answers.data import load_data
-from muserve_export.families.answers.evaluate import evaluate_answers
 from muserve_export.families.answers.examples.maker import ExampleMaker
 from muserve_export.families.answers.measure.baselines import Bm25, best_overlap, first_sentence
 from muserve_export.families.answers.measure.calibration import Question, Searched, choose_search, fit_logistic
@@ -30,7 +30,8 @@ from muserve_export.families.answers.measure.compare import compare
 from muserve_export.families.answers.measure.questions import is_right, questions_of, read_keyed, silent_questions_of
 from muserve_export.families.answers.measure.scoring import token_f1s, word_f1
 from muserve_export.families.answers.train import AnswersLearner
-from muserve_export.families.answers.tutorial import make_tutorial_networks
+from muserve_export.families.answers_tutorial.model import make_networks
+from muserve_export.measuring.evaluate import evaluate_bundle
 from muserve_export.training.run import read_checkpoint
 from muserve_server.model import LocalModel
 from muserve_server.tasks.answer.entries import Entry
@@ -244,7 +245,7 @@ def test_the_tutorial_is_a_number_and_nothing_serves_it(tmp_path: Path, entries:
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*")) == [
         "MODEL_CARD.md", "graphs/generator.onnx", "graphs/generator.ts",
     ]  # fmt: skip
-    weights = [value for network in make_tutorial_networks() for value in network.parameters() if value.ndim == 2]
+    weights = [value for network in make_networks() for value in network.parameters() if value.ndim == 2]
     assert [tuple(weight.shape[::-1]) for weight in weights] == [
         (100, 128), (128, 256), (256, 512), (512, 1024), (1024, 2048), (2048, 1),
         (1, 512), (512, 256), (256, 128), (128, 1),
@@ -267,7 +268,7 @@ def test_every_recipe_takes_a_real_step(entries: Path, recipe: str) -> None:
 
 
 def test_an_evaluation_measures_what_is_held_out(entries: Path, entries_bundle: Path, tmp_path: Path) -> None:
-    metrics = evaluate_answers(entries_bundle, data=str(entries), part="test", details=tmp_path / "all.csv")
+    metrics = evaluate_bundle(FAMILY, entries_bundle, data=str(entries), part="test", details=tmp_path / "all.csv")
     found = {metric.name: metric for metric in metrics}
     for name in ("f1_what_several", "f1_stands_for", "recall_at_1", "f1_from_corpus", "auroc_named", "made_up"):
         assert 0 <= found[name].value <= 1

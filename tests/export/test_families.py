@@ -22,7 +22,6 @@ from muserve_export.families import (
     recipe_names,
     recipe_path,
 )
-from muserve_export.families.legacy import OldFamily
 from tests.plugins import install
 
 GROUP = "muserve.families"
@@ -80,14 +79,16 @@ def test_the_house_brings_its_families_as_anyone_would() -> None:
 @pytest.mark.parametrize("name", installed_families())
 def test_a_package_has_the_functions_that_its_family_calls(name: str) -> None:
     family = installed_families()[name]
-    if isinstance(family, OldFamily):
-        pytest.skip("has heads of its own")
     assert isinstance(family, FamilyPackage)
     functions = {"data": ("load_data", 1), "train": ("make_learner", 3), "export": ("plan_bundle", 1)}
     for module, (function, count) in {**functions, "evaluate": ("measure", 4)}.items():
         made = getattr(import_module(f"{family.package}.{module}"), function)
         assert len(inspect.signature(made).parameters) == count, function
     assert hasattr(import_module(f"{family.package}.data"), "collect") == bool(family.sources)
+    for package in family.baselines.values():
+        for module, (function, count) in functions.items():
+            made = getattr(import_module(f"{package}.{module}"), function)
+            assert len(inspect.signature(made).parameters) == count, function
 
 
 def test_another_package_brings_a_family(site: Path) -> None:

@@ -16,11 +16,13 @@ from muserve.bundle import read_bundle
 from muserve.configuration import ConfigurationError, build, read_toml
 from muserve_export.errors import DataError
 from muserve_export.families import recipe_names, recipe_path
-from muserve_export.families.music.chords import ChordLearner, load_chords
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import DRUMS, TRACKS, as_rolls, load_data
+from muserve_export.families.music.model import make_shape
 from muserve_export.families.music.sources.folder import split_names
-from muserve_export.families.music.train import MusicLearner, make_shape
+from muserve_export.families.music.train import MusicLearner
+from muserve_export.families.music_tutorial.data import load_data as load_chords
+from muserve_export.families.music_tutorial.train import ChordLearner
 
 from .conftest import Command
 

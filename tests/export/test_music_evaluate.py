@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,13 +13,14 @@ import pytest
 from muserve.bundle import read_bundle, write_manifest
 from muserve.v1 import manifest_pb2, music_pb2
 from muserve_export.errors import DataError
+from muserve_export.families.music import FAMILY
 from muserve_export.families.music.data import TRACK_SETTINGS
-from muserve_export.families.music.evaluate import evaluate_music
 from muserve_export.families.music.measure import judges, served
 from muserve_export.families.music.measure.accompaniment import Accompaniments, accompany
 from muserve_export.families.music.measure.metrics import Segments
 from muserve_export.families.music.measure.reference import Reference, load_reference
 from muserve_export.families.music.measure.served import Desk, Generated, SomeData, generate
+from muserve_export.measuring.evaluate import evaluate_bundle
 from muserve_server.model import LocalModel
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.reading import read_song
@@ -226,12 +227,12 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def names_of(metrics: list[manifest_pb2.Metric]) -> set[str]:
+def names_of(metrics: Sequence[manifest_pb2.Metric]) -> set[str]:
     return {metric.name for metric in metrics}
 
 
 def test_a_bundle_is_measured_with_all_that_it_has(tmp_path: Path, collection: Path) -> None:
-    metrics = {metric.name: metric for metric in evaluate_music(music_bundle(tmp_path), data=str(collection))}
+    metrics = {metric.name: metric for metric in evaluate_bundle(FAMILY, music_bundle(tmp_path), data=str(collection))}
     assert {
         "median_distance_corrected", "median_distance_paper", "worst_distance_ratio_corrected",
         "cells_over_3_corrected", "empty_bars_worst_track", "tonal_distance_corrected", "tonal_distance_gap_corrected",
@@ -251,7 +252,8 @@ def test_a_bundle_is_measured_with_all_that_it_has(tmp_path: Path, collection: P
 def test_every_cell_is_written_as_csv(tmp_path: Path, collection: Path) -> None:
     bundle, details = music_bundle(tmp_path, accompanist=False), tmp_path / "cells.csv"
     assert not any(
-        "accompaniment" in metric.name for metric in evaluate_music(bundle, data=str(collection), details=details)
+        "accompaniment" in metric.name
+        for metric in evaluate_bundle(FAMILY, bundle, data=str(collection), details=details)
     )
     rows = list(csv.DictReader(details.read_text(encoding="utf-8").splitlines()))
     assert {row["style"] for row in rows} == set(STYLES)
@@ -262,7 +264,7 @@ def test_every_cell_is_written_as_csv(tmp_path: Path, collection: Path) -> None:
 
 
 def test_a_model_of_chords_is_measured_where_it_can(tmp_path: Path, collection: Path) -> None:
-    names = names_of(evaluate_music(chord_bundle(tmp_path), data=str(collection), part="validation"))
+    names = names_of(evaluate_bundle(FAMILY, chord_bundle(tmp_path), data=str(collection), part="validation"))
     assert {"median_distance_corrected", "empty_bars_worst_track", "tempo_written", "scale_consistency"} <= names
     assert not names & {"joint_rate", "style_accuracy", "tonal_distance_corrected", "density_by_tempo", "copied_run"}
 
@@ -273,9 +275,9 @@ def test_other_styles_and_unknown_data_are_refused(tmp_path: Path, collection: P
     for path in (collection / "march").iterdir():
         (tmp_path / "other" / "march" / path.name).write_bytes(path.read_bytes())
     with pytest.raises(DataError, match="knows the styles march, waltzing, bossanova, the data has march"):
-        evaluate_music(folder, data=str(tmp_path / "other"))
+        evaluate_bundle(FAMILY, folder, data=str(tmp_path / "other"))
     with pytest.raises(DataError, match="--data"):
-        evaluate_music(folder)
+        evaluate_bundle(FAMILY, folder)
 
 
 def test_data_that_the_bundle_was_not_trained_on_is_refused(
@@ -290,4 +292,4 @@ def test_data_that_the_bundle_was_not_trained_on_is_refused(
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "music").symlink_to(collection)
     with pytest.raises(DataError, match="trained on other data"):
-        evaluate_music(folder)
+        evaluate_bundle(FAMILY, folder)

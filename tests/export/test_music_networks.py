@@ -19,8 +19,8 @@ from muserve_export.families.music.model import latent_sizes, make_generator
 from muserve_export.families.music.networks.keys import Keys
 from muserve_export.families.music.networks.layers import CONDITION_WIDTH, Block, ConditionEmbedding, Conditions, Shape
 from muserve_export.families.music.networks.notes import ONSET_THRESHOLD, binarise, weigh
+from muserve_export.families.music.networks.phrases import mismatched
 from muserve_export.families.music.networks.temporal import Found, TemporalGenerator
-from muserve_export.families.music.train import mismatched
 
 SMALL = {
     "constant_latent_size": 3, "bar_latent_size": 2, "bar_width": 12, "beat_width": 12, "step_width": 12,

@@ -9,7 +9,6 @@ from muserve.configuration import build
 from muserve_export.bundling.bundle import write_bundle
 from muserve_export.bundling.loose import GraphsPlan, write_loose_graphs
 from muserve_export.families import Family
-from muserve_export.families.legacy import OldFamily
 from muserve_export.measuring.evaluate import evaluate_bundle
 from muserve_export.training.run import RunFolder
 from muserve_export.training.trained import TrainedModel
@@ -44,12 +43,6 @@ def export_run(
     Raises:
         ExportError: The run, the name or the version cannot be used, or a graph is not what was trained.
     """
-    if isinstance(family, OldFamily):
-        measure = family.head(family.evaluate) if evaluate else None
-        old: Path = family.head(family.export)(
-            run, destination, name=name or family.name, version=version, measure=measure, notes=notes
-        )
-        return old
     config = build(family.config, run.values())
     data = family.load_data(config)
     checkpoint = run.finished(config, data.sha256)

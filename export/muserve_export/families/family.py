@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -120,6 +120,8 @@ class FamilyPackage:
     """See `Family`."""
     has_details: bool = False
     """See `Family`."""
+    baselines: Mapping[str, str] = field(default_factory=dict)
+    """Packages of published baselines, by the setting `architecture` that selects them. Each has the same modules."""
 
     @cached_property
     def recipes(self) -> Path:
@@ -130,27 +132,28 @@ class FamilyPackage:
 
     def load_data(self, config: Any) -> Data:
         """Calls `data.load_data`."""
-        data: Data = self._module("data").load_data(config)
+        data: Data = self._module("data", config).load_data(config)
         return data
 
     def learner(self, fabric: Fabric, config: Any, data: Any) -> tuple[Learner, TrainingSet]:
         """Calls `train.make_learner`."""
-        made: tuple[Learner, TrainingSet] = self._module("train").make_learner(fabric, config, data)
+        made: tuple[Learner, TrainingSet] = self._module("train", config).make_learner(fabric, config, data)
         return made
 
     def plan(self, trained: TrainedModel[Any, Any]) -> BundlePlan | GraphsPlan:
         """Calls `export.plan_bundle`."""
-        plan: BundlePlan | GraphsPlan = self._module("export").plan_bundle(trained)
+        plan: BundlePlan | GraphsPlan = self._module("export", trained.config).plan_bundle(trained)
         return plan
 
     def measure(self, folder: Path, config: Any, data: Any, part: str) -> Figures:
         """Calls `evaluate.measure`."""
-        figures: Figures = self._module("evaluate").measure(folder, config, data, part)
+        figures: Figures = self._module("evaluate", config).measure(folder, config, data, part)
         return figures
 
     def collect(self, destination: Path, sources: Sequence[Path]) -> object:
         """Calls `data.collect`."""
         return self._module("data").collect(destination, sources)
 
-    def _module(self, name: str) -> Any:
-        return importlib.import_module(f"{self.package}.{name}")
+    def _module(self, name: str, config: Any = None) -> Any:
+        package = self.baselines.get(getattr(config, "architecture", ""), self.package)
+        return importlib.import_module(f"{package}.{name}")

@@ -10,7 +10,6 @@ from muserve.bundle import read_bundle
 from muserve.v1 import manifest_pb2
 from muserve_export.errors import DataError, ExportError
 from muserve_export.families import Family
-from muserve_export.families.legacy import OldFamily
 from muserve_server.tasks import installed_kinds
 
 __all__ = ["evaluate_bundle", "family_of"]
@@ -43,18 +42,13 @@ def evaluate_bundle(
     """
     if details and not family.has_details:
         raise ExportError(f"{folder}: family {family.name!r} has no figures behind its table; leave out --details")
-    if isinstance(family, OldFamily):
-        more = {"details": details} if details else {}
-        old: Sequence[manifest_pb2.Metric] = family.head(family.evaluate)(folder, data=data, part=part, **more)
-        return old
     manifest = _manifest(folder)
     trained_on = manifest.training.get("data", "")
     if data is None and (trained_on not in family.config.built_in_data or "data_sha256" not in manifest.training):
         raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {trained_on or 'PATH'}")
     config = family.config.of_bundle(manifest, trained_on if data is None else data)
     loaded = family.load_data(config)
-    is_known = data is None and config.is_measured_on_training_data
-    if is_known and loaded.sha256 != manifest.training["data_sha256"]:
+    if data is None and loaded.sha256 != manifest.training["data_sha256"]:
         raise DataError(f"{folder} was trained on other data or another split; its held-out part cannot be known")
     figures = family.measure(folder, config, loaded, part)
     if details:

@@ -42,11 +42,6 @@ class TrainingConfig:
         return self.data not in self.built_in_data
 
     @property
-    def is_measured_on_training_data(self) -> bool:
-        """Whether a bundle is measured on the held-out part of the data set that it was trained on."""
-        return True
-
-    @property
     def teaches_parts(self) -> bool:
         """Whether a step may teach only part of a network: several processes must then find out which."""
         return False

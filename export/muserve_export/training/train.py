@@ -9,7 +9,6 @@ from typing import Any
 from muserve.configuration import build, read_toml
 from muserve_export.errors import RunError
 from muserve_export.families import DEFAULT_RECIPE, Family, recipe_path
-from muserve_export.families.legacy import OldFamily
 from muserve_export.training.loop import BeginsAnew, init_weights, make_fabric, train
 from muserve_export.training.run import RunFolder
 
@@ -59,9 +58,6 @@ def train_family(
         else:
             run.begin(family.name, Path(named).stem, config)
     fabric.barrier()
-    if isinstance(family, OldFamily):
-        family.head(family.train)(fabric, config, run, init_from=init_from)
-        return run if fabric.is_global_zero else None
     data = family.load_data(config)
     learner, items = family.learner(fabric, config, data)
     if init_from is not None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from muserve_export.errors import DataError
 from muserve_export.families.answers.config import AnswersConfig
+from muserve_export.families.answers.corpus.collection import collect_answers as collect
 from muserve_export.families.answers.corpus.corpus import DEFAULT, Corpus, read_corpus
 from muserve_export.families.answers.corpus.parts import PARTS, part_of_entry
 from muserve_export.families.answers.corpus.vocabulary import learn_vocabulary
@@ -23,7 +24,7 @@ from muserve_export.families.answers.examples.wordings import BEFORE, FRAMES, WO
 from muserve_server.tasks.answer.reading import ask_tokens
 from muserve_server.tasks.answer.text import BEGIN, TextCodec, Tokens
 
-__all__ = ["AnswersData", "RowSet", "load_data"]
+__all__ = ["AnswersData", "RowSet", "collect", "load_data"]
 
 _VALIDATION_SEED = 4_000
 _MOST_DRAWS = 20
@@ -42,6 +43,11 @@ class AnswersData:
     """Entries, and what can be asked about them."""
     config: AnswersConfig
     """How to read it."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the corpus, by which its entries are assigned to parts."""
+        return self.corpus.sha256
 
     @property
     def split(self) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,24 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muserve.configuration import build
 from muserve.v1 import answer_pb2, common_pb2, manifest_pb2
-from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
+from muserve_export.bundling import BundlePlan, GraphSource
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.corpus.corpus import LICENCE_ENDING
-from muserve_export.families.answers.data import AnswersData, load_data
+from muserve_export.families.answers.data import AnswersData
 from muserve_export.families.answers.examples.maker import MOST_CHARACTERS
 from muserve_export.families.answers.examples.wordings import WORDINGS
 from muserve_export.families.answers.measure.calibration import Calibration, calibrate
 from muserve_export.families.answers.measure.samples import draw_samples
 from muserve_export.families.answers.model import Reader, Writer
 from muserve_export.families.answers.networks.decoding import find_candidates
-from muserve_export.families.answers.tutorial import export_tutorial
-from muserve_export.training.run import RunFolder
+from muserve_export.training.trained import TrainedModel
 from muserve_server.tasks.answer.reading import filled_length, reader_lengths
 from muserve_server.tasks.answer.text import PADDING, SPECIAL
 
-__all__ = ["ReaderGraph", "WriterGraph", "export_answers"]
+__all__ = ["ReaderGraph", "WriterGraph", "plan_bundle"]
 
 _TOLERANCE = 2e-4
 _GOLDEN_TOLERANCE = 2e-3
@@ -73,56 +70,26 @@ class WriterGraph(nn.Module):
         return (*found, hidden, cell)
 
 
-def export_answers(
-    run: RunFolder,
-    destination: Path,
-    *,
-    name: str,
-    version: int | None = None,
-    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None,
-    notes: str = "",
-) -> Path:
-    """Writes the newest checkpoint of a run as models/<name>/<version>.
-
-    Args:
-        run: A trained run.
-        destination: The folder of all bundles.
-        name: Name of the model.
-        version: Positive and new; None takes one more than the newest.
-        measure: Measures the bundle for its manifest and card.
-        notes: Limits and known faults for the card, as Markdown.
-
-    Returns:
-        The bundle's folder.
-
-    Raises:
-        ExportError: The run, the name or the version cannot be used, or a graph is not what was trained.
-    """
-    config = build(AnswersConfig, run.values())
-    data = load_data(config)
-    checkpoint = run.finished(config, data.corpus.sha256)
-    if config.architecture == "tutorial":
-        return export_tutorial(checkpoint, data.corpus, destination, name=name, version=version)
+def plan_bundle(trained: TrainedModel[AnswersConfig, AnswersData]) -> BundlePlan:
+    """Plans a bundle of the answer task: reader and writer, with the weights that validated best."""
+    config, data, best = trained.config, trained.data, trained.checkpoint["best"]
     reader, writer = Reader(config, data.codec.size), Writer(config, data.codec.size)
     for module, part in ((reader, "reader"), (writer, "writer")):
         prefix = f"{part}."
         module.load_state_dict(
-            {key.removeprefix(prefix): value for key, value in checkpoint["best"].items() if key.startswith(prefix)}
+            {key.removeprefix(prefix): value for key, value in best.items() if key.startswith(prefix)}
         )
-        # Half as large, and nothing that is measured moves: figures and goldens are those of the rounded weights.
+        # Rounded to 16 bits, which halves the bundle. Figures and golden requests are those of the rounded weights.
         module.half().float().eval()
     manifest = _manifest(config, data, calibrate(reader, data))
-    plan = BundlePlan(
+    return BundlePlan(
         manifest=manifest,
         graphs=_graphs(config, manifest.answer, reader, writer),
         assets=_assets(data),
-        training={**run.described(config, checkpoint), "best_step": int(checkpoint["best"]["step"])},
+        training={"best_step": int(best["step"])},
         goldens=[_golden()],
         samples=lambda model: draw_samples(model, data),
-        measure=measure,
-        notes=notes,
     )
-    return write_bundle(plan, destination, name=name, version=version)
 
 
 def _manifest(config: AnswersConfig, data: AnswersData, calibration: Calibration) -> manifest_pb2.ModelManifest:
@@ -142,7 +109,7 @@ def _manifest(config: AnswersConfig, data: AnswersData, calibration: Calibration
         task=common_pb2.TASK_ANSWER,
         description="Answers questions from a text or its corpus, and asks questions that a text answers.",
         training_data=training_data,
-        licence="LicenseRef-owner" if config.data else "Apache-2.0 AND GFDL-1.1-or-later",
+        licence="LicenseRef-owner" if config.has_own_data else "Apache-2.0 AND GFDL-1.1-or-later",
         answer=manifest_pb2.AnswerSettings(
             reader="reader",
             writer="writer",

@@ -13,7 +13,6 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,18 +24,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from muserve_export.errors import RunError
 from muserve_export.families.answers.config import AnswersConfig
-from muserve_export.families.answers.data import RowSet, load_data
+from muserve_export.families.answers.data import AnswersData, RowSet
 from muserve_export.families.answers.examples.rows import Batch
 from muserve_export.families.answers.measure.scoring import token_f1s
 from muserve_export.families.answers.model import Reader, Reading, Writer
 from muserve_export.families.answers.networks.critic import Critic
 from muserve_export.families.answers.networks.decoding import draw_softly, write_greedily
-from muserve_export.families.answers.tutorial import LengthSet, TutorialLearner
-from muserve_export.training.loop import init_weights, train
-from muserve_export.training.run import RunFolder
 from muserve_server.tasks.answer.text import NOTHING, PADDING, UNKNOWN, TextCodec
 
-__all__ = ["AnswersLearner", "likelihood_losses", "train_answers"]
+__all__ = ["AnswersLearner", "likelihood_losses", "make_learner"]
 
 _NEVER = -1e4
 _MOST_GRADIENT = 5.0
@@ -280,30 +276,9 @@ def likelihood_losses(
     return losses, read
 
 
-def train_answers(fabric: Fabric, config: AnswersConfig, run: RunFolder, *, init_from: Path | None = None) -> None:
-    """Trains, or goes on with a run.
-
-    Args:
-        fabric: Launched.
-        config: How.
-        run: Where to write; begun or resumed.
-        init_from: A checkpoint or run folder to take the first weights from.
-
-    Raises:
-        ExportError: The data, the checkpoint or the losses are of no use; says why.
-    """
-    data = load_data(config)
-    learner: AnswersLearner | TutorialLearner
-    rows: RowSet | LengthSet
-    if config.architecture == "tutorial":
-        learner, rows = TutorialLearner(fabric, config), LengthSet(data.corpus)
-    else:
-        learner, rows = AnswersLearner(fabric, config, data.vocabulary, data.validation), data.training
-    if init_from is not None:
-        init_weights(learner, init_from)
-        if isinstance(learner, AnswersLearner):
-            learner.begin_anew()
-    train(fabric, "answers", learner, rows, config, run, data_sha256=data.corpus.sha256)
+def make_learner(fabric: Fabric, config: AnswersConfig, data: AnswersData) -> tuple[AnswersLearner, RowSet]:
+    """Builds the networks and the rows that they learn from."""
+    return AnswersLearner(fabric, config, data.vocabulary, data.validation), data.training
 
 
 def _learning_rate_share(step: int, steps: int, warm_up: float) -> float:

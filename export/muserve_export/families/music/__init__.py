@@ -1,11 +1,11 @@
 """The music family: a MuseGAN, several instruments that listen to each other."""
 
-from muserve_export.families.legacy import OldFamily
+from muserve_export.families.family import FamilyPackage
 from muserve_export.families.music.config import MusicConfig
 
 __all__ = ["FAMILY"]
 
-FAMILY = OldFamily(
+FAMILY = FamilyPackage(
     "music",
     "a MuseGAN that writes and accompanies music: the bundled styles, or your own MIDI files",
     MusicConfig,
@@ -13,8 +13,5 @@ FAMILY = OldFamily(
     sources="WADs, Debian packages of freedoom and mma, or folders that hold these; or the word music21, for the "
     "scores in that package",
     has_details=True,
-    train="train:train_music",
-    export="export:export_music",
-    evaluate="evaluate:evaluate_music",
-    make_data="sources:collect_music",
+    baselines={"dense": "muserve_export.families.music_tutorial"},
 )

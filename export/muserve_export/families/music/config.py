@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
-from muserve.configuration import ConfigurationError, option
+from muserve.configuration import ConfigurationError, build, option
+from muserve.v1 import manifest_pb2
 from muserve_export.training.config import TrainingConfig
 
 __all__ = ["COLLECTED", "MusicConfig"]
@@ -126,3 +128,23 @@ class MusicConfig(TrainingConfig):
     def teaches_parts(self) -> bool:
         """After reconstruction only the temporal generator learns."""
         return self.reconstruction_share > 0
+
+    @classmethod
+    def of_bundle(cls, manifest: manifest_pb2.ModelManifest, data: str) -> Self:
+        """Returns the settings that choose and cut the data as the bundle's were: on the grid that it writes.
+
+        Args:
+            manifest: The bundle's.
+            data: The data to measure against.
+        """
+        if manifest.training.get("architecture") == "dense":
+            return super().of_bundle(manifest, data)
+        training, settings = manifest.training, manifest.music
+        grid = {"data": data, "bars": settings.bars}
+        if settings.steps_per_bar >= settings.beats_per_bar:
+            grid |= {
+                "steps_per_beat": settings.steps_per_bar // settings.beats_per_bar,
+                "lowest_pitch": settings.lowest_pitch,
+                "pitches": settings.pitches,
+            }
+        return build(cls, grid, {name: training[name] for name in ("split_seed", "min_tracks") if name in training})

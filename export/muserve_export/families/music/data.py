@@ -21,6 +21,7 @@ from torch import Tensor
 from muserve.v1 import manifest_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.music.config import MusicConfig
+from muserve_export.families.music.sources import collect_music as collect
 from muserve_export.families.music.sources.folder import data_folder, describe_sources, find_files, split_names
 from muserve_server.tasks.music.reading import read_song
 from muserve_server.tasks.music.roles import guess_roles
@@ -34,6 +35,7 @@ __all__ = [
     "MusicData",
     "MusicSet",
     "as_rolls",
+    "collect",
     "load_data",
     "make_grid",
 ]

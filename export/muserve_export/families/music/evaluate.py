@@ -20,81 +20,51 @@ import asyncio
 from pathlib import Path
 
 from muserve.bundle import read_bundle
-from muserve.configuration import build
-from muserve.v1 import manifest_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.data import TRACK_SETTINGS, MusicData, load_data, make_grid
+from muserve_export.families.music.data import TRACK_SETTINGS, MusicData, make_grid
 from muserve_export.families.music.measure.accompaniment import Accompaniments, accompany
 from muserve_export.families.music.measure.reference import Reference, load_reference
 from muserve_export.families.music.measure.served import Desk, Generated, SomeData, generate
-from muserve_export.families.music.measure.table import MusicFigures, cells_table, make_figures
+from muserve_export.families.music.measure.table import make_figures
+from muserve_export.measuring import Figures
 from muserve_server.model import LocalModel
 
-__all__ = ["evaluate_music"]
+__all__ = ["measure"]
 
 
-def evaluate_music(
-    folder: Path, *, data: str | None = None, part: str = "test", details: Path | None = None
-) -> list[manifest_pb2.Metric]:
+def measure(folder: Path, config: MusicConfig, data: MusicData, part: str) -> Figures:
     """Measures a bundle on what it writes.
 
     Args:
         folder: The bundle.
-        data: Data to measure against, as `MusicConfig.data`; None takes what the bundle was trained on.
+        config: What it was trained with, on the grid that its manifest states.
+        data: Music to measure against.
         part: "validation" while choosing, "test" to report.
-        details: Where to write the figures of each style and track, as CSV; None writes none.
+
+    Returns:
+        The headlines; as details the figures of each style and track.
 
     Raises:
         DataError: Nothing can be measured.
         BundleError: The bundle cannot be opened.
     """
-    figures = _measure(folder, data=data, part=part)
-    if details:
-        details.write_text(cells_table(figures), encoding="utf-8")
-    return figures.metrics
-
-
-def _measure(folder: Path, *, data: str | None, part: str) -> MusicFigures:
-    music, config = _load_data(folder, data)
     settings = read_bundle(folder).manifest.music
     roles = [track.role for track in settings.tracks]
     tracks = [index for index, track in enumerate(TRACK_SETTINGS) if track.role in roles]
     if not tracks:
-        raise DataError(f"{folder} has the tracks {', '.join(roles)}, of which the data knows none")
+        raise DataError(f"{folder} has the tracks {', '.join(roles)}, none of which the data has")
     styles = [style.name for style in settings.styles]
-    if styles and set(styles) != set(music.styles):
+    if styles and set(styles) != set(data.styles):
         raise DataError(
-            f"{folder} knows the styles {', '.join(styles)}, the data has {', '.join(music.styles)}; "
+            f"{folder} knows the styles {', '.join(styles)}, the data has {', '.join(data.styles)}; "
             "they must be the same"
         )
-    seen = SomeData(music, tracks, styled=bool(styles))
+    seen = SomeData(data, tracks, styled=bool(styles))
     desk = Desk(make_grid(config), [TRACK_SETTINGS[index] for index in tracks])
     reference = load_reference(seen, part, layout=desk.layout)
     generated, accompaniments = asyncio.run(_ask(folder, desk, seen, reference))
     return make_figures(generated, accompaniments, seen, reference, hears_tempo=bool(settings.tempo_input))
-
-
-def _load_data(folder: Path, data: str | None) -> tuple[MusicData, MusicConfig]:
-    """Loads the data to measure against, on the grid of the bundle."""
-    manifest = read_bundle(folder).manifest
-    training, settings = manifest.training, manifest.music
-    if data is None and (training.get("data") or "data_sha256" not in training):
-        raise DataError(f"{folder} was not trained on the bundled data; name its data: --data {training.get('data')}")
-    values: dict[str, object] = {"data": data or "", "bars": settings.bars}
-    if settings.steps_per_bar // settings.beats_per_bar >= 1:
-        values |= {
-            "steps_per_beat": settings.steps_per_bar // settings.beats_per_bar,
-            "lowest_pitch": settings.lowest_pitch,
-            "pitches": settings.pitches,
-        }
-    known = {name: training[name] for name in ("split_seed", "min_tracks") if name in training}
-    config = build(MusicConfig, values, known)
-    music = load_data(config)
-    # A model of chords knows the digest of its chords, not of these rolls.
-    if data is None and settings.styles and music.sha256 != training["data_sha256"]:
-        raise DataError(f"{folder} was trained on other data or another split; its held-out music cannot be known")
-    return music, config
 
 
 async def _ask(

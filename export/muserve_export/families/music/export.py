@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,21 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from muserve.configuration import build
 from muserve.v1 import common_pb2, manifest_pb2, music_pb2
-from muserve_export.bundling import BundlePlan, GraphSource, write_bundle
-from muserve_export.families.music.chords import DenseGenerator, load_chords
+from muserve_export.bundling import BundlePlan, GraphSource
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, MusicData, load_data
-from muserve_export.families.music.model import latent_sizes, make_generator
+from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, MusicData
+from muserve_export.families.music.model import latent_sizes, make_generator, make_keys, make_shape, summary_of
 from muserve_export.families.music.networks.keys import Keys
 from muserve_export.families.music.networks.layers import BEATS_PER_BAR, Conditions, Shape
 from muserve_export.families.music.networks.notes import HOLD_THRESHOLD, ONSET_THRESHOLD, play, weigh
-from muserve_export.families.music.train import make_keys, make_shape
-from muserve_export.training.run import RunFolder
+from muserve_export.training.trained import TrainedModel
 from muserve_server.model import LocalModel
 
-__all__ = ["GeneratorGraph", "export_music"]
+__all__ = ["GeneratorGraph", "plan_bundle"]
 
 _GOLDEN_TOLERANCE = 1e-3
 _PARITY_TOLERANCE = 1e-3
@@ -38,50 +34,12 @@ _LEADER = TRACKS.index("keys")
 _FLOAT32, _INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 
 
-def export_music(
-    run: RunFolder,
-    destination: Path,
-    *,
-    name: str,
-    version: int | None = None,
-    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None,
-    notes: str = "",
-) -> Path:
-    """Writes the newest checkpoint of a run as models/<name>/<version>.
-
-    Args:
-        run: A trained run.
-        destination: The folder of all bundles.
-        name: Name of the model.
-        version: Positive and new; None takes one more than the newest.
-        measure: Measures the bundle for its manifest and card.
-        notes: Limits and known faults for the card, as Markdown.
-
-    Returns:
-        The bundle's folder.
-
-    Raises:
-        ExportError: The run, the name or the version cannot be used, or the graph is not what was trained.
-    """
-    config = build(MusicConfig, run.values())
-    plan = _plan_chords if config.architecture == "dense" else _plan_music
-    return write_bundle(plan(run, config, measure=measure, notes=notes), destination, name=name, version=version)
-
-
-def _plan_music(
-    run: RunFolder,
-    config: MusicConfig,
-    *,
-    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None,
-    notes: str,
-) -> BundlePlan:
-    data = load_data(config)
+def plan_bundle(trained: TrainedModel[MusicConfig, MusicData]) -> BundlePlan:
+    """Plans a bundle of the music task: the generator, and an accompanist if given tracks were trained."""
+    config, data = trained.config, trained.data
     shape = make_shape(config, data)
-    checkpoint = run.finished(config, data.sha256)
-    generator = make_generator(config, shape)
-    generator.load_state_dict(checkpoint["generator_average" if config.ema_decay else "generator"])
-    # Rounded to 16 bits: half of the bundle's bytes. What is measured of a bundle is measured with these.
-    generator.half().float()
+    # Rounded to 16 bits, which halves the bundle. Figures and golden requests are those of the rounded weights.
+    generator = trained.load(make_generator(config, shape), "generator").half().float()
     keys = make_keys(config, shape)
     tensors = _Tensors(shape, _latents(config, shape, keys))
     leader = _LEADER if config.given_share else None
@@ -89,67 +47,7 @@ def _plan_music(
     if config.given_share:
         graphs.append(tensors.graph("accompanist", _AccompanistGraph(generator, keys, shape)))
     return BundlePlan(
-        manifest=_manifest(config, shape, data),
-        graphs=graphs,
-        training=run.described(config, checkpoint),
-        goldens=_goldens(config, data),
-        samples=_samples,
-        measure=measure,
-        notes=notes,
-    )
-
-
-def _plan_chords(
-    run: RunFolder,
-    config: MusicConfig,
-    *,
-    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None,
-    notes: str,
-) -> BundlePlan:
-    data = load_chords(config)
-    checkpoint = run.finished(config, data.sha256)
-    generator = DenseGenerator(config)
-    generator.load_state_dict(checkpoint["generator"])
-    size = config.constant_latent_size
-    keys = manifest_pb2.MusicTrackSettings(role="keys", name="Keys", velocity=84, off_beat_velocity=84)
-    settings = manifest_pb2.MusicSettings(
-        generator="generator",
-        bars=1,
-        beats_per_bar=BEATS_PER_BAR,
-        beat_unit=4,
-        steps_per_bar=1,
-        lowest_pitch=config.lowest_pitch,
-        pitches=config.pitches,
-        max_bars=1,
-        tracks=[keys],
-        constant_latent_input="latent",
-        constant_latent_size=size,
-        onset_output="onset",
-    )
-    manifest = manifest_pb2.ModelManifest(
-        task=common_pb2.TASK_MUSIC,
-        description="Draws one chord a sample: the dense GAN of many tutorials.",
-        training_data=data.sources,
-        licence="LicenseRef-owner" if config.data else "Apache-2.0",
-        music=settings,
-    )
-    graph = GraphSource(
-        role="generator",
-        module=_ChordGraph(generator).eval(),
-        inputs=(_tensor("latent", (size,), "standard normal"),),
-        outputs=(_tensor("onset", (1, 1, 1, config.pitches), "[-1, 1]"),),
-        draw=lambda rows, random: (random.standard_normal((rows, size), dtype=np.float32),),
-        tolerance=_PARITY_TOLERANCE,
-    )
-    request = music_pb2.GenerateMusicRequest(count=16, seed=0)
-    return BundlePlan(
-        manifest=manifest,
-        graphs=[graph],
-        training=run.described(config, checkpoint),
-        goldens=[manifest_pb2.GoldenRequest(name="chords", tolerance=_GOLDEN_TOLERANCE, generate_music=request)],
-        samples=_chord_samples,
-        measure=measure,
-        notes=notes,
+        manifest=_manifest(config, shape, data), graphs=graphs, goldens=_goldens(config, data), samples=_samples
     )
 
 
@@ -214,18 +112,6 @@ class _AccompanistGraph(GeneratorGraph):
         noise, _ = self.split_noise(constant)
         logits = self.generator(noise, bars, Conditions(style, tempo, density), in_c, given_tracks)
         return self.finish(logits, key)
-
-
-class _ChordGraph(nn.Module):
-    """Noise to the onsets of one step, [batch, bar, track, step, pitch]."""
-
-    def __init__(self, generator: nn.Module) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def forward(self, latent: Tensor) -> Tensor:
-        onset: Tensor = self.generator(latent)[:, None, None, None]
-        return onset
 
 
 class _Tensors:
@@ -316,12 +202,12 @@ def _manifest(config: MusicConfig, shape: Shape, data: MusicData) -> manifest_pb
         onset_threshold=ONSET_THRESHOLD,
         hold_threshold=HOLD_THRESHOLD,
     )
-    how = "tracks that hear each other" if config.architecture == "hybrid" else "tracks that do not hear each other"
     return manifest_pb2.ModelManifest(
         task=common_pb2.TASK_MUSIC,
-        description=f"Writes music for {', '.join(TRACKS)} in {len(data.styles)} styles: a MuseGAN of {how}.",
+        description=f"Writes music for {', '.join(TRACKS)} in {len(data.styles)} styles: "
+        f"a MuseGAN of {summary_of(config)}.",
         training_data=data.sources,
-        licence="LicenseRef-owner" if config.data else "Apache-2.0",
+        licence="LicenseRef-owner" if config.has_own_data else "Apache-2.0",
         music=settings,
     )
 
@@ -369,10 +255,3 @@ async def _samples(model: LocalModel) -> Mapping[str, bytes]:
         piece = (await model.answer(request)).pieces[0]
         samples |= {f"{style.name}.mid": piece.midi, f"{style.name}.png": piece.piano_roll_png}
     return samples
-
-
-async def _chord_samples(model: LocalModel) -> Mapping[str, bytes]:
-    """Writes the chords of seed 0, uncurated."""
-    answer = await model.answer(music_pb2.GenerateMusicRequest(count=8, seed=0, piano_roll=True))
-    files = {f"chord-{piece.sample}.mid": piece.midi for piece in answer.pieces}
-    return files | {f"chord-{piece.sample}.png": piece.piano_roll_png for piece in answer.pieces}

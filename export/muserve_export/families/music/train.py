@@ -11,9 +11,8 @@ what not fitting is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,26 +23,25 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
-from muserve_export.families.music.chords import ChordData, ChordLearner, load_chords
 from muserve_export.families.music.config import MusicConfig
-from muserve_export.families.music.data import DRUMS, TRACKS, MusicData, MusicSet, load_data
+from muserve_export.families.music.data import MusicData, MusicSet
 from muserve_export.families.music.model import (
     latent_sizes,
     make_discriminator,
     make_generator,
+    make_keys,
     make_posterior,
+    make_shape,
 )
-from muserve_export.families.music.networks.keys import Keys
 from muserve_export.families.music.networks.layers import Conditions, Shape
 from muserve_export.families.music.networks.notes import ONSET_THRESHOLD, binarise
+from muserve_export.families.music.networks.phrases import Phrases, mismatched
 from muserve_export.families.music.networks.temporal import Found
 from muserve_export.families.music.plots import draw_phrases
 from muserve_export.training.ema import MovingAverage
-from muserve_export.training.loop import init_weights, train
-from muserve_export.training.run import RunFolder
 from muserve_server.tasks import noise
 
-__all__ = ["MusicLearner", "make_keys", "make_shape", "mismatched", "train_music"]
+__all__ = ["MusicLearner", "make_learner"]
 
 _SHEET_STYLES, _SHEET_EACH, _SHEET_TEMPO_BPM = 16, 4, 120.0
 
@@ -106,7 +104,7 @@ class MusicLearner:
         real, style, tempo, density = batch
         density = torch.where(self._draw(len(real)) < config.unknown_share, -torch.ones_like(density), density)
         given = self._choose_given(real)
-        phrases = _Phrases(self._move_to_c(real, given), Conditions(style, tempo, density), given)
+        phrases = Phrases(self._move_to_c(real, given), Conditions(style, tempo, density), given)
         progress, first = step / steps, config.reconstruction_share
         if progress <= first:
             self._set_learning_rates(progress / first)
@@ -122,13 +120,13 @@ class MusicLearner:
             self._average.update(self._generator.module, step)
         return losses
 
-    def _learn_to_find(self, phrases: _Phrases, step: int, progress: float) -> dict[str, Tensor]:
+    def _learn_to_find(self, phrases: Phrases, step: int, progress: float) -> dict[str, Tensor]:
         """The generator finds real phrases again, and what is found is what it imagines, as far as it can be."""
         config = self._config
         weight = config.divergence_weight + progress * (config.final_divergence_weight - config.divergence_weight)
         parts = []
         for part in phrases.split(config.reconstruction_batch_size):
-            found, nats = self._generator.find(*self._posterior(part.real), *part.asked)
+            found, nats = self._generator.find(*self._posterior(part.real), *part.request)
             divergence = nats.mean() / (self._shape.tracks * self._shape.steps)
             losses = {"reconstruction_loss": part.reconstruction_loss(found), "divergence": divergence}
             loss = losses["reconstruction_loss"] + weight * divergence
@@ -138,7 +136,7 @@ class MusicLearner:
             parts.append({name: loss.detach() for name, loss in losses.items()})
         return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
-    def _learn_to_imagine(self, phrases: _Phrases) -> dict[str, Tensor]:
+    def _learn_to_imagine(self, phrases: Phrases) -> dict[str, Tensor]:
         """The temporal generator goes on, against a discriminator of what is written; all else stays as it is.
 
         Only what is imagined may learn from that: were how to write learnt too, the easiest way to please would be to
@@ -150,12 +148,12 @@ class MusicLearner:
         with torch.no_grad():
             found = self._posterior(phrases.real)
             latents = (Found.draw(parameters).drawn for parameters in found)
-            again = self._generator(*latents, *phrases.asked, from_noise=False)
+            again = self._generator(*latents, *phrases.request, from_noise=False)
             phrases_again = replace(phrases, real=phrases.keep_given(torch.sigmoid(again)))
-        *imagined, nats = self._generator.imagine(self._noise(phrases), *found, *phrases.asked)
+        *imagined, nats = self._generator.imagine(self._noise(phrases), *found, *phrases.request)
         divergence = nats.mean() / (self._shape.tracks * self._shape.steps)
         fixed = {name: value.detach() for name, value in self._generator.module.named_parameters()}
-        logits = functional_call(self._generator.module, fixed, (*imagined, *phrases.asked), {"from_noise": False})
+        logits = functional_call(self._generator.module, fixed, (*imagined, *phrases.request), {"from_noise": False})
         written = phrases.keep_given(torch.sigmoid(logits))
         discriminator_loss = self._learn_to_discriminate(phrases_again, written.detach())
         generator_loss = self._persuade(self._frozen(self._discriminator)(written, phrases.conditions))
@@ -166,12 +164,12 @@ class MusicLearner:
             "divergence": divergence, "discriminator_loss": discriminator_loss, "generator_loss": generator_loss,
         }  # fmt: skip
 
-    def _learn_alone(self, phrases: _Phrases) -> dict[str, Tensor]:
+    def _learn_alone(self, phrases: Phrases) -> dict[str, Tensor]:
         """The plain game of two: the generator learns from the discriminator of rolls alone."""
         for number in range(self._config.discriminator_steps):
             last = number == self._config.discriminator_steps - 1
             with torch.set_grad_enabled(last):
-                written = phrases.keep_given(binarise(self._generator(*self._noise(phrases), *phrases.asked)))
+                written = phrases.keep_given(binarise(self._generator(*self._noise(phrases), *phrases.request)))
             discriminator_loss = self._learn_to_discriminate(phrases, written.detach())
         generator_loss = self._persuade(self._frozen(self._discriminator)(written, phrases.conditions))
         self._apply(generator_loss, self._generator_optimizer)
@@ -198,13 +196,13 @@ class MusicLearner:
         self._generator.train()
         return draw_phrases((binarise(logits) > ONSET_THRESHOLD).cpu().numpy())
 
-    def _noise(self, phrases: _Phrases) -> tuple[Tensor, Tensor]:
+    def _noise(self, phrases: Phrases) -> tuple[Tensor, Tensor]:
         count, device = len(phrases.real), self._fabric.device
         constant_size, bar_size = latent_sizes(self._config, self._shape)
         constant = torch.randn(count, constant_size, device=device)
         return constant, torch.randn(count, self._shape.bars, bar_size, device=device)
 
-    def _learn_to_discriminate(self, phrases: _Phrases, written: Tensor) -> Tensor:
+    def _learn_to_discriminate(self, phrases: Phrases, written: Tensor) -> Tensor:
         config, conditions = self._config, phrases.conditions
         on_real = self._discriminator(phrases.real, conditions)
         on_written = self._discriminator(written, conditions)
@@ -246,7 +244,7 @@ class MusicLearner:
             logits = -binary_cross_entropy_with_logits(logits, torch.ones_like(logits), reduction="none")
         return -_weighted(logits).mean()
 
-    def _penalise_gradient(self, phrases: _Phrases, written: Tensor) -> Tensor:
+    def _penalise_gradient(self, phrases: Phrases, written: Tensor) -> Tensor:
         """WGAN-GP's penalty (Gulrajani et al., "Improved Training of Wasserstein GANs", 2017)."""
         share = self._draw(len(written))[:, None, None, None, None]
         between = (share * phrases.real + (1 - share) * written).requires_grad_()
@@ -292,104 +290,9 @@ class MusicLearner:
         return self._adam(parameters, learning_rate, self._config.adversarial_beta1)
 
 
-@dataclass(frozen=True)
-class _Phrases:
-    """A batch as the networks take it."""
-
-    real: Tensor
-    """[batch, track, channel, step, pitch]."""
-    conditions: Conditions
-    """What the real phrases are, and what is asked for."""
-    given: Tensor
-    """1 for tracks to accompany, [batch, track]."""
-
-    @property
-    def asked(self) -> tuple[Conditions, Tensor, Tensor]:
-        """What a generator is asked for: conditions, and what is given."""
-        return self.conditions, self.real, self.given
-
-    def split(self, rows: int) -> Iterator[_Phrases]:
-        """Yields parts of the batch."""
-        tensors = (self.real, *self.conditions, self.given)
-        for real, style, tempo, density, given in zip(*(tensor.split(rows) for tensor in tensors), strict=True):
-            yield _Phrases(real, Conditions(style, tempo, density), given)
-
-    def keep_given(self, written: Tensor) -> Tensor:
-        """Puts the given tracks in the place of those written."""
-        given = self.given[:, :, None, None, None]
-        return written * (1 - given) + self.real * given
-
-    def reconstruction_loss(self, logits: Tensor) -> Tensor:
-        """Cross-entropy of the tracks that were not given, in nats a track and step."""
-        losses = binary_cross_entropy_with_logits(logits, self.real, reduction="none").sum(dim=(2, 4))
-        wanted = (1 - self.given)[:, :, None].expand_as(losses)  # [batch, track, step]
-        return (losses * wanted).sum() / wanted.sum().clamp(min=1)
-
-
-def mismatched(real: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
-    """Exchanges some tracks of each row for those of another row of its style.
-
-    Args:
-        real: 0 to 1, [batch, track, channel, step, pitch].
-        style: Index of each row's style, [batch].
-
-    Returns:
-        The mixed rows, and 1 for those that differ from what they were, [batch].
-    """
-    count, tracks = real.shape[:2]
-    order = torch.argsort(style + torch.rand(count, device=real.device))  # rows of a style stand together
-    following = torch.roll(order, -1)
-    partner = torch.empty_like(order)
-    partner[order] = torch.where(style[order] == style[following], following, order)
-    swap = torch.rand(count, tracks, device=real.device) < 0.5
-    mixed = torch.where(swap[:, :, None, None, None], real[partner], real)
-    sounds = real > 0.5
-    changed = ((mixed > 0.5) != sounds).flatten(2).any(dim=2)
-    # All tracks exchanged is another real phrase: at least one must have stayed and still sound.
-    stays = (~swap & sounds.flatten(2).any(dim=2)).any(dim=1)
-    return mixed, (changed.any(dim=1) & stays).float()
-
-
-def train_music(fabric: Fabric, config: MusicConfig, run: RunFolder, *, init_from: Path | None = None) -> None:
-    """Trains, or goes on with a run.
-
-    Args:
-        fabric: Launched.
-        config: How.
-        run: Where to write; begun or resumed.
-        init_from: A checkpoint or run folder to take the first weights from.
-
-    Raises:
-        ExportError: The data, the checkpoint or the losses are of no use; says why.
-    """
-    learner: ChordLearner | MusicLearner
-    items: ChordData | MusicSet
-    if config.architecture == "dense":
-        items = load_chords(config)
-        learner, digest = ChordLearner(fabric, config), items.sha256
-    else:
-        data = load_data(config)
-        learner, items, digest = MusicLearner(fabric, config, make_shape(config, data)), data.training, data.sha256
-    if init_from is not None:
-        init_weights(learner, init_from)
-    train(fabric, "music", learner, items, config, run, data_sha256=digest)
-
-
-def make_shape(config: MusicConfig, data: MusicData) -> Shape:
-    """Says what networks for a data set are built for."""
-    return Shape(
-        tracks=len(TRACKS),
-        styles=len(data.styles),
-        bars=config.bars,
-        steps_per_beat=config.steps_per_beat,
-        lowest_pitch=config.lowest_pitch,
-        pitches=config.pitches,
-    )
-
-
-def make_keys(config: MusicConfig, shape: Shape) -> Keys:
-    """Builds what finds and moves keys: one for all tracks, but the tracks of jamming hear nothing of each other."""
-    return Keys(shape, drums=DRUMS, together=config.architecture != "jamming")
+def make_learner(fabric: Fabric, config: MusicConfig, data: MusicData) -> tuple[MusicLearner, MusicSet]:
+    """Builds the networks and the segments that they learn from."""
+    return MusicLearner(fabric, config, make_shape(config, data)), data.training
 
 
 def _weighted(logits: Tensor) -> Tensor:

@@ -1,11 +1,8 @@
-"""The figures of a music bundle as rows: each headline with what it is compared with, and a table of all cells."""
+"""The figures of a music bundle: headlines, each with what it is compared with, and a table of all cells."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -31,22 +28,11 @@ from muserve_export.families.music.measure.reference import (
 from muserve_export.families.music.measure.served import Generated
 from muserve_export.families.music.measure.tempo import tempo_response
 from muserve_export.families.music.measure.tracks import tonal_gap
+from muserve_export.measuring import Figures, make_metric
 
-__all__ = ["MusicFigures", "cells_table", "make_figures"]
+__all__ = ["make_figures"]
 
 _CONTROL_SEED = 77
-
-
-@dataclass(frozen=True)
-class MusicFigures:
-    """All that was measured of a bundle."""
-
-    metrics: list[manifest_pb2.Metric]
-    """The headlines."""
-    styles: tuple[str, ...]
-    """Names of the styles."""
-    comparisons: Mapping[str, Comparison]
-    """Each cell, by convention."""
 
 
 def make_figures(
@@ -56,7 +42,7 @@ def make_figures(
     reference: Reference,
     *,
     hears_tempo: bool,
-) -> MusicFigures:
+) -> Figures:
     """Measures what a model wrote.
 
     Args:
@@ -83,24 +69,26 @@ def make_figures(
         *_copy_metrics(music, data, reference),
         *_beside_metrics(music, reference),
     ]
-    return MusicFigures([metric for metric in metrics if not np.isnan(metric.value)], data.styles, comparisons)
+    return Figures([metric for metric in metrics if not np.isnan(metric.value)], list(_cells(comparisons, data.styles)))
 
 
-def cells_table(figures: MusicFigures) -> str:
-    """Writes the figures of every style, track and convention, with their 95 % intervals, as CSV."""
-    header = ["convention", "style", "figure", "tracks"]
-    header += [name + end for name in ("model", "training", "held-out") for end in ("", " low", " high")]
-    rows = [[*header, "distance", "training's distance", "ratio"]]
-    for convention, comparison in figures.comparisons.items():
+def _cells(comparisons: Mapping[str, Comparison], styles: Sequence[str]) -> Iterator[Mapping[str, object]]:
+    """Yields the figures of every convention, style and track, with their 95 % intervals."""
+    for convention, comparison in comparisons.items():
         for index, (style, cell) in enumerate(comparison.cells):
-            row = [convention, figures.styles[style], cell.metric, cell.tracks]
-            for value, bounds in zip(comparison.figures[index], comparison.bounds[index], strict=True):
-                row += [f"{number:.4g}" for number in (value, *bounds)]
-            row += [f"{each[index]:.3g}" for each in (comparison.generated, comparison.training, comparison.ratios)]
-            rows.append(row)
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(rows)
-    return table.getvalue()
+            row = {"convention": convention, "style": styles[style], "figure": cell.metric, "tracks": cell.tracks}
+            for name, value, bounds in zip(
+                ("model", "training", "held-out"), comparison.figures[index], comparison.bounds[index], strict=True
+            ):
+                for end, number in zip(("", " low", " high"), (value, *bounds), strict=True):
+                    row[name + end] = f"{number:.4g}"
+            for name, each in (
+                ("distance", comparison.generated),
+                ("training's distance", comparison.training),
+                ("ratio", comparison.ratios),
+            ):
+                row[name] = f"{each[index]:.3g}"
+            yield row
 
 
 def _compare(generated: PieceSums, reference: Reference, convention: str) -> Comparison:
@@ -256,15 +244,9 @@ def _both(found: Interval, name: str = "training") -> dict[str, float]:
 
 
 def _metric(name: str, value: Interval | float, unit: str, beside: Mapping[str, float]) -> manifest_pb2.Metric:
-    """A figure with what it is compared with, the reference first, and its interval last."""
-    metric = manifest_pb2.Metric(name=name, unit=unit)
-    metric.value = value.value if isinstance(value, Interval) else value
+    """Returns a figure with what it is compared with, the reference first, and its interval last."""
     known = {key: number for key, number in beside.items() if not np.isnan(number)}
     if isinstance(value, Interval):
         known |= {"95 % from": value.low, "95 % to": value.high}
-    for index, (key, number) in enumerate(known.items()):
-        if index:
-            metric.others.add(name=key, value=number)
-        else:
-            metric.reference_name, metric.reference = key, number
-    return metric
+        value = value.value
+    return make_metric(name, value, unit, known)
