@@ -27,7 +27,12 @@ from muserve_export.families.answers.examples.maker import ExampleMaker
 from muserve_export.families.answers.measure.baselines import Bm25, best_overlap, first_sentence
 from muserve_export.families.answers.measure.calibration import Question, Searched, choose_search, fit_logistic
 from muserve_export.families.answers.measure.compare import compare
-from muserve_export.families.answers.measure.questions import is_right, questions_of, read_keyed, silent_questions_of
+from muserve_export.families.answers.measure.questions import (
+    answerable_questions,
+    is_right,
+    read_keyed,
+    unanswerable_questions,
+)
 from muserve_export.families.answers.measure.scoring import token_f1s, word_f1
 from muserve_export.families.answers.train import AnswersLearner
 from muserve_export.families.answers_tutorial.model import make_networks
@@ -160,7 +165,7 @@ async def test_what_is_served_is_what_was_trained(entries_run: Path, entries_bun
     learner = AnswersLearner(Fabric(accelerator="cpu", devices=1), config, data.vocabulary)
     learner.modules()["best"].load_state_dict(read_checkpoint(entries_run)["best"])
     best = learner.modules()["best"].eval()
-    from muserve_export.families.answers.networks.decoding import write_greedily
+    from muserve_export.families.answers.networks.decoding import decode_greedily
 
     text = "Amber Quartz System (AQS): A tool for amber of the kind 0."
     question = data.codec.encode("What is Amber Quartz System?")
@@ -169,7 +174,7 @@ async def test_what_is_served_is_what_was_trained(entries_run: Path, entries_bun
     with torch.no_grad():
         reading = best.reader(asked, read)
         source = torch.cat([asked, read], dim=1)
-        tokens = write_greedily(best.writer, reading, source, torch.zeros(1, config.latent_size), config.answer_tokens)
+        tokens = decode_greedily(best.writer, reading, source, torch.zeros(1, config.latent_size), config.answer_tokens)
     async with await LocalModel.open(entries_bundle) as model:
         model.bundle.manifest.answer.answerable_threshold = 0.0
         request = answer_pb2.AnswerQuestionRequest(question="What is Amber Quartz System?", context=text)
@@ -286,10 +291,10 @@ def test_an_evaluation_measures_what_is_held_out(entries: Path, entries_bundle: 
 
 def test_questions_to_measure_by_are_the_same_each_time(entries: Path) -> None:
     maker = ExampleMaker(read_corpus(entries), "test")
-    first, again = questions_of(maker, 50), questions_of(maker, 50)
+    first, again = answerable_questions(maker, 50), answerable_questions(maker, 50)
     assert first == again
     assert all(one.key in one.context for one in first)
-    silent = silent_questions_of(maker, 40)
+    silent = unanswerable_questions(maker, 40)
     assert {one.group for one in silent} == {"named", "absent"}
     assert not any(one.example.answer for one in silent)
 
@@ -318,10 +323,10 @@ def test_two_bundles_are_compared_question_by_question(tmp_path: Path) -> None:
     assert cells[:4] == ["context/who (40)", "0.5000", "1.0000", "0.5000"]
     assert 0.3 < float(cells[4]) < 0.5 < float(cells[5]) < 0.7
     other.write_text("group,question,score\nwho,Who?,1\n")
-    with pytest.raises(DataError, match="not about the same questions"):
+    with pytest.raises(DataError, match="do not have the same questions"):
         compare(first, other)
     other.write_text("question\nWho?\n")
-    with pytest.raises(DataError, match="no columns group"):
+    with pytest.raises(DataError, match="lacks the columns group"):
         compare(first, other)
 
 

@@ -68,11 +68,11 @@ def test_the_dictionary_comes_out_of_a_package_too(tmp_path: Path) -> None:
 def test_collecting_says_what_is_in_its_way(tmp_path: Path) -> None:
     (tmp_path / "used").mkdir()
     (tmp_path / "used/mine.txt").touch()
-    with pytest.raises(DataError, match="is not empty; remove it, or give another folder"):
+    with pytest.raises(DataError, match="is not empty; remove it, or choose another folder"):
         collect_answers(tmp_path / "used", [])
     with pytest.raises(DataError, match=r"nowhere: does not exist; pass dict-foldoc\.deb"):
         collect_answers(tmp_path / "new", [tmp_path / "nowhere"])
-    with pytest.raises(DataError, match="2 sources were given; one is enough"):
+    with pytest.raises(DataError, match="2 sources were given; give one"):
         collect_answers(tmp_path / "new", [tmp_path, tmp_path])
     assert not (tmp_path / "new").exists()
 
@@ -127,7 +127,7 @@ def test_squad_comes_with_its_spans_and_what_it_does_not_say(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", "x", r"of the type '\.txt'; it must be a folder"),
+        ("a.txt", "x", r"of type '\.txt'; it must be a folder"),
         ("a.csv", "q,a\nx,y\n", r"a\.csv: has the columns \['q', 'a'\]; it must have question and answer"),
         ("a.csv", "question,answer\nWhy?,\n", r"a\.csv: line 2: answer is ''; it must be a text"),
         ("a.csv", "question,answer\n", "has no question with an answer"),

@@ -14,8 +14,8 @@ from muserve_export.families.answers.corpus.corpus import Corpus, read_corpus
 from muserve_export.families.answers.corpus.parts import part_of
 from muserve_export.families.answers.corpus.triples import KINDS, find_triples
 from muserve_export.families.answers.examples.maker import (
-    MOST_CHARACTERS,
-    MOST_PASSAGES,
+    MAX_PASSAGE_CHARACTERS,
+    MAX_PASSAGES,
     Example,
     ExampleMaker,
 )
@@ -76,7 +76,7 @@ def test_a_fifth_has_no_answer_half_of_it_beside_the_entry(maker: ExampleMaker, 
 
 def test_passages_are_few_different_and_in_any_order(drawn: list[Example]) -> None:
     counts = Counter(len(example.passages) for example in drawn)
-    assert max(counts) == MOST_PASSAGES
+    assert max(counts) == MAX_PASSAGES
     assert counts[1] > 60
     for example in drawn:
         assert len(set(example.passages)) == len(example.passages)
@@ -159,7 +159,7 @@ def test_long_entries_are_cut_at_a_word_and_what_is_cut_off_is_not_asked() -> No
     long = [index for index in maker.entries if index % 2]
     for index in long:
         passage = maker.passage(index)
-        assert 0.9 * MOST_CHARACTERS < len(passage) <= MOST_CHARACTERS
+        assert 0.9 * MAX_PASSAGE_CHARACTERS < len(passage) <= MAX_PASSAGE_CHARACTERS
         assert entries[index].context.startswith(f"{passage} ")
     kinds = {is_long: {each.kind for each in maker.triples if each.entry % 2 == is_long} for is_long in (0, 1)}
     assert kinds == {0: {"what", "when"}, 1: {"what"}}

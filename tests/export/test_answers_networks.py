@@ -18,7 +18,7 @@ from muserve_export.families.answers.data import load_data
 from muserve_export.families.answers.examples.rows import Batch, Row, make_row, pad_rows
 from muserve_export.families.answers.model import Reader, Writer
 from muserve_export.families.answers.networks.critic import Critic
-from muserve_export.families.answers.networks.decoding import draw_softly, find_candidates, write_greedily
+from muserve_export.families.answers.networks.decoding import decode_greedily, find_candidates, sample_soft
 from muserve_export.families.answers.train import AnswersLearner
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 
@@ -51,7 +51,7 @@ def networks(codec: TextCodec) -> tuple[Reader, Writer]:
 def row(codec: TextCodec, question: str, passage: str, answer: str, evidence: str = "") -> Row:
     start = passage.find(evidence) if evidence else -1
     span = (start, start + len(evidence)) if evidence else None
-    return make_row(codec, codec.encode(question), codec.encode(passage), answer, span, most=40)
+    return make_row(codec, codec.encode(question), codec.encode(passage), answer, span, max_tokens=40)
 
 
 def said(codec: TextCodec, question: str, passage: str, one: Row) -> str:
@@ -259,7 +259,7 @@ def test_drawn_answers_are_what_gradients_go_through(codec: TextCodec, networks:
     batch = batch_of(codec)
     source = torch.cat([batch.question, batch.passage], dim=1)
     torch.manual_seed(3)
-    drawn = draw_softly(writer, reader(batch.question, batch.passage), source, torch.randn(2, 4), 7, 1.0)
+    drawn = sample_soft(writer, reader(batch.question, batch.passage), source, torch.randn(2, 4), 7, 1.0)
     chosen = torch.cat([drawn.worded, drawn.picked], dim=2)
     assert torch.allclose(chosen.max(2).values, torch.ones(chosen.shape[:2]), atol=1e-5)  # one each
     assert torch.allclose(chosen.sum(2), torch.ones(chosen.shape[:2]), atol=1e-4)
@@ -311,7 +311,7 @@ def test_greedy_answers_stop_at_their_end(codec: TextCodec, networks: tuple[Read
     source = torch.cat([batch.question, batch.passage], dim=1)
     with torch.no_grad():
         writer.get_parameter("bias")[END] = 50.0
-        written = write_greedily(writer, reader(batch.question, batch.passage), source, torch.zeros(2, 4), 5)
+        written = decode_greedily(writer, reader(batch.question, batch.passage), source, torch.zeros(2, 4), 5)
     assert written[:, 1].tolist() == [END, END]  # no text is empty
     assert END not in written[:, 0]
     assert written.shape == (2, 2)

@@ -119,8 +119,8 @@ def test_only_bars_of_four_quarters_are_learnt_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (None, "is no folder"),
-        ((), "has no folders"),
+        (None, "is not a folder"),
+        ((), "has no subfolders"),
         (("style/readme.txt",), "has no MIDI files"),
         (("style/broken.mid",), "no file with 4 bars of 4/4"),
     ],

@@ -19,7 +19,7 @@ from muserve_export.families.music.measure import judges, served
 from muserve_export.families.music.measure.accompaniment import Accompaniments, accompany
 from muserve_export.families.music.measure.metrics import Segments
 from muserve_export.families.music.measure.reference import Reference, load_reference
-from muserve_export.families.music.measure.served import Desk, Generated, SomeData, generate
+from muserve_export.families.music.measure.served import DataView, Generated, MusicReader, generate
 from muserve_export.measuring.evaluate import evaluate_bundle
 from muserve_server.model import LocalModel
 from muserve_server.tasks.music.grid import Grid
@@ -30,7 +30,7 @@ from tests.export.music_scores import DRUMS, Note, Part, part, roll, song, songs
 from tests.music_bundles import STYLES, chord_bundle, music_bundle
 
 GRID = Grid(bars=4, beats_per_bar=4, beat_unit=4, steps_per_bar=16, lowest_pitch=24, pitches=84)
-DESK = Desk(GRID, TRACK_SETTINGS)
+DESK = MusicReader(GRID, TRACK_SETTINGS)
 TEMPI, PER_TEMPO = 3, 2
 STEP_TICKS = 120
 _US_PER_MINUTE = 60e6
@@ -96,7 +96,7 @@ class Data:
 
 
 def written(player: Player, data: Data | None = None) -> Generated:
-    seen = SomeData(data or Data(), range(5), styled=bool(player.bundle.manifest.music.styles))
+    seen = DataView(data or Data(), range(5), styled=bool(player.bundle.manifest.music.styles))
     return asyncio.run(generate(cast(LocalModel, player), DESK, seen))
 
 

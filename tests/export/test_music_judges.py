@@ -9,7 +9,7 @@ import torch
 from muserve_export.families.music.measure import judges
 from muserve_export.families.music.measure.distances import mix_tracks, shuffle_tracks
 from muserve_export.families.music.measure.judges import (
-    hear,
+    judge_features,
     load_joint_judge,
     load_style_judge,
     merge_chords,
@@ -34,7 +34,7 @@ def shuffled(music: Segments) -> Segments:
 
 def test_tracks_are_heard_by_chroma_and_rhythm() -> None:
     music = segments([[(KEYS, 4, 6, 61), (KEYS, 4, 6, 73), (DRUMS, 16, 1, 36)]])
-    heard = hear(music)
+    heard = judge_features(music)
     assert heard.chroma.shape == (1, 4, 2, 12, 16)
     assert heard.chroma[0, 0, 0, 1, :3].tolist() == [0, 8, 4]  # sounding steps of two C sharps, by beat
     assert heard.chroma[0, 0, 1, 1, :3].tolist() == [0, 2, 0]  # onsets
@@ -42,13 +42,13 @@ def test_tracks_are_heard_by_chroma_and_rhythm() -> None:
     assert heard.rhythm[0, 0, :, 5].tolist() == [0, 2, 43]
     assert heard.drums[0, 12, 16] == 1
     assert heard.drums.sum() == 1
-    assert hear(music, tracks=[BASS]).chroma.sum() == 0
+    assert judge_features(music, tracks=[BASS]).chroma.sum() == 0
 
 
 def test_mixing_what_was_heard_is_hearing_what_was_mixed() -> None:
     music = songs(6)
     source = shuffle_tracks(music.style, music.piece, TRACKS, seed=0)
-    one, other = hear(music).mix(source), hear(mix_tracks(music, source))
+    one, other = judge_features(music).mix(source), judge_features(mix_tracks(music, source))
     np.testing.assert_array_equal(one.chroma, other.chroma)
     np.testing.assert_array_equal(one.rhythm, other.rhythm)
     np.testing.assert_array_equal(one.drums, other.drums)
@@ -57,13 +57,15 @@ def test_mixing_what_was_heard_is_hearing_what_was_mixed() -> None:
 def test_the_joint_judge_tells_tracks_of_one_piece_from_tracks_of_several() -> None:
     judge = load_joint_judge(songs(60, seed=1), songs(20, seed=2))
     fresh = songs(50, seed=3)
-    calls = [float((judge.listen(hear(music)).argmax(axis=1) == 1).mean()) for music in (fresh, shuffled(fresh))]
+    calls = [
+        float((judge.listen(judge_features(music)).argmax(axis=1) == 1).mean()) for music in (fresh, shuffled(fresh))
+    ]
     assert calls[0] > 0.8
     assert calls[1] < 0.2
 
 
 def test_a_judge_is_kept_in_a_file_and_made_alike_again(tmp_path: Path) -> None:
-    training, validation, fresh = songs(20, seed=1), songs(10, seed=2), hear(songs(10, seed=3))
+    training, validation, fresh = songs(20, seed=1), songs(10, seed=2), judge_features(songs(10, seed=3))
     file = tmp_path / "new" / "judge.pt"
     torch.manual_seed(1234)
     state = torch.get_rng_state()
@@ -85,7 +87,7 @@ def test_the_style_judge_hears_styles_without_drums() -> None:
 
     judge = load_style_judge(strings(30, 1), strings(10, 2), 2, layout)
     fresh = strings(25, 3)
-    assert (judge.listen(hear(fresh, layout)).argmax(axis=1) == fresh.style).mean() > 0.9
+    assert (judge.listen(judge_features(fresh, layout)).argmax(axis=1) == fresh.style).mean() > 0.9
 
 
 def test_shared_tracks_sound_in_half_of_the_segments_of_every_style() -> None:

@@ -20,7 +20,7 @@ from muserve_export.families.music.networks.keys import Keys
 from muserve_export.families.music.networks.layers import CONDITION_WIDTH, Block, ConditionEmbedding, Conditions, Shape
 from muserve_export.families.music.networks.notes import ONSET_THRESHOLD, binarise, weigh
 from muserve_export.families.music.networks.phrases import mismatched
-from muserve_export.families.music.networks.temporal import Found, TemporalGenerator
+from muserve_export.families.music.networks.temporal import LatentSample, TemporalGenerator
 
 SMALL = {
     "constant_latent_size": 3, "bar_latent_size": 2, "bar_width": 12, "beat_width": 12, "step_width": 12,
@@ -189,7 +189,7 @@ def test_what_is_imagined_is_as_likely_as_the_noise_that_it_is_made_of() -> None
     imagined = temporal(constant, moved, conditions, heard)
     assert (imagined[0] - constant).abs().mean() > 0.05
     assert (imagined[1] - moved).abs().mean() > 0.05
-    kept, bars = (Found(latents, torch.full_like(latents, -20.0), latents) for latents in imagined)
+    kept, bars = (LatentSample(latents, torch.full_like(latents, -20.0), latents) for latents in imagined)
     squares = constant.square().sum(1) + moved.square().sum((1, 2))
     wanted = 0.5 * (squares + (20 - 1) * (18 + 48))
     assert torch.allclose(temporal.divergence(kept, bars, conditions, heard), wanted, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""What can be set on an answers run."""
+"""Settings of an answers run."""
 
 from __future__ import annotations
 
@@ -16,51 +16,67 @@ class AnswersConfig(TrainingConfig):
 
     data: str = option(
         "",
-        "folder of entries (*.jsonl, *.toml) or a file of questions and answers (.csv, .jsonl, SQuAD's .json); empty "
-        "takes data/answers",
+        "folder of entries (*.jsonl, *.toml), or a file of questions and answers (.csv, .jsonl, SQuAD's .json); empty "
+        "uses data/answers",
     )
     architecture: str = option(
         "reader-writer",
-        "a reader and a writer of words; or the published networks, which make one number of noise and answer nothing",
+        "a reader and a writer of text; or the published networks, which map noise to one number and answer nothing",
         choices=("reader-writer", "tutorial"),
     )
-    rows_per_epoch: int = option(20_000, "questions drawn in an epoch", unit="rows", minimum=1)
-    ask_share: float = option(0.25, "share of rows that learn to ask, not to answer", minimum=0, maximum=1)
-
-    vocabulary_size: int = option(8000, "pieces of words", minimum=64)
-    embedding_size: int = option(128, "numbers that stand for a piece of a word", minimum=1)
-    hidden_size: int = option(
-        128, "cells of the reader's LSTMs, each way; the writer has four times as many", minimum=1
+    rows_per_epoch: int = option(20_000, "questions sampled per epoch", unit="rows", minimum=1)
+    ask_share: float = option(
+        0.25, "fraction of rows that train question generation instead of answering", minimum=0, maximum=1
     )
-    latent_size: int = option(16, "numbers of noise that an answer is drawn from", minimum=1)
-    dropout: float = option(0.2, "share of embeddings and states that is left out in training", minimum=0, maximum=0.9)
-    question_tokens: int = option(48, "most tokens of a question", minimum=4, maximum=512)
-    passage_tokens: int = option(200, "most tokens of a passage", minimum=8, maximum=512)
-    answer_tokens: int = option(80, "most tokens of an answer", minimum=4, maximum=512)
-    candidates: int = option(16, "tokens among which each next one of an answer is drawn", minimum=1, maximum=256)
 
-    learning_rate: float = option(1e-3, "Adam's, at its highest", minimum=0)
-    warm_up_share: float = option(0.02, "share of the run in which the learning rate rises", minimum=0, maximum=1)
-    reading_weight: float = option(0.5, "weight of evidence and answerability beside the likelihood", minimum=0)
+    vocabulary_size: int = option(8000, "size of the subword vocabulary", unit="tokens", minimum=64)
+    embedding_size: int = option(128, "size of a token embedding", minimum=1)
+    hidden_size: int = option(
+        128, "hidden size of the reader's LSTMs, per direction; the writer's is four times this", minimum=1
+    )
+    latent_size: int = option(16, "size of the noise vector that an answer is sampled from", minimum=1)
+    dropout: float = option(0.2, "dropout rate of embeddings and states", minimum=0, maximum=0.9)
+    question_tokens: int = option(48, "maximum length of a question", minimum=4, maximum=512)
+    passage_tokens: int = option(200, "maximum length of a passage", minimum=8, maximum=512)
+    answer_tokens: int = option(80, "maximum length of an answer", minimum=4, maximum=512)
+    candidates: int = option(
+        16, "top-k: number of candidates that each next token is sampled from", minimum=1, maximum=256
+    )
+
+    learning_rate: float = option(1e-3, "peak learning rate of Adam", minimum=0)
+    warm_up_share: float = option(
+        0.02, "fraction of the run over which the learning rate warms up", minimum=0, maximum=1
+    )
+    reading_weight: float = option(
+        0.5, "loss weight of evidence and answerability; that of the likelihood is 1", minimum=0
+    )
 
     adversary_from: float = option(
-        1.0, "from which share of the run on a discriminator judges what is written; 1 never", minimum=0, maximum=1
+        1.0, "fraction of the run after which adversarial training begins; 1 for never", minimum=0, maximum=1
     )
-    adversary_weight: float = option(0.1, "its weight beside the likelihood", minimum=0)
-    adversary_tokens: int = option(32, "most tokens of an answer that it judges", minimum=1, maximum=512)
-    critic_learning_rate: float = option(2e-4, "Adam's, of the discriminator", minimum=0)
+    adversary_weight: float = option(0.1, "loss weight of the adversarial term; that of the likelihood is 1", minimum=0)
+    adversary_tokens: int = option(
+        32, "maximum length of an answer that the discriminator sees", minimum=1, maximum=512
+    )
+    critic_learning_rate: float = option(2e-4, "learning rate of the discriminator's Adam", minimum=0)
     temperature: float = option(
-        1.0, "of the Gumbel-softmax through which the writer learns from it", minimum=0.01, maximum=10
+        1.0,
+        "temperature of the Gumbel-softmax that passes the discriminator's gradients to the writer",
+        minimum=0.01,
+        maximum=10,
     )
     validate_every_steps: int = option(
-        500, "how often the F1 of answers on validation rows is taken; the best weights are exported", minimum=1
+        500,
+        "interval of validation, which measures the F1 of answers; the best weights are exported",
+        unit="steps",
+        minimum=1,
     )
-    validation_rows: int = option(256, "rows it is taken on", unit="rows", minimum=1)
+    validation_rows: int = option(256, "rows to validate on", unit="rows", minimum=1)
     patience: int = option(
-        6, "how often in a row it may be below the best once the discriminator judges, before learning stops", minimum=1
+        6, "early-stopping patience during adversarial training, in consecutive validation checks", minimum=1
     )
 
     @property
     def epochs_may_change(self) -> bool:
-        """The learning rate falls over the whole run."""
+        """No: the learning-rate schedule spans the whole run."""
         return False

@@ -1,4 +1,4 @@
-"""What a run learns from: rows drawn anew in each step from the entries of the training part."""
+"""Training data: rows sampled at each step from the entries of the training part."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from muserve_server.tasks.answer.text import BEGIN, TextCodec, Tokens
 __all__ = ["AnswersData", "RowSet", "collect", "load_data"]
 
 _VALIDATION_SEED = 4_000
-_MOST_DRAWS = 20
+_MAX_DRAWS = 20
 _REMEMBERED = 2**15
 _BATCHES_DRAWN = 3
-"""Of so many batches drawn and sorted by length one is taken."""
+"""Number of batches that are drawn together and sorted by length; one of them is used, so that little is padding."""
 _OTHER_PASSAGE = 0.3
-"""Share of the answered questions that are shown beside a passage which does not answer them."""
+"""Fraction of the answered questions that are paired with a passage that does not answer them."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class AnswersData:
     """A corpus with its vocabulary."""
 
     corpus: Corpus
-    """Entries, and what can be asked about them."""
+    """Entries, and the questions that they answer."""
     config: AnswersConfig
-    """How to read it."""
+    """Settings of the run."""
 
     @property
     def sha256(self) -> str:
@@ -51,7 +51,7 @@ class AnswersData:
 
     @property
     def split(self) -> str:
-        """How the entries are dealt out, in words."""
+        """Description of the split, for the manifest."""
         counts = Counter(part_of_entry(entry, is_paired=bool(self.corpus.pairs)) for entry in self.corpus.entries)
         return (
             ", ".join(f"{counts[part]:,} {part}" for part in PARTS)
@@ -60,29 +60,29 @@ class AnswersData:
 
     @cached_property
     def vocabulary(self) -> str:
-        """JSON of the tokenizer, learnt from the training part."""
+        """The tokenizer as JSON, learnt from the training part."""
         maker = ExampleMaker(self.corpus, "train")
         texts = [maker.passage(index) for index in maker.entries]
         texts += [pair.question for pair in maker.pairs] + [pair.answer for pair in maker.pairs]
         # The words of questions and answers, as often as entries have them.
-        asked = [wording for own in (*WORDINGS.values(), FRAMES, BEFORE) for wording in own]
+        wordings = [wording for own in (*WORDINGS.values(), FRAMES, BEFORE) for wording in own]
         if self.corpus.triples:  # pairs are asked in their own words
-            texts += [re.sub(r"\{\w+\}", "", wording) for wording in asked] * 2
+            texts += [re.sub(r"\{\w+\}", "", wording) for wording in wordings] * 2
         return learn_vocabulary(texts, self.config.vocabulary_size)
 
     @cached_property
     def codec(self) -> TextCodec:
-        """Splits texts into tokens."""
+        """The tokenizer."""
         return TextCodec(self.vocabulary)
 
     @cached_property
     def training(self) -> RowSet:
-        """What to learn from."""
+        """Rows of the training part."""
         return RowSet(make_examples(self.corpus, "train"), self.codec, self.config)
 
     @cached_property
     def validation(self) -> Batch:
-        """Answered questions to choose weights by; those of the training part where nothing else is held out."""
+        """Answered questions for validation; from the training part if nothing is held out."""
         try:
             rows = RowSet(make_examples(self.corpus, "validation"), self.codec, self.config)
         except DataError:
@@ -94,7 +94,7 @@ class RowSet:
     """Rows of one part; see `training.loop.TrainingSet`."""
 
     def __init__(self, maker: ExampleMaker, codec: TextCodec, config: AnswersConfig) -> None:
-        """Holds what rows are drawn from."""
+        """Stores its parts."""
         self._maker = maker
         self._codec = codec
         self._config = config
@@ -104,7 +104,7 @@ class RowSet:
         return self._config.rows_per_epoch
 
     def batch(self, indices: Tensor) -> Batch:
-        """Draws rows; torch's seed decides which. Passages of a batch are of like length, so that little is padding.
+        """Samples rows by torch's random state. Passages of a batch have similar lengths, to save padding.
 
         Args:
             indices: int64 [item]; how many.
@@ -116,7 +116,7 @@ class RowSet:
         return pad_rows(rows[first : first + count])
 
     def answered(self, count: int, seed: int) -> Batch:
-        """Draws rows that have an answer, as questions are asked.
+        """Samples rows of questions with an answer.
 
         Args:
             count: How many.
@@ -124,7 +124,7 @@ class RowSet:
         """
         random = np.random.default_rng(seed)
         rows: list[Row] = []
-        for _ in range(_MOST_DRAWS * count):
+        for _ in range(_MAX_DRAWS * count):
             row = self._draw(random)
             if row.answer and row.question[0] != BEGIN:
                 rows.append(row)
@@ -133,7 +133,7 @@ class RowSet:
         return pad_rows(rows)
 
     def _draw(self, random: np.random.Generator) -> Row:
-        """Puts a question beside the passage that it is about, or beside another, which does not answer it."""
+        """Pairs a question with the passage that answers it, or with another one that does not."""
         example = self._maker.draw(random)
         others = [index for index in range(len(example.passages)) if index != example.position]
         is_other = example.position < 0 or (others and random.random() < _OTHER_PASSAGE)
@@ -151,7 +151,7 @@ class RowSet:
         evidence = (example.evidence.start, example.evidence.end) if example.evidence and answer else None
         if evidence and evidence[1] > passage.places[-1][1]:
             answer, evidence = "", None  # it was cut off
-        return make_row(self._codec, question, passage, answer, evidence, most=self._config.answer_tokens)
+        return make_row(self._codec, question, passage, answer, evidence, max_tokens=self._config.answer_tokens)
 
 
 def load_data(config: AnswersConfig) -> AnswersData:

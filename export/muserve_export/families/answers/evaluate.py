@@ -25,11 +25,16 @@ from pathlib import Path
 
 import numpy as np
 
+from muserve.v1 import answer_pb2
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.data import AnswersData
 from muserve_export.families.answers.examples.maker import make_examples
 from muserve_export.families.answers.measure.figures import mean_metric
-from muserve_export.families.answers.measure.questions import questions_of, silent_questions_of
+from muserve_export.families.answers.measure.questions import (
+    HeldOutQuestion,
+    answerable_questions,
+    unanswerable_questions,
+)
 from muserve_export.families.answers.measure.roundtrip import score_asking
 from muserve_export.families.answers.measure.scores import (
     find_made_up,
@@ -40,13 +45,13 @@ from muserve_export.families.answers.measure.scores import (
     score_with_context,
     score_writing,
 )
-from muserve_export.families.answers.measure.served import answer, details_of, each_of
+from muserve_export.families.answers.measure.served import answer, details_row, gather_limited
 from muserve_export.measuring import Figures
 from muserve_server.model import LocalModel
 
 __all__ = ["measure"]
 
-_MOST_OF_A_KIND = 400
+_MAX_PER_KIND = 400
 _SILENT = 400
 
 
@@ -71,34 +76,40 @@ def measure(folder: Path, config: AnswersConfig, data: AnswersData, part: str) -
 
 async def _measure(folder: Path, data: AnswersData, part: str) -> Figures:
     maker = make_examples(data.corpus, part)
-    asked = questions_of(maker, _MOST_OF_A_KIND)
-    silent = silent_questions_of(maker, _SILENT)
+    questions = answerable_questions(maker, _MAX_PER_KIND)
+    unanswerable = unanswerable_questions(maker, _SILENT)
     rows: list[Mapping[str, object]] = []
     async with await LocalModel.open(folder) as model:
-        with_context = await each_of(asked, lambda one: answer(model, one.example.question, one.context))
-        without = await each_of(silent, lambda one: answer(model, one.example.question, one.context))
-        found = score_with_context(asked, with_context, rows)
-        found += score_writing(asked, with_context)
-        found += score_silence(silent, without, asked, with_context)
-        found += score_refusals(without, with_context)
+
+        async def ask_with_context(one: HeldOutQuestion) -> answer_pb2.AnswerQuestionResponse:
+            return await answer(model, one.example.question, one.context)
+
+        with_context = await gather_limited(questions, ask_with_context)
+        silent_responses = await gather_limited(
+            unanswerable, lambda one: answer(model, one.example.question, one.context)
+        )
+        metrics = score_with_context(questions, with_context, rows)
+        metrics += score_writing(questions, with_context)
+        metrics += score_silence(unanswerable, silent_responses, questions, with_context)
+        metrics += score_refusals(silent_responses, with_context)
         rows += [
-            details_of(f"silent/{one.group}", one.example.question, "", said, float(not said.is_answerable))
-            for one, said in zip(silent, without, strict=True)
+            details_row(f"silent/{one.group}", one.example.question, "", response, float(not response.is_answerable))
+            for one, response in zip(unanswerable, silent_responses, strict=True)
         ]
-        made_up = [find_made_up(asked, with_context)]
+        made_up = [find_made_up(questions, with_context)]
         if model.bundle.manifest.answer.corpora:
-            from_corpus = await each_of(asked, lambda one: answer(model, one.example.question, None))
-            named = [one for one in silent if one.group == "named"]
-            searched = await each_of(named, lambda one: answer(model, one.example.question, None))
-            found += score_search(data, asked, from_corpus, rows)
-            found += score_refusals(searched, from_corpus, "_from_corpus")
-            made_up.append(find_made_up(asked, from_corpus))
+            from_corpus = await gather_limited(questions, lambda one: answer(model, one.example.question, None))
+            named = [one for one in unanswerable if one.group == "named"]
+            searched = await gather_limited(named, lambda one: answer(model, one.example.question, None))
+            metrics += score_search(data, questions, from_corpus, rows)
+            metrics += score_refusals(searched, from_corpus, "_from_corpus")
+            made_up.append(find_made_up(questions, from_corpus))
         if (of_all := np.concatenate(made_up)).size:
-            found.append(
+            metrics.append(
                 mean_metric("made_up", of_all, "share of answers with a word from nowhere, lower is better", {})
             )
         if not data.config.has_own_data:
-            found.append(await score_other_words(model, part, rows))
+            metrics.append(await score_other_words(model, part, rows))
         if model.bundle.manifest.answer.kinds:
-            found += await score_asking(model, maker, rows)
-    return Figures(found, rows)
+            metrics += await score_asking(model, maker, rows)
+    return Figures(metrics, rows)

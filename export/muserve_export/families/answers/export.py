@@ -1,4 +1,4 @@
-"""Writes an answers run as a bundle of the answer task."""
+"""Plans a bundle of the answer task from a trained reader and writer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from muserve_export.bundling import BundlePlan, GraphSource
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.corpus.corpus import LICENCE_ENDING
 from muserve_export.families.answers.data import AnswersData
-from muserve_export.families.answers.examples.maker import MOST_CHARACTERS
+from muserve_export.families.answers.examples.maker import MAX_PASSAGE_CHARACTERS
 from muserve_export.families.answers.examples.wordings import WORDINGS
 from muserve_export.families.answers.measure.calibration import Calibration, calibrate
 from muserve_export.families.answers.measure.samples import draw_samples
@@ -38,23 +38,23 @@ _PASSAGES_READ = 8
 _GOLDEN = "A lantern is a portable lamp with a case of glass. It was invented by Ann Lee in 1820."
 _FLOAT, _INT = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 _FREE = -1
-"""A length that each run has of its own."""
+"""A dynamic axis."""
 
 
 class ReaderGraph(nn.Module):
-    """The reader as it is served."""
+    """The reader as a graph."""
 
     def __init__(self, reader: Reader) -> None:
         super().__init__()
         self.reader = reader
 
     def forward(self, question: Tensor, passage: Tensor) -> tuple[Tensor, ...]:
-        """Reads: see `Reader.forward`."""
+        """See `Reader.forward`."""
         return tuple(self.reader(question, passage))
 
 
 class WriterGraph(nn.Module):
-    """One step of the writer as it is served: what may come next, few and the likeliest first."""
+    """One decoding step of the writer as a graph: the top-k candidates of the next token."""
 
     def __init__(self, writer: Writer, candidates: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class WriterGraph(nn.Module):
     def forward(
         self, token: Tensor, place: Tensor, noise: Tensor, memory: Tensor, hidden: Tensor, cell: Tensor, source: Tensor
     ) -> tuple[Tensor, ...]:
-        """Goes on by one token: see `Writer.forward` and `find_candidates`."""
+        """See `Writer.forward` and `find_candidates`."""
         words, copies, hidden, cell = self.writer(token[:, None], place[:, None], noise, (memory, hidden, cell), source)
         found = find_candidates(words[:, 0], copies[:, 0], source, self.candidates)
         return (*found, hidden, cell)
@@ -116,13 +116,13 @@ def _manifest(config: AnswersConfig, data: AnswersData, calibration: Calibration
             tokenizer_file=_TOKENIZER,
             question_tokens=config.question_tokens,
             passage_tokens=config.passage_tokens,
-            passage_characters=MOST_CHARACTERS,
+            passage_characters=MAX_PASSAGE_CHARACTERS,
             answer_tokens=config.answer_tokens,
             latent_size=config.latent_size,
             corpora=corpora,
             passages_read=_PASSAGES_READ,
             search_weight=calibration.search_weight,
-            least_share=calibration.least_share,
+            least_share=calibration.min_share,
             question_step=_QUESTION_STEP,
             passage_step=_PASSAGE_STEP,
             source_step=_SOURCE_STEP,
@@ -220,7 +220,7 @@ def _writer_graph(
 
 
 def _state(config: AnswersConfig) -> tuple[manifest_pb2.TensorSpec, ...]:
-    """What the reader hands to the writer."""
+    """Returns the tensors that the reader passes to the writer."""
     cells = 4 * config.hidden_size
     return (
         _tensor("memory", _FLOAT, (_FREE, 2 * config.hidden_size), "what each token means"),
@@ -232,7 +232,7 @@ def _state(config: AnswersConfig) -> tuple[manifest_pb2.TensorSpec, ...]:
 def _draw_texts(
     settings: manifest_pb2.AnswerSettings, vocabulary: int, rows: int, random: np.random.Generator
 ) -> tuple[NDArray[Any], ...]:
-    """Draws questions and passages, filled up to lengths as they are served; some words stand in both."""
+    """Draws questions and passages, padded as the server pads them; some tokens occur in both."""
     texts = []
     longest = (int(random.integers(2, most + 1)) for most in (settings.question_tokens + 1, settings.passage_tokens))
     for length in reader_lengths(settings, *longest):
@@ -248,7 +248,7 @@ def _tensor(name: str, dtype: manifest_pb2.DataType, shape: Sequence[int], unit:
 
 
 def _golden() -> manifest_pb2.GoldenRequest:
-    """A question about a text of its own, twice: the likeliest answer and a drawn one, cut short."""
+    """Returns a question with its own context, answered twice: greedily and sampled, both cut short."""
     return manifest_pb2.GoldenRequest(
         name="lantern",
         tolerance=_GOLDEN_TOLERANCE,

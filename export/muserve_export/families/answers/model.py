@@ -1,4 +1,4 @@
-"""The networks: a reader of questions and passages, and a writer that copies or words what it writes.
+"""The networks: a reader of questions and passages, and a writer that copies or generates each token.
 
 The reader is a small one of the kind of Chen et al., "Reading Wikipedia to Answer Open-Domain Questions", 2017: LSTMs
 both ways, words that both texts share, and a question that is looked at from each word. The writer mixes a vocabulary
@@ -21,24 +21,24 @@ from muserve_server.tasks.answer.text import PADDING, UNKNOWN
 __all__ = ["Reader", "Reading", "Writer"]
 
 _NEVER = -1e4
-_LEAST = math.log(1e-9)
+_MIN_VALUE = math.log(1e-9)
 
 
 class Reading(NamedTuple):
-    """What a reader makes of questions and passages."""
+    """Output of the reader."""
 
     memory: Tensor
-    """What each token of question and passage means: [row, source token, state]."""
+    """Encoding of each token of question and passage: [row, source token, state]."""
     hidden: Tensor
-    """Where the writer begins: [row, writer state]."""
+    """Initial hidden state of the writer: [row, writer state]."""
     cell: Tensor
-    """The same of its cells: [row, writer state]."""
+    """Initial cell state of the writer: [row, writer state]."""
     answerable: Tensor
     """Logit of whether the passage answers the question: [row]."""
     start: Tensor
-    """Logit of each token of the passage to begin the evidence: [row, passage token]."""
+    """Logits of the first token of the evidence: [row, passage token]."""
     end: Tensor
-    """Logit of each token of the passage to end it: [row, passage token]."""
+    """Logits of the last token of the evidence: [row, passage token]."""
 
 
 class Reader(nn.Module):
@@ -65,11 +65,11 @@ class Reader(nn.Module):
         self.begin_cell = nn.Linear(2 * both, 2 * both)
 
     def forward(self, question: Tensor, passage: Tensor) -> Reading:
-        """Reads.
+        """Encodes questions and passages, and scores answerability and evidence.
 
         Args:
-            question: int64 [row, question token]; 0 behind its end.
-            passage: int64 [row, passage token]; 0 behind its end.
+            question: int64 [row, question token], padded with 0.
+            passage: int64 [row, passage token], padded with 0.
         """
         in_question, in_passage = question != PADDING, passage != PADDING
         is_known = in_passage & (passage != UNKNOWN)  # two unknown words are hardly one
@@ -106,13 +106,13 @@ class Reader(nn.Module):
         )
 
     def _shared(self, tokens: Tensor, is_shared: Tensor) -> Tensor:
-        """Whether a token stands in the other text too, plainly and by how much that says: [row, token, 2]."""
+        """Returns whether a token also occurs in the other text, as 0 or 1 and weighted by token: [row, token, 2]."""
         plain = is_shared.to(self.telling.weight.dtype)[..., None]
         return torch.cat([plain, plain * self.telling(tokens)], dim=2)
 
 
 class Writer(nn.Module):
-    """Writes an answer to what a reader has read, or in training all its steps at once."""
+    """Decodes an answer step by step; in training all steps at once."""
 
     def __init__(self, config: AnswersConfig, vocabulary: int) -> None:
         super().__init__()
@@ -130,18 +130,18 @@ class Writer(nn.Module):
     def forward(
         self, tokens: Tensor, places: Tensor, noise: Tensor, reading: tuple[Tensor, Tensor, Tensor], source: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Says what may come next.
+        """Returns the distribution of the next token of each step.
 
         Args:
-            tokens: What was written before each step, int64 [row, step].
-            places: Where in the source it was copied from, -1 where it was not, int64 [row, step].
-            noise: What one answer differs from another by, [row, latent].
-            reading: Memory, hidden and cell as `Reading` has them.
+            tokens: Previous token of each step, int64 [row, step].
+            places: Source position that it was copied from; -1 if it was generated; int64 [row, step].
+            noise: Standard normal noise, by which samples differ, [row, latent].
+            reading: Memory, hidden and cell of `Reading`.
             source: Tokens of question and passage, int64 [row, source token].
 
         Returns:
-            Logarithm of each word's probability to be worded, [row, step, vocabulary]; of each source token's to be
-            copied, [row, step, source token]: together all of these are one; and hidden and cell after the last step.
+            Log-probabilities of generating each token, [row, step, vocabulary], and of copying each source token,
+            [row, step, source token], which together sum to one; and hidden and cell after the last step.
         """
         memory = reading[0]
         known = places >= 0
@@ -160,12 +160,12 @@ class Writer(nn.Module):
         reading: tuple[Tensor, Tensor, Tensor],
         source: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Does what `forward` does, of what was written before as numbers, so that gradients go through it.
+        """Returns what `forward` does, for embedded previous tokens, so that gradients pass through them.
 
         Args:
-            written: Embedding of what was written before each step, [row, step, embedding].
-            copied: What it meant where it was copied from, 0 where it was not, [row, step, state].
-            follows: Whether a source token stands behind it, [row, step, source token].
+            written: Embedding of the previous token of each step, [row, step, embedding].
+            copied: Encoding of its source token if it was copied, else 0, [row, step, state].
+            follows: Whether a source token is the one after it, [row, step, source token].
             noise: See `forward`.
             reading: See `forward`.
             source: See `forward`.
@@ -193,14 +193,14 @@ class Writer(nn.Module):
         words = log_softmax(self.word(seen) @ self.embed.weight.T + self.bias, dim=2)
         return (
             words + either[..., :1],
-            log_softmax(scores, dim=2).clamp(min=_LEAST) + either[..., 1:],
+            log_softmax(scores, dim=2).clamp(min=_MIN_VALUE) + either[..., 1:],
             hidden[0],
             cell[0],
         )
 
 
 class _BothWays(nn.Module):
-    """An LSTM each way over the tokens of a row, and nothing of what is behind its end."""
+    """A bidirectional LSTM that ignores padding."""
 
     def __init__(self, given: int, hidden: int) -> None:
         super().__init__()
@@ -208,7 +208,7 @@ class _BothWays(nn.Module):
         self.backward_ = nn.LSTM(given, hidden, batch_first=True)
 
     def forward(self, values: Tensor, is_there: Tensor) -> Tensor:
-        """Reads [row, token, value] into [row, token, state]."""
+        """Encodes [row, token, value] into [row, token, state]."""
         mask = is_there[..., None].to(values.dtype)
         values = values * mask
         count = is_there.sum(1, keepdim=True)
@@ -222,13 +222,13 @@ class _BothWays(nn.Module):
 
 
 def _attend(scores: Tensor, is_there: Tensor, values: Tensor) -> Tensor:
-    """Mixes values by their scores: [row, looker, looked at], [row, looked at], [row, looked at, value]."""
+    """Attends: scores [row, query, key], mask [row, key], values [row, key, value]."""
     mixed: Tensor = softmax(scores.masked_fill(~is_there[:, None], _NEVER), dim=2) @ values
     return mixed
 
 
 def _compare(given: nn.Linear, values: Tensor, other: Tensor) -> Tensor:
-    """Products of what a layer makes of each value with another: [row, token, value], [row, value].
+    """Returns the bilinear products of values and another vector: [row, token, value], [row, value].
 
     The other goes through the layer the other way round: once a row in place of once a token.
     """
@@ -238,7 +238,7 @@ def _compare(given: nn.Linear, values: Tensor, other: Tensor) -> Tensor:
 
 
 def _pool(scores: Tensor, is_there: Tensor, values: Tensor) -> Tensor:
-    """Mixes a row's values by their scores: [row, token], [row, token], [row, token, value]."""
+    """Pools values by attention: scores [row, token], mask [row, token], values [row, token, value]."""
     weights = softmax(scores.masked_fill(~is_there, _NEVER), dim=1)
     # A product, since onnxruntime adds up a sum over this axis in another order for one row than for several.
     pooled: Tensor = (weights[:, None] @ values)[:, 0]

@@ -1,4 +1,4 @@
-"""Teaches a reader and a writer: first by likelihood, then also against a discriminator of what is written.
+"""Trains a reader and a writer by maximum likelihood, then also against a discriminator of the written answers.
 
 By likelihood: what is answerable, where the evidence is, and each next token. Then the writer writes by itself, and a
 discriminator says how much less like a person's answer that is than the true one (Jolicoeur-Martineau, "The
@@ -29,25 +29,25 @@ from muserve_export.families.answers.examples.rows import Batch
 from muserve_export.families.answers.measure.scoring import token_f1s
 from muserve_export.families.answers.model import Reader, Reading, Writer
 from muserve_export.families.answers.networks.critic import Critic
-from muserve_export.families.answers.networks.decoding import draw_softly, write_greedily
+from muserve_export.families.answers.networks.decoding import decode_greedily, sample_soft
 from muserve_server.tasks.answer.text import NOTHING, PADDING, UNKNOWN, TextCodec
 
 __all__ = ["AnswersLearner", "likelihood_losses", "make_learner"]
 
 _NEVER = -1e4
-_MOST_GRADIENT = 5.0
+_MAX_GRADIENT_NORM = 5.0
 _GENERATORS = ("reader", "writer")
 _LOSSES = ("likelihood_loss", "answerable_loss", "evidence_loss", "adversarial_loss", "critic_loss")
 _SHOWN_AT_ONCE = 64
 
 
 class AnswersLearner:
-    """A reader and a writer, taught together, and a discriminator; see `training.loop.Learner`."""
+    """Reader, writer and discriminator with their optimizers; see `training.loop.Learner`."""
 
     def __init__(
         self, fabric: Fabric, config: AnswersConfig, tokenizer: str, validation: tuple[Tensor, ...] | None = None
     ) -> None:
-        """Makes the networks.
+        """Builds the networks.
 
         Args:
             fabric: Launched.
@@ -72,7 +72,7 @@ class AnswersLearner:
         self._modules["writer"].mark_forward_method("go_on")
 
     def modules(self) -> Mapping[str, Any]:
-        """Networks by name; "best" holds what is exported."""
+        """Networks by name; "best" has the weights that are exported."""
         return {**self._modules, "best": self._best}
 
     def optimizers(self) -> Mapping[str, Any]:
@@ -80,11 +80,11 @@ class AnswersLearner:
         return {f"{name}_optimizer": optimizer for name, optimizer in self._optimizers.items()}
 
     def sheet(self) -> NDArray[np.uint8] | None:
-        """Texts make no sheet."""
+        """Returns None: there is no picture of texts."""
         return None
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
-        """Teaches one batch; none any more once validation has fallen."""
+        """Trains on one batch; does nothing after early stopping."""
         if step == int(self._config.adversary_from * steps) + 1:
             self._best.forget()  # what is exported is what the discriminator had a part in
         nothing = torch.zeros((), device=self._fabric.device)
@@ -112,18 +112,18 @@ class AnswersLearner:
         return {**losses, "adversarial_loss": adversarial, "critic_loss": critical}
 
     def _judge(self, rows: Batch, read: Reading) -> tuple[Tensor, Callable[[], Tensor]]:
-        """Lets the writer write, and says how that compares; returns its loss, and what gives the discriminator's."""
+        """Samples answers and scores them; returns the writer's loss and a function for the discriminator's."""
         critic, writer = self._modules["critic"], self._modules["writer"]
         chosen = rows.answerable > 0
         source = torch.cat([rows.question, rows.passage], dim=1)[chosen]
         reading = Reading(*(part[chosen] for part in read))
         noise = torch.randn(len(source), self._config.latent_size, device=source.device)
-        most = self._config.adversary_tokens
-        drawn = draw_softly(writer, reading, source, noise, most, self._config.temperature)
-        true = rows.wanted[chosen][:, :most]
+        max_tokens = self._config.adversary_tokens
+        drawn = sample_soft(writer, reading, source, noise, max_tokens, self._config.temperature)
+        true = rows.wanted[chosen][:, :max_tokens]
 
         def compare(worded: Tensor, picked: Tensor) -> Tensor:
-            """How much more like a person's the true answers are than the drawn ones: [row]."""
+            """Returns how much higher the discriminator scores true answers than sampled ones: [row]."""
             made = worded @ critic.embed.weight + picked @ critic.embed(source)
             judged: Tensor = critic(critic.embed(true), true != PADDING, source) - critic(made, drawn.is_there, source)
             return judged
@@ -146,24 +146,24 @@ class AnswersLearner:
             self._optimizers[name].zero_grad()
         self._fabric.backward(loss)
         for name in names:
-            self._fabric.clip_gradients(self._modules[name], self._optimizers[name], max_norm=_MOST_GRADIENT)
+            self._fabric.clip_gradients(self._modules[name], self._optimizers[name], max_norm=_MAX_GRADIENT_NORM)
             self._optimizers[name].step()
 
     def begin_anew(self) -> None:
-        """After the weights of another run were taken: its figures are not this one's.
+        """Forgets the validation figures of the run that the weights come from.
 
         Raises:
-            RunError: Its words have other numbers.
+            RunError: That run had another vocabulary.
         """
         if not torch.equal(self._best.vocabulary.cpu(), self._vocabulary):
             raise RunError(
-                "init_from: that run was trained with another vocabulary, so its weights mean other words; train on "
-                "the same data, or anew"
+                "init_from: that run was trained with another vocabulary, so its weights do not fit; train on "
+                "the same data, or from scratch"
             )
         self._best.forget()
 
     def _validate(self, step: int, *, counts: bool) -> None:
-        """Writes answers to the validation rows, and keeps the weights if they were never better."""
+        """Validates, and keeps the weights if they are the best so far."""
         networks = {name: self._modules[name].module for name in _GENERATORS}
         if self._validation is None:
             self._best.keep(networks, 0.0, step, counts=False)
@@ -177,7 +177,7 @@ class AnswersLearner:
 
 
 class _Best(nn.Module):
-    """The weights that were best so far, and by what figure."""
+    """The best weights so far, with their validation figure."""
 
     score: Tensor
     last: Tensor
@@ -196,12 +196,12 @@ class _Best(nn.Module):
         self.register_buffer("vocabulary", vocabulary.clone())
 
     def forget(self) -> None:
-        """Takes the next figure for the best."""
+        """Forgets the best figure: the next one is kept."""
         self.score.fill_(-1.0)
         self.falls.zero_()
 
     def keep(self, networks: Mapping[str, nn.Module], score: float, step: int, *, counts: bool) -> None:
-        """Takes a figure, and the weights if it is the best; counts how often it is not."""
+        """Records a figure; keeps the weights if it is the best, else counts towards early stopping if it `counts`."""
         self.last.fill_(score)
         if score >= float(self.score):
             self.score.fill_(score)
@@ -213,12 +213,12 @@ class _Best(nn.Module):
             self.falls += 1
 
     def has_fallen(self, patience: int) -> bool:
-        """Whether it has been worse for too long."""
+        """Returns whether the figure has been below the best for `patience` checks in a row."""
         return int(self.falls) >= patience
 
 
 def measure(reader: nn.Module, writer: nn.Module, rows: Batch, config: AnswersConfig) -> float:
-    """Writes answers without noise and returns their mean token F1."""
+    """Returns the mean token F1 of answers decoded greedily, without noise."""
     scores: list[float] = []
     with torch.no_grad():
         for first in range(0, len(rows.question), _SHOWN_AT_ONCE):
@@ -226,7 +226,7 @@ def measure(reader: nn.Module, writer: nn.Module, rows: Batch, config: AnswersCo
             source = torch.cat([part.question, part.passage], dim=1)
             noise = torch.zeros(len(source), config.latent_size, device=source.device)
             read = reader(part.question, part.passage)
-            written = write_greedily(writer, read, source, noise, config.answer_tokens)
+            written = decode_greedily(writer, read, source, noise, config.answer_tokens)
             scores += token_f1s(written.tolist(), part.wanted.tolist())
     return float(np.mean(scores))
 
@@ -234,7 +234,7 @@ def measure(reader: nn.Module, writer: nn.Module, rows: Batch, config: AnswersCo
 def likelihood_losses(
     reader: Any, writer: Any, batch: Batch, config: AnswersConfig
 ) -> tuple[dict[str, Tensor], Reading]:
-    """Measures networks on rows.
+    """Computes the likelihood losses of a batch.
 
     Args:
         reader: A Reader.
@@ -282,7 +282,7 @@ def make_learner(fabric: Fabric, config: AnswersConfig, data: AnswersData) -> tu
 
 
 def _learning_rate_share(step: int, steps: int, warm_up: float) -> float:
-    """Rises evenly, then falls along half a cosine."""
+    """Returns the learning rate as a fraction of its peak: linear warm-up, then cosine decay."""
     rising = max(1.0, warm_up * steps)
     if step <= rising:
         return step / rising

@@ -1,4 +1,4 @@
-"""MIDI files as piano rolls: a folder tree in which each folder is a style.
+"""MIDI files as piano rolls: a folder tree with a folder per style.
 
 A file's bars in 4/4 become rolls of onsets and holds on the codec's grid; tempo, which a roll has no room for, is kept
 beside them. Files of the same name in several folders are one piece (a chart that was rendered in several styles), and
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 TRACKS = ("drums", "keys", "guitar", "bass", "strings")
-"""The roles of the standard form, in the order of the graphs."""
+"""The roles of the tracks, in the order of the graphs."""
 DRUMS = TRACKS.index("drums")
 TRACK_SETTINGS = (
     manifest_pb2.MusicTrackSettings(
@@ -52,7 +52,7 @@ TRACK_SETTINGS = (
     manifest_pb2.MusicTrackSettings(role="bass", name="Bass", program=33, velocity=96, off_beat_velocity=88),
     manifest_pb2.MusicTrackSettings(role="strings", name="Strings", program=48, velocity=80, off_beat_velocity=76),
 )
-"""How the tracks are written where a style does not say otherwise."""
+"""Default instrument and velocities of each track."""
 
 
 @dataclass(frozen=True)
@@ -108,21 +108,21 @@ class MusicData:
     """A data set in three parts that share no piece, and no segment either, in whatever key."""
 
     training: MusicSet
-    """What the networks learn from."""
+    """The training part."""
     validation: MusicSet
-    """What choices are made by."""
+    """For choosing between models."""
     test: MusicSet
-    """What is reported, once."""
+    """For reporting."""
     styles: tuple[str, ...]
     """Names of the styles, in the order of their index."""
     sources: tuple[manifest_pb2.TrainingData, ...]
-    """What the manifest says of it."""
+    """The manifest's entries for the training data."""
     programs: NDArray[np.int64]
     """The General MIDI program that each style's training pieces use most for each track, [style, track]."""
     sha256: str
     """Digest of all files and the split: other data, or the same split otherwise, has another one."""
     skipped: Mapping[str, str]
-    """Files that were left out, and why."""
+    """Files that were skipped, with the reason."""
 
 
 @dataclass(frozen=True)

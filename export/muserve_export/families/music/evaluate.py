@@ -1,4 +1,4 @@
-"""Measures a music bundle: files made by the code that serves them, read back, beside real music not learned from.
+"""Evaluates a music bundle: files from the code that serves it, beside held-out real music.
 
 A model writes 256 pieces of its own length a style, at tempi of the training data (`measure.served`). Figures, all of
 which weigh every style the same, with 95 % intervals by bootstrap over pieces:
@@ -25,7 +25,7 @@ from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import TRACK_SETTINGS, MusicData, make_grid
 from muserve_export.families.music.measure.accompaniment import Accompaniments, accompany
 from muserve_export.families.music.measure.reference import Reference, load_reference
-from muserve_export.families.music.measure.served import Desk, Generated, SomeData, generate
+from muserve_export.families.music.measure.served import DataView, Generated, MusicReader, generate
 from muserve_export.families.music.measure.table import make_figures
 from muserve_export.measuring import Figures
 from muserve_server.model import LocalModel
@@ -34,7 +34,7 @@ __all__ = ["measure"]
 
 
 def measure(folder: Path, config: MusicConfig, data: MusicData, part: str) -> Figures:
-    """Measures a bundle on what it writes.
+    """Evaluates a bundle by the music that it generates.
 
     Args:
         folder: The bundle.
@@ -60,17 +60,17 @@ def measure(folder: Path, config: MusicConfig, data: MusicData, part: str) -> Fi
             f"{folder} knows the styles {', '.join(styles)}, the data has {', '.join(data.styles)}; "
             "they must be the same"
         )
-    seen = SomeData(data, tracks, styled=bool(styles))
-    desk = Desk(make_grid(config), [TRACK_SETTINGS[index] for index in tracks])
-    reference = load_reference(seen, part, layout=desk.layout)
-    generated, accompaniments = asyncio.run(_ask(folder, desk, seen, reference))
+    seen = DataView(data, tracks, styled=bool(styles))
+    reader = MusicReader(make_grid(config), [TRACK_SETTINGS[index] for index in tracks])
+    reference = load_reference(seen, part, layout=reader.layout)
+    generated, accompaniments = asyncio.run(_ask(folder, reader, seen, reference))
     return make_figures(generated, accompaniments, seen, reference, hears_tempo=bool(settings.tempo_input))
 
 
 async def _ask(
-    folder: Path, desk: Desk, seen: SomeData, reference: Reference
+    folder: Path, reader: MusicReader, seen: DataView, reference: Reference
 ) -> tuple[Generated, Accompaniments | None]:
     async with await LocalModel.open(folder) as model:
-        generated = await generate(model, desk, seen)
-        can = model.bundle.manifest.music.accompanist and len(desk.tracks) > 1
-        return generated, await accompany(model, desk, reference) if can else None
+        generated = await generate(model, reader, seen)
+        can = model.bundle.manifest.music.accompanist and len(reader.tracks) > 1
+        return generated, await accompany(model, reader, reference) if can else None

@@ -1,4 +1,4 @@
-"""Writes a music run as a bundle of the music task."""
+"""Plans a bundle of the music task from a trained generator."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MAX_BATCH_ROWS = 32
 _UNKNOWN_TEMPO_BPM = 120.0
 _SAMPLE_BARS = 8
 _LEADER = TRACKS.index("keys")
-"""The track that is written first, for all others to listen to, if they can: by validation (docs/experiments.md)."""
+"""The track that is generated first and conditions the others; chosen by validation (docs/experiments.md)."""
 _FLOAT32, _INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 
 
@@ -55,7 +55,7 @@ class GeneratorGraph(nn.Module):
     """Noise and conditions to onsets and holds as `notes.weigh` weighs them, each [batch, bar, track, step, pitch]."""
 
     def __init__(self, generator: nn.Module, keys: Keys, shape: Shape, leader: int | None = None) -> None:
-        """Takes the index of a track that is written first, for the others to listen to; None for none."""
+        """Takes the index of the track that is generated first and conditions the others; None for none."""
         super().__init__()
         self.generator = generator
         self.keys = keys
@@ -79,11 +79,11 @@ class GeneratorGraph(nn.Module):
         return self.finish(logits, self.keys.drawn(for_key))
 
     def split_noise(self, constant: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what the generator takes, and what draws the key."""
+        """Splits noise into that of the generator and that of the key."""
         return constant[:, : -self.keys.noise_size], constant[:, -self.keys.noise_size :]
 
     def finish(self, logits: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-        """Turns logits in C, [batch, track, channel, step of the phrase, pitch], into the outputs in their key."""
+        """Converts logits in C, [batch, track, channel, step of the phrase, pitch], to outputs in their key."""
         by_bar = self.keys.from_c(weigh(logits), key).unflatten(
             3, (self.bars, -1)
         )  # [batch, track, channel, bar, step, pitch]
@@ -92,7 +92,7 @@ class GeneratorGraph(nn.Module):
 
 
 class _AccompanistGraph(GeneratorGraph):
-    """The same, with tracks to listen to before them."""
+    """The same, conditioned on given tracks, which come first."""
 
     def forward(  # type: ignore[override] # it listens too
         self,
@@ -115,7 +115,7 @@ class _AccompanistGraph(GeneratorGraph):
 
 
 class _Tensors:
-    """The tensors of both graphs."""
+    """Specifications of both graphs' tensors."""
 
     def __init__(self, shape: Shape, latents: tuple[int, int]) -> None:
         self.shape = shape
@@ -171,7 +171,7 @@ def _tensor(
 
 
 def _latents(config: MusicConfig, shape: Shape, keys: Keys) -> tuple[int, int]:
-    """Returns the noise of a piece, that for its key last, and that of a bar."""
+    """Returns the noise size of a piece, including that of its key at the end, and of a bar."""
     constant_size, bar_size = latent_sizes(config, shape)
     return constant_size + keys.noise_size, bar_size
 
@@ -245,7 +245,7 @@ def _goldens(config: MusicConfig, data: MusicData) -> list[manifest_pb2.GoldenRe
 
 
 async def _samples(model: LocalModel) -> Mapping[str, bytes]:
-    """Writes a piece in each style, seed 0, uncurated: the file and its piano roll."""
+    """Generates a piece in each style with seed 0, uncurated: the MIDI file and its piano roll."""
     samples: dict[str, bytes] = {}
     settings = model.bundle.manifest.music
     for style in settings.styles:

@@ -1,4 +1,4 @@
-"""Phrases as small pictures, for the sheets of a run: all tracks on one roll, drums below it."""
+"""Pictures of phrases for the sheets of a run: all tracks on one piano roll, drums below."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLOURS = np.array(
 
 
 def draw_phrases(rolls: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Draws phrases: time to the right, pitch up, beginnings dark.
+    """Draws phrases: time to the right, pitch up, onsets dark.
 
     Args:
         rolls: [phrase, track, channel, step, pitch].

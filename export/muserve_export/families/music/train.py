@@ -1,12 +1,10 @@
-"""Trains a generator of phrases, what it imagines against a discriminator that hears all tracks together.
+"""Trains a generator of phrases: by reconstruction, then against a discriminator of all tracks together.
 
-First the bar generator learns to write: it has to find real segments again from what a posterior kept of them, which
-gives its latents a meaning (Larsen et al., "Autoencoding beyond pixels using a learned similarity metric", ICML 2016),
-and from given tracks, if there are any; and the temporal generator learns to imagine such latents, by how likely they
-are. Then the temporal generator goes on against a discriminator of what is written from what it imagines. Given tracks
-stay as they are in what the discriminator sees, so that the others must fit them. Real tracks of different pieces, put
-together, are false too (as in Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016): they show it
-what not fitting is.
+First the bar generator reconstructs real segments from the latents of a posterior (Larsen et al., "Autoencoding beyond
+pixels using a learned similarity metric", ICML 2016) and from given tracks, if any, while the temporal generator learns
+the prior of these latents by maximum likelihood. Then the temporal generator is trained against a discriminator of the
+generated phrases. Given tracks enter the discriminator unchanged, so that the others must fit them. Real tracks of
+different pieces are negatives too (as in Reed et al., "Generative Adversarial Text to Image Synthesis", ICML 2016).
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from muserve_export.families.music.model import (
 from muserve_export.families.music.networks.layers import Conditions, Shape
 from muserve_export.families.music.networks.notes import ONSET_THRESHOLD, binarise
 from muserve_export.families.music.networks.phrases import Phrases, mismatched
-from muserve_export.families.music.networks.temporal import Found
+from muserve_export.families.music.networks.temporal import LatentSample
 from muserve_export.families.music.plots import draw_phrases
 from muserve_export.training.ema import MovingAverage
 from muserve_server.tasks import noise
@@ -47,7 +45,7 @@ _SHEET_STYLES, _SHEET_EACH, _SHEET_TEMPO_BPM = 16, 4, 120.0
 
 
 class MusicLearner:
-    """The networks and what one step does with them; see `training.loop.Learner`."""
+    """The networks with their optimizers; see `training.loop.Learner`."""
 
     def __init__(self, fabric: Fabric, config: MusicConfig, shape: Shape) -> None:
         torch.manual_seed(config.seed)
@@ -99,7 +97,7 @@ class MusicLearner:
         return optimizers
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
-        """Learns to reconstruct in the first part of the run, then adversarially; without a first part so only."""
+        """Reconstructs in the first part of the run, if it has one; then trains adversarially."""
         config = self._config
         real, style, tempo, density = batch
         density = torch.where(self._draw(len(real)) < config.unknown_share, -torch.ones_like(density), density)
@@ -121,7 +119,7 @@ class MusicLearner:
         return losses
 
     def _learn_to_find(self, phrases: Phrases, step: int, progress: float) -> dict[str, Tensor]:
-        """The generator finds real phrases again, and what is found is what it imagines, as far as it can be."""
+        """Trains reconstruction, and the temporal generator as prior of the posterior's latents."""
         config = self._config
         weight = config.divergence_weight + progress * (config.final_divergence_weight - config.divergence_weight)
         parts = []
@@ -137,17 +135,16 @@ class MusicLearner:
         return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
     def _learn_to_imagine(self, phrases: Phrases) -> dict[str, Tensor]:
-        """The temporal generator goes on, against a discriminator of what is written; all else stays as it is.
+        """Trains the temporal generator against the discriminator; all else is frozen.
 
-        Only what is imagined may learn from that: were how to write learnt too, the easiest way to please would be to
-        write less. And it stays likely, or it would please with what nobody ever played. The discriminator hears
-        probabilities, and real phrases as they were found again: rounding would give it away which is which, and the
-        gradients that pass it (`binarise`) break what is imagined.
+        If the bar generator were trained too, it would learn to write fewer notes. The divergence keeps the latents
+        likely. The discriminator sees probabilities, and real phrases as reconstructed: rounding would tell the two
+        apart, and its straight-through gradients (`binarise`) damage the latents.
         """
         config = self._config
         with torch.no_grad():
             found = self._posterior(phrases.real)
-            latents = (Found.draw(parameters).drawn for parameters in found)
+            latents = (LatentSample.draw(parameters).drawn for parameters in found)
             again = self._generator(*latents, *phrases.request, from_noise=False)
             phrases_again = replace(phrases, real=phrases.keep_given(torch.sigmoid(again)))
         *imagined, nats = self._generator.imagine(self._noise(phrases), *found, *phrases.request)
@@ -165,7 +162,7 @@ class MusicLearner:
         }  # fmt: skip
 
     def _learn_alone(self, phrases: Phrases) -> dict[str, Tensor]:
-        """The plain game of two: the generator learns from the discriminator of rolls alone."""
+        """Trains generator and discriminator alone, without posterior."""
         for number in range(self._config.discriminator_steps):
             last = number == self._config.discriminator_steps - 1
             with torch.set_grad_enabled(last):
@@ -217,7 +214,7 @@ class MusicLearner:
         return loss
 
     def _frozen(self, discriminator: nn.Module) -> nn.Module:
-        """A discriminator that only passes gradients on: its own are neither kept nor exchanged between processes."""
+        """Freezes the discriminator, which still passes gradients on but neither keeps nor synchronises its own."""
         return discriminator.requires_grad_(requires_grad=False)
 
     def _apply(self, loss: Tensor, *optimizers: Any) -> None:
@@ -228,7 +225,7 @@ class MusicLearner:
             optimizer.step()
 
     def _judge(self, logits: Tensor, *, real: bool, weights: Tensor | None = None) -> Tensor:
-        """The discriminator's loss on rows that are all real or all not, averaged with a weight a row."""
+        """Returns the discriminator's loss on rows that are all real or all generated, weighted by row."""
         if self._config.loss == "hinge":
             losses = relu(1 - logits) if real else relu(1 + logits)
         elif self._config.loss == "wasserstein":
@@ -239,7 +236,7 @@ class MusicLearner:
         return rows.mean() if weights is None else (rows * weights).mean()
 
     def _persuade(self, logits: Tensor) -> Tensor:
-        """The generator's loss on its own rows."""
+        """Returns the generator's loss on generated rows."""
         if self._config.loss == "cross_entropy":
             logits = -binary_cross_entropy_with_logits(logits, torch.ones_like(logits), reduction="none")
         return -_weighted(logits).mean()
@@ -254,7 +251,7 @@ class MusicLearner:
         return penalty
 
     def _move_to_c(self, real: Tensor, given: Tensor) -> Tensor:
-        """Moves each phrase from the key that it is heard in: by its given tracks, by all if none is given."""
+        """Transposes each phrase from its key, as found in its given tracks, or in all if none is given."""
         heard = torch.where(given.any(dim=1, keepdim=True), given, torch.ones_like(given))
         return self._keys.to_c(real, self._keys.find(real, heard))
 

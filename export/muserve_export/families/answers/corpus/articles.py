@@ -1,4 +1,4 @@
-"""Finds out which names are said with an article, by how the texts of a corpus say them: "a compiler", "an inode"."""
+"""Learns from the texts of a corpus which names take an indefinite article: "a compiler", "an inode"."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from muserve_server.tasks.answer.entries import Entry
 
 __all__ = ["find_articles"]
 
-_MOST_WORDS = 4
-_SAID = re.compile(rf"\b([Aa]n?)((?: [\w/+#'-]+){{1,{_MOST_WORDS}}})")
+_MAX_WORDS = 4
+_WITH_ARTICLE = re.compile(rf"\b([Aa]n?)((?: [\w/+#'-]+){{1,{_MAX_WORDS}}})")
 
 
 def find_articles(entries: Sequence[Entry]) -> Mapping[str, str]:
-    """Finds titles in small letters that texts say with "a" or "an".
+    """Finds lower-case titles that the texts use with "a" or "an".
 
     Args:
-        entries: Whose titles, and whose texts.
+        entries: Their titles and texts.
 
     Returns:
         Title to article.
     """
     titles = {entry.title for entry in entries if entry.title[:1].islower()}
-    said: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     for entry in entries:
-        for found in _SAID.finditer(entry.text):
-            words = found[2].split()
+        for match in _WITH_ARTICLE.finditer(entry.text):
+            words = match[2].split()
             # The longest name counts: "a data link layer" is no "data link".
             for length in range(len(words), 0, -1):
                 if (name := " ".join(words[:length])) in titles:
-                    said[name, found[1].lower()] += 1
+                    counts[name, match[1].lower()] += 1
                     break
-    return {name: article for (name, article), _ in sorted(said.items(), key=lambda item: item[1])}
+    return {name: article for (name, article), _ in sorted(counts.items(), key=lambda item: item[1])}

@@ -1,4 +1,4 @@
-"""Makes the data of the bundled model: the Free On-line Dictionary of Computing, and our own glossary beside it.
+"""Creates the data of the bundled model: the Free On-line Dictionary of Computing and our own glossary.
 
 data/answers/
   foldoc.jsonl     entries of the dictionary: GNU FDL, so it stays a file of its own
@@ -6,7 +6,7 @@ data/answers/
   glossary.toml    entries of our own, with what can be asked about them
   about.json       origin and terms
 
-A folder of one's own may hold entries in either form; see `corpus`.
+Your own folder may hold entries in either format; see `corpus`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PACKAGE = "dict-foldoc"
 
 
 def collect_answers(destination: Path, sources: Sequence[Path]) -> str:
-    """Writes the folder.
+    """Creates the folder.
 
     Args:
         destination: A new or empty folder.
@@ -38,16 +38,16 @@ def collect_answers(destination: Path, sources: Sequence[Path]) -> str:
             package with apt.
 
     Returns:
-        What there is now, for people.
+        A summary of the data.
 
     Raises:
-        DataError: The dictionary is not there or damaged, or the folder is in use.
+        DataError: The dictionary is missing or damaged, or the folder is not empty.
     """
     if destination.exists() and any(destination.iterdir()):
-        raise DataError(f"{destination} is not empty; remove it, or give another folder: --out PATH")
+        raise DataError(f"{destination} is not empty; remove it, or choose another folder with --out PATH")
     if len(sources) > 1:
         raise DataError(
-            f"{len(sources)} sources were given; one is enough: the package {_PACKAGE}, or a folder with it"
+            f"{len(sources)} sources were given; give one: the package {_PACKAGE}, or a folder with its files"
         )
     with TemporaryDirectory() as scratch:
         entries = foldoc.read_foldoc(_open(sources[0] if sources else None, Path(scratch)))
@@ -68,7 +68,7 @@ def collect_answers(destination: Path, sources: Sequence[Path]) -> str:
 
 
 def _open(source: Path | None, scratch: Path) -> Path:
-    """Returns a folder that holds the dictionary."""
+    """Returns a folder with the dictionary's files."""
     if source is None:
         source = fetch_package(_PACKAGE, scratch)
     if source.is_dir():

@@ -1,7 +1,7 @@
-"""Reads what answers are learnt from and looked up in: a folder of entries, or one file of questions and answers.
+"""Reads a corpus: a folder of entries, or one file of questions and answers.
 
 A folder holds entries: *.jsonl with `title` and `text` in each line (`aliases` and `domains` if there are), and *.toml
-as `glossary` reads them. What can be asked about entries is found by `triples`.
+as `glossary` reads them. `triples` extracts the facts that can be asked about.
 
 A file holds questions with their answers:
 
@@ -34,24 +34,24 @@ __all__ = ["ABOUT", "DEFAULT", "LICENCE_ENDING", "Corpus", "CorpusFile", "Pair",
 
 DEFAULT = Path("data/answers")
 LICENCE_ENDING = ".licence.txt"
-"""Of the file that goes into a bundle with a corpus, beside it."""
+"""Ending of the licence file that accompanies a corpus file into a bundle."""
 ABOUT = "about.json"
-"""Of each file, its origin and its licence."""
+"""File with the origin and the licence of each corpus file."""
 _FORMS = "a folder with *.jsonl or *.toml, or a .csv, .jsonl or .json file"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A question with its answer, as it was given."""
+    """A question with its answer, as the user's file states them."""
 
     question: str
-    """What is asked."""
+    """The question."""
     answer: str
-    """What is answered; "" if the context does not say."""
+    """The answer; "" if the context does not have it."""
     entry: int
-    """Index of the entry to read."""
+    """Index of the entry that has the answer."""
     start: int = -1
-    """Where the answer stands in the entry's text; -1 if it does not word for word."""
+    """Character offset of the answer in the entry's text; -1 if it does not occur verbatim."""
 
 
 @dataclass(frozen=True)
@@ -59,49 +59,49 @@ class CorpusFile:
     """One file of a corpus."""
 
     name: str
-    """Its name without ending."""
+    """Its name without suffix."""
     entries: int
-    """How many of the corpus's entries are from it; they stand one behind the other."""
+    """Number of entries in it. The corpus has them in a row."""
     origin: str
     """Where it comes from."""
     licence: str
-    """Its terms."""
+    """Licence of its entries."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Entries, and what can be asked about them."""
+    """Entries, and the questions that they answer."""
 
     path: Path
-    """Where it was read."""
+    """Folder or file that it was read from."""
     entries: Sequence[Entry]
-    """What is read and searched."""
+    """All entries."""
     triples: Sequence[Triple]
-    """Questions that are yet to be put into words."""
+    """Facts that questions can be generated about."""
     pairs: Sequence[Pair]
-    """Questions in words of their own."""
+    """The user's own questions with answers."""
     sha256: str
     """Digest of the files."""
     files: Sequence[CorpusFile] = ()
-    """What the entries are from, in their order."""
+    """Files of the entries, in their order."""
     articles: Mapping[str, str] = field(default_factory=dict)
-    """Titles that are said with "a" or "an", each with which."""
+    """The indefinite article of each title that takes one."""
 
 
 def read_corpus(path: Path = DEFAULT) -> Corpus:
     """Reads a folder of entries, or a file of questions and answers.
 
     Raises:
-        DataError: There is nothing to read, or it is damaged; names the file and the line.
+        DataError: It is missing or malformed; the message names the file and the line.
     """
     if path.is_dir():
         return _read_folder(path)
     if not path.is_file():
-        hint = "; make it first: muserve-export data answers" if path == DEFAULT else ""
+        hint = "; create it with: muserve-export data answers" if path == DEFAULT else ""
         raise DataError(f"data is {str(path)!r}, which does not exist{hint}; it must be {_FORMS}")
     reader = {".csv": _csv_rows, ".jsonl": _json_rows, ".json": _squad_rows}.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"data is {str(path)!r}, of the type {path.suffix!r}; it must be {_FORMS}")
+        raise DataError(f"data is {str(path)!r}, of type {path.suffix!r}; it must be {_FORMS}")
     content = path.read_bytes()
     try:
         rows = list(reader(content.decode("utf-8-sig")))
@@ -149,7 +149,7 @@ def _own_file(path: Path, entries: int) -> CorpusFile:
 
 
 def _read_about(folder: Path) -> Mapping[str, tuple[str, str]]:
-    """Reads origin and licence by file, if the folder says them."""
+    """Reads origin and licence by file, if the folder states them."""
     path = folder / ABOUT
     if not path.exists():
         return {}
@@ -245,13 +245,13 @@ def _squad_rows(text: str) -> Iterator[_Row]:
 
 
 def _find_words(answer: str, text: str) -> int:
-    """Where an answer stands in a text as words of its own; -1 where it does not."""
+    """Returns the offset of an answer in a text, as whole words; -1 if it does not occur."""
     found = re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) if answer else None
     return found.start() if found else -1
 
 
 def _pair_up(rows: Sequence[_Row]) -> tuple[list[Entry], list[Pair]]:
-    """Makes an entry of each context, and of each answer without one."""
+    """Makes an entry of each context, and of each answer without a context."""
     entries: list[Entry] = []
     places: dict[tuple[str, str], int] = {}
     pairs = []

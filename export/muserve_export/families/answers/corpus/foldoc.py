@@ -154,10 +154,10 @@ def _without_names(paragraph: str, names: list[str]) -> str:
     if not found:
         return paragraph
     known = {name.casefold() for name in names}
-    said = [name.strip() for name in _OTHER_NAMES.findall(found[1])]
-    if not said or not all(name.casefold() in known or _is_short_for(name, names[0]) for name in said):
+    aliases = [name.strip() for name in _OTHER_NAMES.findall(found[1])]
+    if not aliases or not all(name.casefold() in known or _is_short_for(name, names[0]) for name in aliases):
         return paragraph
-    names += [name for name in said if name.casefold() not in known]
+    names += [name for name in aliases if name.casefold() not in known]
     return paragraph[:start] + paragraph[start + found.end() :]
 
 

@@ -1,4 +1,4 @@
-"""Deals entries out: what is learnt from, what is chosen by, what is reported on."""
+"""Splits entries into training, validation and test parts, by a hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds, in entries, questions with known answers: each answer is a piece of the entry's text.
+"""Extracts facts from entries: questions whose answers are spans of the entry's text.
 
 - what is: the first sentence, where it defines: it begins with an article and has one sense.
 - stands for: a name that is the acronym of another, of the first phrase, or of what stands in parentheses behind it.
@@ -17,7 +17,7 @@ __all__ = ["KINDS", "Triple", "find_triples", "preposition_before", "sentences",
 
 KINDS = ("what", "stands for", "who", "when", "where")
 
-_FEWEST_WORDS, _MOST_WORDS = 4, 40
+_MIN_WORDS, _MAX_WORDS = 4, 40
 _PHRASE_WORDS = 8
 _SENTENCES_READ = 6
 
@@ -162,7 +162,7 @@ def _definition(parts: list[tuple[int, str]]) -> tuple[int, str] | None:
         return None  # it does not define, or was cut by an abbreviation or a list
     if _WHOLE.match(sentence):
         return None  # "The bottoms of the domains are …" says something else
-    return (start, sentence) if _FEWEST_WORDS <= len(sentence.split()) <= _MOST_WORDS else None
+    return (start, sentence) if _MIN_WORDS <= len(sentence.split()) <= _MAX_WORDS else None
 
 
 def _expansions(index: int, entry: Entry) -> Iterator[Triple]:

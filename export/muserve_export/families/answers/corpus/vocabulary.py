@@ -1,4 +1,4 @@
-"""Learns the vocabulary: pieces of words by byte-pair encoding (Sennrich et al., 2016), in small letters."""
+"""Learns the subword vocabulary: byte-pair encoding (Sennrich et al., 2016) of lower-case text."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from muserve_server.tasks.answer.text import CONTINUES, SPECIAL
 
 __all__ = ["learn_vocabulary"]
 
-_MOST_CHARACTERS = 200
-"""Characters that are told apart; rarer ones are all one unknown token, which can still be copied."""
+_MAX_ALPHABET = 200
+"""Size of the alphabet. Rarer characters become the unknown token, which can still be copied."""
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> str:
-    """Learns from texts; the same ones give the same vocabulary.
+    """Trains a tokenizer. The same texts give the same vocabulary.
 
     Args:
-        texts: What there is to read and to ask.
-        size: Most tokens.
+        texts: Passages and questions.
+        size: Maximum number of tokens.
 
     Returns:
-        JSON of the library `tokenizers`, as `TextCodec` reads it.
+        The tokenizer as JSON of the library `tokenizers`, as `TextCodec` reads it.
     """
     tokenizer = _empty(models.BPE(unk_token=SPECIAL[1], continuing_subword_prefix=CONTINUES))
     known = [tokenizer.normalizer.normalize_str(text) for text in texts]
     counts = Counter(character for text in known for character in text if not character.isspace())
-    alphabet = sorted(character for character, _ in sorted(counts.items(), key=_by_count)[:_MOST_CHARACTERS])
+    alphabet = sorted(character for character, _ in sorted(counts.items(), key=_by_count)[:_MAX_ALPHABET])
     rare = {ord(character): " " for character in counts.keys() - set(alphabet)}
     trainer = trainers.BpeTrainer(
         vocab_size=size,
@@ -53,7 +53,7 @@ def _by_count(item: tuple[str, int]) -> tuple[int, str]:
 
 
 def _empty(model: models.Model) -> Tokenizer:
-    """A tokenizer that makes small letters and splits at white space, punctuation and numbers."""
+    """Returns a tokenizer that lower-cases and splits at white space, punctuation and numbers."""
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFKC(), normalizers.Lowercase(), normalizers.Replace(Regex(r"\s"), " ")]

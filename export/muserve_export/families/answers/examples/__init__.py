@@ -1,1 +1,1 @@
-"""Training examples: questions in many wordings, passages beside them, and answers."""
+"""Training examples: questions in many wordings, passages, and answers."""

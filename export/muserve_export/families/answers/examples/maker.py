@@ -1,4 +1,4 @@
-"""Makes what is learnt from: a question, one to four passages, and the answer with its evidence, or that there is none.
+"""Samples examples: a question, one to four passages, and the answer with its evidence, or no answer.
 
 Of the questions without an answer half are about entries that are not among the passages, and half name one that is
 there and ask what it does not say.
@@ -18,23 +18,23 @@ from muserve_export.families.answers.corpus.corpus import Corpus, Pair
 from muserve_export.families.answers.corpus.parts import part_of_entry
 from muserve_export.families.answers.corpus.triples import Triple
 from muserve_export.families.answers.examples.distractors import Distractors
+from muserve_export.families.answers.examples.phrasing import QuestionPhraser
 from muserve_export.families.answers.examples.silence import find_silent_kinds
-from muserve_export.families.answers.examples.typing import Typist
 from muserve_export.families.answers.examples.wordings import PLAIN, answer_sentence, ask
 from muserve_server.tasks.answer.entries import Entry
 from muserve_server.tasks.answer.passages import Passage, cut_entry
 
 __all__ = [
-    "MOST_CHARACTERS",
-    "MOST_PASSAGES",
+    "MAX_PASSAGES",
+    "MAX_PASSAGE_CHARACTERS",
     "Evidence",
     "Example",
     "ExampleMaker",
     "make_examples",
 ]
 
-MOST_PASSAGES = 4
-MOST_CHARACTERS = 600
+MAX_PASSAGES = 4
+MAX_PASSAGE_CHARACTERS = 600
 """Of a passage; longer entries are cut at a word."""
 
 _UNANSWERABLE = 0.2
@@ -54,52 +54,52 @@ _TELLING_CHARACTERS = 60
 
 @dataclass(frozen=True)
 class Evidence:
-    """Where an answer stands."""
+    """Span of an answer."""
 
     passage: int
-    """Which of the passages."""
+    """Index of the passage."""
     start: int
-    """Its first character in that passage."""
+    """Offset of its first character."""
     end: int
-    """One after its last."""
+    """Offset after its last character."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One thing to learn."""
+    """One training or evaluation example."""
 
     question: str
     """As a person would type it."""
     passages: tuple[str, ...]
-    """What there is to read."""
+    """The passages."""
     answer: str
-    """A sentence; "" if the passages do not say."""
+    """The answer, as a sentence; "" if the passages do not have it."""
     evidence: Evidence | None
-    """None without an answer, or where it stands nowhere word for word."""
+    """None without an answer, or if it does not occur verbatim."""
     kind: str
-    """One of `triples.KINDS`; "" for questions in words of their own."""
+    """One of `triples.KINDS`; "" for the user's own questions."""
     subject: int
-    """Index of the entry that is asked about."""
+    """Index of the entry that the question is about."""
     position: int
-    """Which of the passages is that entry's; -1 if none is."""
+    """Index of that entry's passage; -1 if it is not among them."""
     plain: str = ""
-    """The question as it is to be asked by who knows the answer; "" if it is `question` itself."""
+    """Target of question generation; "" if it is `question` itself."""
 
 
 @dataclass(frozen=True)
 class _Prose:
-    """An entry in sentences alone."""
+    """An entry rewritten in full sentences."""
 
     text: str
-    """As an entry's text."""
+    """The text."""
     start: int
-    """Where its definition begins in it."""
+    """Offset of the definition in it."""
     definition_start: int
-    """Where that begins in the entry's own text."""
+    """Offset of the definition in the entry's own text."""
 
 
 def make_examples(corpus: Corpus, part: str) -> ExampleMaker:
-    """Makes what draws examples of a part.
+    """Prepares the examples of a part.
 
     Raises:
         DataError: The part has no entries, or none about which anything can be asked.
@@ -117,7 +117,7 @@ class ExampleMaker:
     """Draws examples from the entries of one part."""
 
     def __init__(self, corpus: Corpus, part: str) -> None:
-        """Holds what there is.
+        """Stores its parts.
 
         Args:
             corpus: Entries, triples and pairs.
@@ -130,7 +130,7 @@ class ExampleMaker:
         self.entries: Sequence[int] = _entries_of(corpus, part)
         """Indices of the part's entries."""
         self._distractors = Distractors(corpus, self.entries)
-        self._typist = Typist(corpus, self.entries, self._distractors, is_varied=part == "train")
+        self._phraser = QuestionPhraser(corpus, self.entries, self._distractors, is_varied=part == "train")
         own = set(self.entries)
         self.triples: Sequence[Triple] = [
             triple for triple in corpus.triples if triple.entry in own and self._place(triple) is not None
@@ -140,7 +140,7 @@ class ExampleMaker:
         """Questions in words of their own about them."""
 
     def draw(self, random: np.random.Generator) -> Example:
-        """Draws an example.
+        """Samples an example.
 
         Args:
             random: Decides all: which question, in which words, beside which passages.
@@ -153,11 +153,11 @@ class ExampleMaker:
             silent = self._silent[kind]
             return self._without_answer(silent[int(random.integers(len(silent)))], kind, random)
         triple = self.triples[int(np.searchsorted(self._shares, random.random(), side="right"))]
-        wording = str(random.choice(self._typist.wordings(triple.kind)))
+        wording = str(random.choice(self._phraser.wordings(triple.kind)))
         return self.of_triple(triple, wording, random, is_there=random.random() >= _UNANSWERABLE / 2)
 
     def of_triple(self, triple: Triple, wording: str, random: np.random.Generator, *, is_there: bool = True) -> Example:
-        """Asks about a triple.
+        """Makes an example of a fact.
 
         Args:
             triple: One of `triples`.
@@ -165,8 +165,8 @@ class ExampleMaker:
             random: Decides passages and spelling.
             is_there: Whether the entry is among the passages.
         """
-        asked = self._renamed(triple, random)
-        question = self._typist.ask(asked, wording, random)
+        target = self._renamed(triple, random)
+        question = self._phraser.ask(target, wording, random)
         others = self._passages(triple, question, random)[0] if not is_there else ()
         if others:
             return Example(question, others, "", None, triple.kind, triple.entry, -1)
@@ -191,7 +191,7 @@ class ExampleMaker:
         return Example(question, passages, answer, evidence, triple.kind, triple.entry, position, plain)
 
     def of_pair(self, pair: Pair, random: np.random.Generator, *, is_there: bool = True) -> Example:
-        """Asks a question in its own words; its answer is what was given, if its entry is among the passages.
+        """Makes an example of the user's own question; answered if its entry is among the passages.
 
         Of a long text the piece that answers is read, as the server cuts it.
         """
@@ -205,8 +205,8 @@ class ExampleMaker:
         return Example(pair.question, passages, pair.answer, evidence, "", pair.entry, position)
 
     def _piece_of(self, pair: Pair) -> tuple[Passage, tuple[int, int] | None]:
-        """The piece of a pair's text that holds its answer, and where; or that which has most of its words."""
-        pieces = cut_entry(self._corpus.entries[pair.entry], pair.entry, MOST_CHARACTERS)
+        """Returns the piece of a pair's text that has its answer, and the span; else that with most of its words."""
+        pieces = cut_entry(self._corpus.entries[pair.entry], pair.entry, MAX_PASSAGE_CHARACTERS)
         for piece in pieces if pair.start >= 0 else ():
             start = pair.start - piece.start + len(piece.heading)
             end = start + len(pair.answer)
@@ -216,36 +216,36 @@ class ExampleMaker:
         return max(pieces, key=lambda piece: len(words & set(piece.text.casefold().split()))), None
 
     def _without_answer(self, index: int, kind: str, random: np.random.Generator) -> Example:
-        """Names an entry and asks what it does not say."""
+        """Makes an example that asks what an entry does not say."""
         entry = self._corpus.entries[index]
         verbs = self._verbs.get(kind, ("developed",))
         verb = verbs[int(random.integers(len(verbs)))]
         acronyms = [name for name in entry.names if name.isupper()]
         subject = acronyms[0] if kind == "stands for" and acronyms else entry.title
-        asked = Triple(index, kind, subject, -1, "", verb)
-        question = self._typist.ask(asked, str(random.choice(self._typist.wordings(kind))), random)
-        passages, position = self._passages(asked, question, random, with_entry=True)
+        target = Triple(index, kind, subject, -1, "", verb)
+        question = self._phraser.ask(target, str(random.choice(self._phraser.wordings(kind))), random)
+        passages, position = self._passages(target, question, random, with_entry=True)
         passages = (*passages[:position], self._shown(index, random), *passages[position + 1 :])
         return Example(question, passages, "", None, kind, index, position)
 
     def _passages(
-        self, asked: Triple | Pair, question: str, random: np.random.Generator, *, with_entry: bool = False
+        self, target: Triple | Pair, question: str, random: np.random.Generator, *, with_entry: bool = False
     ) -> tuple[tuple[str, ...], int]:
-        """Draws passages of the part in any order, with or without an entry's; returns its place among them too.
+        """Samples passages in random order, with or without the entry's own; returns its position among them too.
 
         Those beside it are what a search for the question finds as well, what is near the entry, and any others.
         """
-        index = asked.entry
-        count = int(random.integers(1, MOST_PASSAGES + 1))
+        index = target.entry
+        count = int(random.integers(1, MAX_PASSAGES + 1))
         names = {name.casefold() for name in self._corpus.entries[index].names if name}
-        found = self._distractors.found(question, asked) if count > with_entry else ()
+        similar = self._distractors.similar(question, target) if count > with_entry else ()
         others: list[int] = []
         for _ in range(8 * count):
             if len(others) >= count - with_entry:
                 break
             way = random.random()
             pool = (
-                (way < _FOUND and found)
+                (way < _FOUND and similar)
                 or (way < _FOUND + _NEAR and self._distractors.near(index, random))
                 or self.entries
             )
@@ -263,20 +263,20 @@ class ExampleMaker:
         return passages, order.index(own) if with_entry else -1
 
     def _shown(self, index: int, random: np.random.Generator) -> str:
-        """What is read of an entry about which nothing is asked that it says."""
+        """Returns the passage of an entry that does not answer the question."""
         prose = self._prose(index) if random.random() < _AS_PROSE else None
         return prose.text if prose else self.passage(index)
 
     def passage(self, index: int) -> str:
-        """What is read of an entry: names and text, up to MOST_CHARACTERS."""
+        """Returns the passage of an entry: names and text, up to MOST_CHARACTERS."""
         whole = self._corpus.entries[index].context
-        if len(whole) <= MOST_CHARACTERS:
+        if len(whole) <= MAX_PASSAGE_CHARACTERS:
             return whole
-        end = whole.rfind(" ", 0, MOST_CHARACTERS + 1)
-        return whole[: end if end > 0 else MOST_CHARACTERS]
+        end = whole.rfind(" ", 0, MAX_PASSAGE_CHARACTERS + 1)
+        return whole[: end if end > 0 else MAX_PASSAGE_CHARACTERS]
 
     def _prose(self, index: int) -> _Prose | None:
-        """An entry that is defined by a phrase, with that as a sentence; None if it is not."""
+        """Returns an entry with its defining phrase as a full sentence; None if it has no such phrase."""
         definition = self._definitions.get(index)
         entry = self._corpus.entries[index]
         if definition is None or definition.answer.startswith(entry.title):
@@ -285,7 +285,7 @@ class ExampleMaker:
         if not sentence.endswith(definition.answer[1:]):
             return None
         text = sentence + entry.text[definition.start + len(definition.answer) :]
-        end = text.rfind(" ", 0, MOST_CHARACTERS + 1) if len(text) > MOST_CHARACTERS else len(text)
+        end = text.rfind(" ", 0, MAX_PASSAGE_CHARACTERS + 1) if len(text) > MAX_PASSAGE_CHARACTERS else len(text)
         return _Prose(text[:end], len(sentence) - len(definition.answer), definition.start)
 
     @cached_property
@@ -297,7 +297,7 @@ class ExampleMaker:
         return len(entry.context) - len(entry.text)
 
     def _place(self, triple: Triple) -> tuple[int, int] | None:
-        """Where the answer stands in the entry's passage; None if it was cut off."""
+        """Returns the answer's span in the entry's passage; None if it was cut off."""
         passage = self.passage(triple.entry)
         is_name = triple.start < 0
         start = passage.find(triple.answer) if is_name else self._offset(triple.entry) + triple.start
@@ -305,7 +305,7 @@ class ExampleMaker:
         return (start, end) if start >= 0 and end <= len(passage) else None
 
     def _renamed(self, triple: Triple, random: np.random.Generator) -> Triple:
-        """Asks by another of the entry's names, now and then."""
+        """Sometimes replaces the subject by an alias of the entry."""
         names = [name for name in self._corpus.entries[triple.entry].names[1:] if name.strip()]
         if triple.kind == "stands for" or not names or random.random() >= _ALIAS:
             return triple
@@ -326,11 +326,11 @@ class ExampleMaker:
     @cached_property
     def _silent(self) -> Mapping[str, Sequence[int]]:
         """Kinds of question, each with the entries that surely do not answer it."""
-        found: dict[str, list[int]] = {}
+        similar: dict[str, list[int]] = {}
         for index in self.entries:
             for kind in find_silent_kinds(self._corpus.entries[index]):
-                found.setdefault(kind, []).append(index)
-        return found
+                similar.setdefault(kind, []).append(index)
+        return similar
 
 
 def _entries_of(corpus: Corpus, part: str) -> list[int]:
@@ -341,17 +341,17 @@ def _entries_of(corpus: Corpus, part: str) -> list[int]:
         for entry, own in zip(corpus.entries, parts, strict=True):
             if own != part:
                 held |= _features(entry)
-    found = [
+    similar = [
         index
         for index, (entry, own) in enumerate(zip(corpus.entries, parts, strict=True))
         if own == part and not held & _features(entry)
     ]
-    if not found:
+    if not similar:
         raise DataError(
             f"{corpus.path}: of {len(corpus.entries)} entries none falls to the part {part!r}; give some dozens, so "
             "that each part gets some"
         )
-    return found
+    return similar
 
 
 def _features(entry: Entry) -> set[str]:

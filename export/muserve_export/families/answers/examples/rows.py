@@ -1,7 +1,7 @@
-"""From examples to tensors: rows of one question, one passage and one answer.
+"""Converts examples to tensors: rows of one question, one passage and one answer.
 
-A row may also learn to ask: then its question is the mark `BEGIN` and a kind's name, its evidence what the question is
-to be answered by, and its answer the question.
+Rows for question generation have the token `BEGIN` and the name of a kind as question, the span that answers the wanted
+question as evidence, and that question as answer.
 """
 
 from __future__ import annotations
@@ -23,66 +23,72 @@ _QUESTION, _PASSAGE = 0, 1
 
 @dataclass(frozen=True)
 class Row:
-    """One thing to learn, in tokens."""
+    """One training example in tokens."""
 
     question: tuple[int, ...]
-    """Tokens of what is asked, END at the end."""
+    """Tokens of the question, with END."""
     passage: tuple[int, ...]
-    """Tokens of what is read."""
+    """Tokens of the passage."""
     answer: tuple[int, ...]
-    """Tokens of what is to be written, END at the end; empty if there is no answer."""
+    """Tokens of the answer, with END; empty if there is no answer."""
     copied: tuple[tuple[int, int], ...]
-    """For each of them which source and which token it is copied from; (-1, -1) where it is worded."""
+    """Source and position that each answer token is copied from; (-1, -1) if it is generated."""
     evidence: tuple[int, int] | None
     """First and last token of the evidence."""
 
 
 class Batch(NamedTuple):
-    """Rows of one size."""
+    """Rows, padded to the same lengths."""
 
     question: Tensor
-    """int64 [row, question token], 0 behind the end."""
+    """int64 [row, question token], padded with 0."""
     passage: Tensor
-    """int64 [row, passage token], 0 behind the end."""
+    """int64 [row, passage token], padded with 0."""
     written: Tensor
-    """What was written before each step, BEGIN first: int64 [row, step]."""
+    """Previous token of each step, BEGIN first: int64 [row, step]."""
     places: Tensor
-    """Where in question and passage, one behind the other, that was copied from; -1 where it was not: [row, step]."""
+    """Its position in question and passage, concatenated, if it was copied, else -1: int64 [row, step]."""
     wanted: Tensor
-    """What is to be written at each step, 0 behind the end: int64 [row, step]."""
+    """Target token of each step, padded with 0: int64 [row, step]."""
     answerable: Tensor
     """1 or 0: float32 [row]."""
     start: Tensor
     """First token of the evidence, -1 if there is none: int64 [row]."""
     end: Tensor
-    """Its last, -1 if there is none: int64 [row]."""
+    """Last token of the evidence, -1 if there is none: int64 [row]."""
 
 
 def make_row(
-    codec: TextCodec, question: Tokens, passage: Tokens, answer: str, evidence: tuple[int, int] | None, *, most: int
+    codec: TextCodec,
+    question: Tokens,
+    passage: Tokens,
+    answer: str,
+    evidence: tuple[int, int] | None,
+    *,
+    max_tokens: int,
 ) -> Row:
-    """Puts a row together.
+    """Makes a row.
 
     Args:
-        codec: Splits the answer.
-        question: What is asked, cut to its length.
-        passage: What is read, cut to its length.
-        answer: What is to be written; "" if the passage does not answer.
-        evidence: First character in the passage of what the answer rests on, and one after its last.
-        most: Most tokens of the answer.
+        codec: Tokenizes the answer.
+        question: The question, truncated.
+        passage: The passage, truncated.
+        answer: The answer; "" if the passage has none.
+        evidence: Character span in the passage that the answer rests on, end exclusive.
+        max_tokens: Maximum length of the answer.
     """
     covered = passage.covering(*evidence) if evidence else None
     span = (covered[0], covered[1] - 1) if covered else None
-    asked = (*question.ids, END)  # so that the passage's first word does not follow the question's last
+    question_ids = (*question.ids, END)  # so that the passage's first word does not follow the question's last
     if not answer:
-        return Row(asked, passage.ids, (), (), None)
-    tokens = codec.encode(answer).cut(most - 1)
+        return Row(question_ids, passage.ids, (), (), None)
+    tokens = codec.encode(answer).cut(max_tokens - 1)
     copied = _align(tokens, question, passage, span)
-    return Row(asked, passage.ids, (*tokens.ids, END), (*copied, (NOTHING, NOTHING)), span)
+    return Row(question_ids, passage.ids, (*tokens.ids, END), (*copied, (NOTHING, NOTHING)), span)
 
 
 def pad_rows(rows: Sequence[Row]) -> Batch:
-    """Fills rows up to one size."""
+    """Pads rows into a batch."""
     question = pad_tokens([row.question for row in rows])
     offsets = {NOTHING: 0, _QUESTION: 0, _PASSAGE: question.shape[1]}
     written = [(BEGIN, *row.answer[:-1]) if row.answer else () for row in rows]
@@ -102,14 +108,14 @@ def pad_rows(rows: Sequence[Row]) -> Batch:
 
 
 def pad_tokens(sequences: Sequence[Sequence[int]], filling: int = PADDING) -> Tensor:
-    """Fills sequences up to one length, at least 1: int64 [sequence, token]."""
+    """Pads sequences to the same length, at least 1: int64 [sequence, token]."""
     length = max(1, *(len(sequence) for sequence in sequences), 1)
     return torch.tensor([[*sequence, *[filling] * (length - len(sequence))] for sequence in sequences])
 
 
 def _align(answer: Tokens, question: Tokens, passage: Tokens, span: tuple[int, int] | None) -> list[tuple[int, int]]:
-    """Tells for each token of an answer where it is copied from: the longest pieces first, the evidence before all."""
-    found: list[tuple[int, int]] = []
+    """Aligns each answer token with what it is copied from: the longest spans, preferably in the evidence."""
+    sources: list[tuple[int, int]] = []
     where: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for source, tokens in ((_PASSAGE, passage), (_QUESTION, question)):
         for place, token in enumerate(tokens.ids):
@@ -121,22 +127,22 @@ def _align(answer: Tokens, question: Tokens, passage: Tokens, span: tuple[int, i
             tokens = passage if source == _PASSAGE else question
             length = _common(answer, position, tokens, place)
             is_evidence = source == _PASSAGE and span is not None and span[0] <= place <= span[1]
-            goes_on = bool(found) and found[-1] == (source, place - 1)
+            goes_on = bool(sources) and sources[-1] == (source, place - 1)
             if not length or (length == 1 and not is_evidence and not goes_on and not _is_telling(tokens, place)):
                 continue
             # Of pieces as long as each other: of the evidence, behind the last, earliest.
             best = max(best, (length, 2 * is_evidence + goes_on, source, -place))
         length, _, source, place = best[0], best[1], best[2], -best[3]
         if length:
-            found += [(source, place + step) for step in range(length)]
+            sources += [(source, place + step) for step in range(length)]
         else:
-            found.append((NOTHING, NOTHING))
+            sources.append((NOTHING, NOTHING))
         position += max(1, length)
-    return found
+    return sources
 
 
 def _common(first: Tokens, start: int, second: Tokens, place: int) -> int:
-    """How many tokens agree from two places on."""
+    """Returns how many tokens agree, starting at two positions."""
     length = 0
     while (
         start + length < len(first)
@@ -148,15 +154,15 @@ def _common(first: Tokens, start: int, second: Tokens, place: int) -> int:
 
 
 def _is_same(first: Tokens, start: int, second: Tokens, place: int) -> bool:
-    """Whether two tokens are one; unknown ones by what they say."""
+    """Returns whether two tokens are the same; unknown ones by their text."""
     if first.ids[start] != second.ids[place]:
         return False
-    said = (tokens.text[slice(*tokens.places[each])] for tokens, each in ((first, start), (second, place)))
-    return first.ids[start] != UNKNOWN or len(set(said)) == 1
+    texts = (tokens.text[slice(*tokens.places[each])] for tokens, each in ((first, start), (second, place)))
+    return first.ids[start] != UNKNOWN or len(set(texts)) == 1
 
 
 def _is_telling(tokens: Tokens, place: int) -> bool:
-    """Whether a single word is worth to be copied: names and numbers, not "is" nor the beginning of another word."""
+    """Returns whether a single word is worth copying: a name or number, not "is" or part of another word."""
     start, end = tokens.places[place]
     is_whole = not tokens.text[end : end + 1].isalnum() and not tokens.text[max(0, start - 1) : start].isalnum()
     return is_whole and (tokens.text[start].isupper() or tokens.text[start].isdigit())

@@ -1,4 +1,4 @@
-"""Tells which questions an entry surely does not answer, by the words that an answer would need."""
+"""Finds questions that an entry certainly does not answer, by the words that an answer would need."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _PLACES = re.compile(
 
 
 def find_silent_kinds(entry: Entry) -> list[str]:
-    """Lists the kinds of question that an entry surely does not answer: there is no word that could.
+    """Returns the kinds of question that an entry certainly does not answer, since it has no word that could.
 
-    What it means is never among them.
+    "what" is never among them.
     """
     silent = []
     if any(name.isupper() and name.isalpha() and 2 < len(name) < 8 for name in entry.names) and not any(
@@ -44,7 +44,7 @@ def find_silent_kinds(entry: Entry) -> list[str]:
 
 
 def _is_spelled_out(name: str, entry: Entry) -> bool:
-    """Whether any row of words in an entry could be what an acronym stands for."""
+    """Returns whether any sequence of words in an entry could spell out an acronym."""
     words = re.findall(r"[A-Za-z0-9]+", entry.context.replace(name, " "))
     first = name[0].casefold()
     return any(

@@ -1,4 +1,4 @@
-"""Asks questions in the words of wordings.toml, several for each kind; and says answers in whole sentences."""
+"""Turns facts into text: questions by the templates of wordings.toml, and answers as whole sentences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from muserve_export.families.answers.corpus.triples import Triple
 
-__all__ = ["BEFORE", "FRAMES", "PLAIN", "WORDINGS", "answer_sentence", "ask", "plainly"]
+__all__ = ["BEFORE", "FRAMES", "PLAIN", "WORDINGS", "answer_sentence", "ask", "plain_wordings"]
 
 _ALL: Mapping[str, Any] = tomllib.loads(
     (files("muserve_export.families.answers.examples") / "wordings.toml").read_text(encoding="utf-8")
@@ -18,16 +18,16 @@ _ALL: Mapping[str, Any] = tomllib.loads(
 WORDINGS: Mapping[str, Sequence[str]] = {
     kind: own for kind, own in _ALL.items() if kind not in ("frames", "before", "plain")
 }
-"""Wordings by kind, out of wordings.toml; the commonest stand twice."""
+"""Question templates by kind, from wordings.toml; the most common ones are listed twice."""
 
 FRAMES: Sequence[str] = _ALL["frames"]
-"""What people say around a question {q}, of whatever kind."""
+"""Templates of what people write around a question {q} of any kind."""
 
 BEFORE: Sequence[str] = _ALL["before"]
-"""What they say before it."""
+"""Remarks before a question."""
 
 PLAIN: Mapping[str, Sequence[str]] = _ALL["plain"]
-"""The few in which questions are asked by the model itself."""
+"""The few templates by which the model itself asks questions."""
 
 _IRREGULAR = {"written": ("write", "wrote"), "built": ("build", "built"), "made": ("make", "made")}
 _WITHOUT_E = frozenset(
@@ -39,13 +39,13 @@ _WITHOUT_E = frozenset(
 
 
 def ask(triple: Triple, wording: str, article: str = "", other: str = "") -> str:
-    """Puts a triple's words into a wording.
+    """Fills a question template.
 
     Args:
-        triple: What is asked about.
-        wording: With {x} for its subject, and more as in wordings.toml.
-        article: What stands before the subject: "a", "an" or nothing.
-        other: What is mentioned in passing, where a wording has {o}.
+        triple: The fact that is asked about.
+        wording: The template, with {x} for the subject; wordings.toml lists the other fields.
+        article: Article of the subject: "a", "an" or "".
+        other: Name to mention in passing, for {o}.
     """
     past = _IRREGULAR.get(triple.verb, ("", triple.verb))[1]
     subject, plain = _with(article, triple.subject), _plain_form(triple.verb)
@@ -62,11 +62,11 @@ def _plain_form(verb: str) -> str:
 
 
 def answer_sentence(triple: Triple, article: str = "") -> str:
-    """Says an answer in a whole sentence.
+    """Returns an answer as a whole sentence.
 
     Args:
-        triple: The answer and what it is about.
-        article: What stands before the subject: "a", "an" or nothing.
+        triple: The fact.
+        article: Article of the subject: "a", "an" or "".
     """
     x, answer = triple.subject, triple.answer
     if triple.kind == "what":
@@ -75,14 +75,14 @@ def answer_sentence(triple: Triple, article: str = "") -> str:
         if is_whole:
             return answer
         return f"{_capital(_with(article, x))} is {_uncapital(answer)}"
-    said = f"{x} stands for {answer}"
+    sentence = f"{x} stands for {answer}"
     if triple.kind != "stands for":
-        said = f"{_capital(_with(article, x))} was {triple.verb} {triple.preposition} {answer}"
-    return said if said.endswith(".") else f"{said}."
+        sentence = f"{_capital(_with(article, x))} was {triple.verb} {triple.preposition} {answer}"
+    return sentence if sentence.endswith(".") else f"{sentence}."
 
 
-def plainly(kind: str) -> Sequence[str]:
-    """The wordings of a kind in which nothing else is mentioned in passing."""
+def plain_wordings(kind: str) -> Sequence[str]:
+    """Returns the templates of a kind that mention nothing in passing."""
     return [wording for wording in WORDINGS[kind] if "{o}" not in wording]
 
 
@@ -91,7 +91,7 @@ def _with(article: str, subject: str) -> str:
 
 
 def _capital(text: str) -> str:
-    """Begins a sentence, unless the name has a spelling of its own: "iOS", "gRPC"."""
+    """Capitalises the first letter, except of names such as "iOS" and "gRPC"."""
     first = text.split(" ")[0]
     is_plain = first.replace("-", "").isalpha() and first.islower() and (len(first) > 2 or first in ("a", "an"))
     return text[:1].upper() + text[1:] if is_plain else text

@@ -1,1 +1,1 @@
-"""What an answers bundle is measured by: questions, scores, baselines and calibration."""
+"""Evaluation of answers bundles: questions, scores, baselines and calibration."""

@@ -1,4 +1,4 @@
-"""What needs no learning: sentences copied out of what is read or found."""
+"""Baselines without training: sentences copied from the context or from search hits."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _ASKING = frozenset(
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of a text."""
+    """Returns the first sentence of a text."""
     found = sentences(text)
     return found[0][1] if found else ""
 
 
 def best_overlap(question: str, text: str) -> str:
-    """The sentence that shares most words with a question, without those that it asks with; the first of equals."""
-    asked = set(normalise(question)) - _ASKING
+    """Returns the sentence with the most words of a question, question words aside; the first of ties."""
+    question_words = set(normalise(question)) - _ASKING
     found = [sentence for _, sentence in sentences(text)]
-    return max(found, key=lambda sentence: len(asked & set(normalise(sentence))), default="")
+    return max(found, key=lambda sentence: len(question_words & set(normalise(sentence))), default="")
 
 
 def named_sentence(question: str, passages: Sequence[str]) -> str:
-    """Title and first sentence of the passage whose heading shares most words with a question; other names left out."""
-    asked = set(normalise(question)) - _ASKING
+    """Returns title and first sentence of the passage whose heading has the most words of a question."""
+    question_words = set(normalise(question)) - _ASKING
     heading, text = max(
-        map(_parted, passages), key=lambda parted: len(asked & set(normalise(parted[0]))), default=("", "")
+        map(_parted, passages), key=lambda parted: len(question_words & set(normalise(parted[0]))), default=("", "")
     )
-    said = first_sentence(text)
-    return said if said == heading else f"{heading.split(' (')[0]} {said}"
+    sentence_text = first_sentence(text)
+    return sentence_text if sentence_text == heading else f"{heading.split(' (')[0]} {sentence_text}"
 
 
 def _parted(passage: str) -> tuple[str, str]:
@@ -51,7 +51,7 @@ def _parted(passage: str) -> tuple[str, str]:
 
 
 class Bm25:
-    """Plain BM25 over names and text together, as a first try would be."""
+    """Plain BM25 over names and text."""
 
     def __init__(self, corpus: Corpus) -> None:
         self._corpus = corpus
@@ -59,7 +59,7 @@ class Bm25:
         self._index.index([normalise(entry.context) for entry in corpus.entries], show_progress=False)
 
     def find(self, question: str) -> int:
-        """Index of the best entry; -1 if no word is in any."""
+        """Returns the index of the best entry; -1 without any hit."""
         words = [word for word in normalise(question) if word not in _ASKING]
         known = [word for word in words if word in self._index.vocab_dict]
         return int(self._index.get_scores(known).argmax()) if known else -1

@@ -1,6 +1,6 @@
-"""Fits, on validation questions, what turns logits into a probability, and what the search's rank is worth.
+"""Calibrates on validation questions: logits to probabilities, and the weight of the search score.
 
-The probability is that what is answered from is right: that it is the entry that is asked about, and says it.
+The probability is that of a right source: the passage is of the entry that is asked about, and answers the question.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 
 from muserve_export.errors import DataError
 from muserve_export.families.answers.data import AnswersData
-from muserve_export.families.answers.examples.maker import MOST_CHARACTERS, make_examples
+from muserve_export.families.answers.examples.maker import MAX_PASSAGE_CHARACTERS, make_examples
 from muserve_export.families.answers.examples.rows import pad_tokens
 from muserve_export.families.answers.measure.questions import read_keyed
 from muserve_export.families.answers.model import Reader
@@ -34,46 +34,45 @@ _WEIGHTS = (0.0, 2.0, 4.0, 8.0, 12.0, 16.0, 24.0, 40.0)
 _SHARES = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _HARDLY = 0.01
 """Of the questions."""
-_FEWEST = 10
+_MIN_LABELS = 10
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was fitted."""
+    """Fitted parameters."""
 
     scale: float = 1.0
-    """Of the logit."""
+    """Factor of the logit."""
     offset: float = 0.0
-    """Added to it."""
+    """Added to the scaled logit."""
     threshold: float = 0.5
-    """From which probability on an answer is given: where it is likelier right than wrong. Who wants to be surer can
-    look at the probability, which comes with each answer."""
+    """Minimum probability to answer. Callers who need more certainty can use the probability in each response."""
     search_weight: float = 1.0
-    """Of an entry's share of the best entry's points, added to its logit."""
-    least_share: float = 0.0
-    """Of the best entry's points, that an entry must have to be read at all."""
+    """Weight of an entry's search score, relative to the best entry's, added to its logit."""
+    min_share: float = 0.0
+    """Minimum search score of an entry to be read, relative to the best entry's."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked to calibrate by."""
+    """A question to calibrate on."""
 
     text: str
     subject: Entry
     """The entry that it is about."""
     is_answered: bool
-    """Whether that answers it."""
+    """Whether that entry answers it."""
     weight: float = 1.0
-    """How much it counts."""
+    """Sample weight."""
 
 
 def calibrate(reader: Reader, data: AnswersData) -> Calibration:
-    """Fits on the validation part; without one that is large enough, nothing is changed.
+    """Calibrates on the validation part; returns the defaults if it is too small.
 
     Args:
         reader: In evaluation mode.
-        data: Its corpus. To the bundled one belong questions in people's own words: of those for which the corpus is
-            searched they are half of all that have an answer.
+        data: The corpus. The bundled one has hand-written questions too, which get half of the weight of all answered
+            questions that search it.
     """
     try:
         maker = make_examples(data.corpus, "validation")
@@ -96,14 +95,14 @@ def calibrate(reader: Reader, data: AnswersData) -> Calibration:
         [one.is_right(weight, share) for one in searched] + [bool(example.answer) for example in examples]
     )
     weights = np.array([one.question.weight for one in searched] + [1.0] * len(examples))
-    if min(labels.sum(), (~labels).sum()) < _FEWEST:
-        return Calibration(search_weight=weight, least_share=share)
+    if min(labels.sum(), (~labels).sum()) < _MIN_LABELS:
+        return Calibration(search_weight=weight, min_share=share)
     scale, offset = fit_logistic(np.array(logits), labels, weights)
-    return Calibration(scale, offset, search_weight=weight, least_share=share)
+    return Calibration(scale, offset, search_weight=weight, min_share=share)
 
 
 def _with_other_words(questions: list[Question], data: AnswersData) -> list[Question]:
-    """Adds the questions in people's own words, with half of the weight of all that have an answer."""
+    """Adds the hand-written questions, with half of the weight of all answered ones."""
     if data.config.data:
         return questions
     entries = {entry.title: entry for entry in data.corpus.entries}
@@ -120,12 +119,12 @@ def _with_other_words(questions: list[Question], data: AnswersData) -> list[Ques
 def fit_logistic(
     logits: NDArray[np.float64], labels: NDArray[np.bool_], weights: NDArray[np.float64] | None = None
 ) -> tuple[float, float]:
-    """Fits scale and offset by likelihood (Platt, 1999); a reader that is rather wrong is left as it is.
+    """Fits scale and offset by logistic regression (Platt, 1999); (1, 0) if the fitted scale is negative.
 
     Args:
         logits: [question].
-        labels: Whether each has an answer, [question].
-        weights: How much each counts, [question]; None for all alike.
+        labels: Whether each question has an answer, [question].
+        weights: Sample weights, [question]; None for equal ones.
     """
     fitted = LogisticRegression().fit(logits[:, None], labels, sample_weight=weights)
     scale, offset = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
@@ -133,14 +132,14 @@ def fit_logistic(
 
 
 def _search(reader: Reader, data: AnswersData, questions: list[Question]) -> list[Searched]:
-    """Searches the whole corpus for questions, and reads what is found."""
+    """Searches the whole corpus for questions and scores the hits."""
     entries = data.corpus.entries
     index = index_entries(entries)
     found: list[Searched] = []
     for question in questions:
         hits = index.find(question.text, _PASSAGES_READ)
         passages, points = passages_of(
-            hits, lambda number: cut_entry(entries[number], number, MOST_CHARACTERS), _PASSAGES_READ
+            hits, lambda number: cut_entry(entries[number], number, MAX_PASSAGE_CHARACTERS), _PASSAGES_READ
         )
         if passages:
             logits = _read(reader, data, [(hits.question, passage.text) for passage in passages])
@@ -150,7 +149,7 @@ def _search(reader: Reader, data: AnswersData, questions: list[Question]) -> lis
 
 
 def choose_search(searched: list[Searched]) -> tuple[float, float]:
-    """Chooses search_weight and least_share among the pairs that are hardly worse than the best.
+    """Chooses search_weight and min_share among the pairs whose accuracy is within 1 % of the best.
 
     The smallest weight, since reading tells two entries of one name apart; and with it the largest share, since what is
     not read costs no time.
@@ -166,24 +165,24 @@ def _count_right(searched: list[Searched], weight: float, share: float) -> float
 
 @dataclass(frozen=True)
 class Searched:
-    """What was found for a question."""
+    """Search hits of a question."""
 
     question: Question
-    """What was asked."""
+    """The question."""
     entries: list[Entry]
-    """The entry of each passage, the likeliest first."""
+    """The entry of each passage, best first."""
     logits: NDArray[np.float64]
-    """What the reader gave each passage, [passage]."""
+    """The reader's answerable logit of each passage, [passage]."""
     shares: NDArray[np.float64]
-    """What the search gave its entry, of the best one's points, [passage]."""
+    """Search score of its entry, relative to the best, [passage]."""
 
     def best(self, weight: float, share: float) -> int:
-        """Which passage is answered from."""
+        """Returns the index of the passage that is answered from."""
         points = self.logits + weight * self.shares
         return int(np.where(self.shares >= share, points, -np.inf).argmax())
 
     def is_right(self, weight: float, share: float) -> bool:
-        """Whether that answers the question."""
+        """Returns whether that passage answers the question."""
         found = self.entries[self.best(weight, share)]
         return self.question.is_answered and (found.names, found.text) == (
             self.question.subject.names, self.question.subject.text,
@@ -191,12 +190,12 @@ class Searched:
 
 
 def _read(reader: Reader, data: AnswersData, pairs: list[tuple[str, str]]) -> list[float]:
-    """Logits of whether passages answer questions."""
+    """Returns the answerable logits of pairs of question and passage."""
     logits: list[float] = []
     for first in range(0, len(pairs), _ROWS_AT_ONCE):
         part = pairs[first : first + _ROWS_AT_ONCE]
-        asked = [(*data.codec.encode(question).cut(data.config.question_tokens).ids, END) for question, _ in part]
-        read = [data.codec.encode(passage).cut(data.config.passage_tokens).ids for _, passage in part]
+        questions = [(*data.codec.encode(question).cut(data.config.question_tokens).ids, END) for question, _ in part]
+        passage_ids = [data.codec.encode(passage).cut(data.config.passage_tokens).ids for _, passage in part]
         with torch.no_grad():
-            logits += reader(pad_tokens(asked), pad_tokens(read)).answerable.tolist()
+            logits += reader(pad_tokens(questions), pad_tokens(passage_ids)).answerable.tolist()
     return logits

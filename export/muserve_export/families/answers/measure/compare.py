@@ -1,4 +1,4 @@
-"""Compares two bundles on the same questions, from what `muserve-export evaluate --details` wrote of each.
+"""Compares two bundles on the same questions, by the CSV files of `muserve-export evaluate --details`.
 
 python -m muserve_export.families.answers.measure.compare likelihood.csv adversarial.csv
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from muserve_export.errors import DataError
-from muserve_export.families.answers.measure.figures import interval_of
+from muserve_export.families.answers.measure.figures import mean_interval
 
 __all__ = ["compare"]
 
@@ -22,7 +22,7 @@ _Scores = tuple[list[tuple[str, str]], NDArray[np.float64]]
 
 
 def compare(first: Path, second: Path) -> list[str]:
-    """Makes a Markdown table: the mean score of each group of questions, and what the second has more.
+    """Returns a Markdown table: mean scores by group of questions, and the difference with its interval.
 
     Args:
         first: Details of one bundle, CSV.
@@ -31,17 +31,15 @@ def compare(first: Path, second: Path) -> list[str]:
     Raises:
         DataError: They are not about the same questions.
     """
-    asked, scores = _read(first)
+    questions, scores = _read(first)
     others, other_scores = _read(second)
-    if asked != others:
-        raise DataError(
-            f"{first} and {second} are not about the same questions; write both with the same data and part"
-        )
+    if questions != others:
+        raise DataError(f"{first} and {second} do not have the same questions; write both with the same data and part")
     lines = [f"| questions | {first} | {second} | difference | 95 % from | to |", "| --- |" + " --- |" * 5]
-    for group in dict.fromkeys(group for group, _ in asked):
-        chosen = np.array([own == group for own, _ in asked])
+    for group in dict.fromkeys(group for group, _ in questions):
+        chosen = np.array([own == group for own, _ in questions])
         gain = (other_scores - scores)[chosen]
-        low, high = interval_of(gain)
+        low, high = mean_interval(gain)
         cells = [scores[chosen].mean(), other_scores[chosen].mean(), gain.mean(), low, high]
         lines.append(f"| {group} ({chosen.sum()}) | " + " | ".join(f"{cell:.4f}" for cell in cells) + " |")
     return lines
@@ -52,7 +50,7 @@ def _read(path: Path) -> _Scores:
         rows = list(csv.DictReader(file))
     if not rows or not {"group", "question", "score"} <= set(rows[0]):
         raise DataError(
-            f"{path}: has no columns group, question and score; write it with muserve-export evaluate --details"
+            f"{path} lacks the columns group, question and score; write it with muserve-export evaluate --details"
         )
     # What a bundle asks by itself is another's not.
     rows = [row for row in rows if not row["group"].startswith("asked/")]
@@ -61,7 +59,7 @@ def _read(path: Path) -> _Scores:
 
 def _main(paths: Sequence[str]) -> None:
     if len(paths) != 2:
-        sys.exit(f"{len(paths)} files were named; name two: likelihood.csv adversarial.csv")
+        sys.exit(f"{len(paths)} files were given; give two: likelihood.csv adversarial.csv")
     try:
         sys.stdout.write("\n".join(compare(Path(paths[0]), Path(paths[1]))) + "\n")
     except (DataError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Means of what was measured, each with its 95 % interval and beside what it is compared with."""
+"""Means over questions with their 95 % intervals, beside those of baselines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from muserve.v1 import manifest_pb2
 
-__all__ = ["RESAMPLED", "SEED", "interval_of", "mean_metric", "with_interval"]
+__all__ = ["RESAMPLED", "SEED", "mean_interval", "mean_metric", "with_interval"]
 
 RESAMPLED = 1000
 SEED = 7_000
@@ -18,10 +18,10 @@ SEED = 7_000
 def mean_metric(
     name: str, values: NDArray[np.float64], unit: str, beside: Mapping[str, NDArray[np.float64]]
 ) -> manifest_pb2.Metric:
-    """A mean with its interval, and the same of others; the best of them is the reference."""
-    low, high = interval_of(values)
+    """Returns a mean with its interval, beside the means of baselines; the best of these is the reference."""
+    low, high = mean_interval(values)
     metric = manifest_pb2.Metric(name=name, value=float(values.mean()), unit=f"{unit}; {len(values)}")
-    others = sorted(((float(own.mean()), label) for label, own in beside.items()), reverse=True)
+    others = sorted(((float(values_of.mean()), label) for label, values_of in beside.items()), reverse=True)
     if others:
         metric.reference, metric.reference_name = others[0]
     metric.others.extend(manifest_pb2.MetricReference(name=label, value=value) for value, label in others[1:])
@@ -35,8 +35,8 @@ def with_interval(metric: manifest_pb2.Metric, low: float, high: float) -> manif
     return metric
 
 
-def interval_of(values: NDArray[np.float64]) -> tuple[float, float]:
-    """The 95 % bootstrap interval of a mean: where it begins and ends.
+def mean_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Returns the 95 % bootstrap interval of a mean.
 
     Args:
         values: [question], at least one.

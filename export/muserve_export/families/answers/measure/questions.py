@@ -1,4 +1,4 @@
-"""The questions that a bundle is measured by: of one part, each with what is right; and those in other words."""
+"""Evaluation questions of one part, with their answers; and hand-written questions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from importlib.resources import files
 import numpy as np
 
 from muserve_export.families.answers.examples.maker import Example, ExampleMaker
-from muserve_export.families.answers.examples.wordings import WORDINGS, plainly
+from muserve_export.families.answers.examples.wordings import WORDINGS, plain_wordings
 
-__all__ = ["Asked", "Keyed", "is_right", "joined", "questions_of", "read_keyed", "silent_questions_of"]
+__all__ = [
+    "HeldOutQuestion",
+    "KeyedQuestion",
+    "answerable_questions",
+    "is_right",
+    "join_passages",
+    "read_keyed",
+    "unanswerable_questions",
+]
 
 SEED = 6_000
 _KEYED = {"test": "questions.jsonl", "validation": "questions-validation.jsonl"}
@@ -21,8 +29,8 @@ _EMPTY_LINE = "\n\n"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question beside its context."""
+class HeldOutQuestion:
+    """A question with its context."""
 
     example: Example
     """Question, passages and answer."""
@@ -31,76 +39,76 @@ class Asked:
 
     @property
     def context(self) -> str:
-        """The passages as a caller would send them."""
-        return joined(self.example.passages)
+        """The passages as one context, as a caller would send it."""
+        return join_passages(self.example.passages)
 
     @property
     def key(self) -> str:
-        """What the evidence says; "" without an answer."""
-        found = self.example.evidence
-        return self.example.passages[found.passage][found.start : found.end] if found else ""
+        """Text of the evidence; "" without an answer."""
+        evidence = self.example.evidence
+        return self.example.passages[evidence.passage][evidence.start : evidence.end] if evidence else ""
 
 
 @dataclass(frozen=True)
-class Keyed:
-    """A question in words of its own, with what a right answer must say."""
+class KeyedQuestion:
+    """A hand-written question, with keywords of the right answer."""
 
     question: str
-    """As a person typed it."""
+    """The question."""
     kind: str
     """One of `triples.KINDS`."""
     entry: str
     """Title of the entry that answers it."""
     keys: tuple[tuple[str, ...], ...]
-    """Of each of these a right answer says at least one."""
+    """A right answer contains at least one keyword of each group."""
 
 
-def joined(passages: Sequence[str]) -> str:
-    """Puts passages into one context, empty lines between them."""
+def join_passages(passages: Sequence[str]) -> str:
+    """Joins passages into one context, separated by empty lines."""
     return _EMPTY_LINE.join(passages)
 
 
-def questions_of(maker: ExampleMaker, most: int) -> list[Asked]:
-    """Asks about the triples of a part, each once.
+def answerable_questions(maker: ExampleMaker, max_count: int) -> list[HeldOutQuestion]:
+    """Returns questions about the facts of a part, each once.
 
     Args:
         maker: Of the part.
-        most: Most questions of a kind; chosen by seed.
+        max_count: Maximum number of questions of a kind, chosen by seed.
     """
     random = np.random.default_rng(SEED)
-    asked: list[Asked] = []
+    questions: list[HeldOutQuestion] = []
     for kind in WORDINGS:
-        own = [triple for triple in maker.triples if triple.kind == kind]
-        for index in sorted(random.permutation(len(own))[:most].tolist()):
-            example = maker.of_triple(own[index], str(random.choice(plainly(kind))), random)
+        of_kind = [triple for triple in maker.triples if triple.kind == kind]
+        for index in sorted(random.permutation(len(of_kind))[:max_count].tolist()):
+            example = maker.of_triple(of_kind[index], str(random.choice(plain_wordings(kind))), random)
             if example.evidence is None:
                 continue
             group = kind if kind != "what" else f"what_{'one' if len(example.passages) == 1 else 'several'}"
-            asked.append(Asked(example, group.replace(" ", "_")))
+            questions.append(HeldOutQuestion(example, group.replace(" ", "_")))
     known = [pair for pair in maker.pairs if pair.answer]
-    chosen = sorted(random.permutation(len(known))[:most].tolist())
-    return [*asked, *(Asked(maker.of_pair(known[index], random), "pairs") for index in chosen)]
+    chosen = sorted(random.permutation(len(known))[:max_count].tolist())
+    return [*questions, *(HeldOutQuestion(maker.of_pair(known[index], random), "pairs") for index in chosen)]
 
 
-def silent_questions_of(maker: ExampleMaker, most: int) -> list[Asked]:
-    """Asks what passages do not say: of half of them the entry is among the passages."""
+def unanswerable_questions(maker: ExampleMaker, max_count: int) -> list[HeldOutQuestion]:
+    """Returns questions that the passages do not answer; half of them with the entry among the passages."""
     random = np.random.default_rng(SEED + 1)
-    asked: list[Asked] = []
+    questions: list[HeldOutQuestion] = []
     seen: set[tuple[int, str, str]] = set()
-    for _ in range(20 * most):
+    for _ in range(20 * max_count):
         example = maker.draw(random)
         group = "named" if example.position >= 0 else "absent"
         # Of an entry each kind is asked once.
         if not example.answer and (example.subject, example.kind, group) not in seen:
             seen.add((example.subject, example.kind, group))
-            asked.append(Asked(example, group))
-        if len(asked) == most:
+            questions.append(HeldOutQuestion(example, group))
+        if len(questions) == max_count:
             break
-    return asked
+    return questions
 
 
-def read_keyed(part: str) -> list[Keyed]:
-    """Reads questions in people's own words: they were written without sight of the wordings.
+def read_keyed(part: str) -> list[KeyedQuestion]:
+    """Reads the hand-written questions, whose authors did not see the templates.
 
     Args:
         part: "test" for the 200 about its entries, written before any training and never looked at to choose anything;
@@ -111,19 +119,19 @@ def read_keyed(part: str) -> list[Keyed]:
     return [_keyed(row) for row in rows]
 
 
-def _keyed(row: Mapping[str, object]) -> Keyed:
+def _keyed(row: Mapping[str, object]) -> KeyedQuestion:
     keys = row["keys"]
     if not isinstance(keys, list):
         raise TypeError(f"keys are {keys!r}; they must be lists of texts")
-    return Keyed(str(row["question"]), str(row["kind"]), str(row["entry"]), tuple(tuple(each) for each in keys))
+    return KeyedQuestion(str(row["question"]), str(row["kind"]), str(row["entry"]), tuple(tuple(each) for each in keys))
 
 
 def is_right(answer: str, keys: Sequence[Sequence[str]]) -> bool:
-    """Whether an answer says one of each: as the beginning of a word, and capitals and numbers as a whole one."""
-    said = " ".join(answer.split())
-    return bool(said) and all(any(_says(said, key) for key in each) for each in keys)
+    """Returns whether an answer has a keyword of each group, as a prefix; upper case and numbers as whole words."""
+    text = " ".join(answer.split())
+    return bool(text) and all(any(_says(text, key) for key in each) for each in keys)
 
 
-def _says(said: str, key: str) -> bool:
+def _says(text: str, key: str) -> bool:
     ending = r"(?!\w)" if key.isupper() or key.isdigit() else ""
-    return re.search(rf"(?<!\w){re.escape(key)}{ending}", said, re.IGNORECASE) is not None
+    return re.search(rf"(?<!\w){re.escape(key)}{ending}", text, re.IGNORECASE) is not None

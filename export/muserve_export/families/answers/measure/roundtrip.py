@@ -1,4 +1,4 @@
-"""Measures the questions that a bundle asks: whether it finds their answers again, and how like known ones they are."""
+"""Scores generated questions: by the bundle's own answers to them, and by overlap with reference questions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from sacrebleu.metrics.bleu import BLEU
 from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_export.families.answers.examples.maker import ExampleMaker
 from muserve_export.families.answers.measure.figures import SEED, mean_metric
-from muserve_export.families.answers.measure.questions import Asked, joined, questions_of
+from muserve_export.families.answers.measure.questions import HeldOutQuestion, answerable_questions, join_passages
 from muserve_export.families.answers.measure.scoring import normalise, word_f1
-from muserve_export.families.answers.measure.served import answer, details_of, each_of, said_by
+from muserve_export.families.answers.measure.served import answer, answer_text, details_row, gather_limited
 from muserve_server.model import LocalModel
 
 __all__ = ["score_asking"]
@@ -25,10 +25,10 @@ _QUESTIONS_EACH = 5
 async def score_asking(
     model: LocalModel, maker: ExampleMaker, rows: list[Mapping[str, object]]
 ) -> list[manifest_pb2.Metric]:
-    """Asks about contexts of two or three entries, and asks the questions again."""
+    """Generates questions about contexts of two or three entries, and answers them."""
     random = np.random.default_rng(SEED)
     contexts = [
-        joined([maker.passage(int(index)) for index in random.choice(maker.entries, random.integers(2, 4))])
+        join_passages([maker.passage(int(index)) for index in random.choice(maker.entries, random.integers(2, 4))])
         for _ in range(_CONTEXTS)
     ]
 
@@ -37,15 +37,17 @@ async def score_asking(
         response: answer_pb2.GenerateQuestionsResponse = await model.answer(request)
         return response
 
-    asked = await each_of(contexts, ask)
+    asked = await gather_limited(contexts, ask)
     pairs = [(context, pair) for context, own in zip(contexts, asked, strict=True) for pair in own.pairs]
     if not pairs:
         return []
-    again = await each_of(pairs, lambda one: answer(model, one[1].question, one[0]))
-    scores = np.array([word_f1(said_by(said), pair.answer) for (_, pair), said in zip(pairs, again, strict=True)])
+    again = await gather_limited(pairs, lambda one: answer(model, one[1].question, one[0]))
+    scores = np.array(
+        [word_f1(answer_text(response), pair.answer) for (_, pair), response in zip(pairs, again, strict=True)]
+    )
     rows += [
-        details_of(f"asked/{pair.kind}", pair.question, pair.answer, said, score)
-        for (_, pair), said, score in zip(pairs, again, scores, strict=True)
+        details_row(f"asked/{pair.kind}", pair.question, pair.answer, response, score)
+        for (_, pair), response, score in zip(pairs, again, scores, strict=True)
     ]
     words = [normalise(pair.question) for _, pair in pairs]
     couples = [couple for own in words for couple in pairwise(own)]
@@ -67,21 +69,21 @@ async def score_asking(
 
 
 async def _ask_known(model: LocalModel, maker: ExampleMaker) -> list[tuple[str, str]]:
-    """Asks about entries of which questions are known; returns that of the same kind, or "", with the known one."""
-    asked = [one for one in questions_of(maker, _CONTEXTS) if one.example.plain]
+    """Generates questions about entries with reference questions; returns pairs of the same kind, "" for none."""
+    asked = [one for one in answerable_questions(maker, _CONTEXTS) if one.example.plain]
 
-    async def ask(one: Asked) -> str:
+    async def ask(one: HeldOutQuestion) -> str:
         request = answer_pb2.GenerateQuestionsRequest(
             context=maker.passage(one.example.subject), count=_QUESTIONS_EACH, seed=0
         )
         response: answer_pb2.GenerateQuestionsResponse = await model.answer(request)
         return next((pair.question for pair in response.pairs if pair.kind == one.example.kind), "")
 
-    return [(made, one.example.plain) for one, made in zip(asked, await each_of(asked, ask), strict=True)]
+    return [(made, one.example.plain) for one, made in zip(asked, await gather_limited(asked, ask), strict=True)]
 
 
 def _score_questions(pairs: Sequence[tuple[str, str]]) -> list[manifest_pb2.Metric]:
-    """BLEU-4 of questions in both conventions."""
+    """Returns BLEU-4 of questions in two tokenisations."""
     if not pairs:
         return []
     made, true = [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -1,4 +1,4 @@
-"""Answers and questions to show: held-out questions as they are answered, as a page to read."""
+"""Sample pages of a bundle: held-out questions with their answers, and generated questions."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from muserve.v1 import answer_pb2
 from muserve_export.errors import DataError
 from muserve_export.families.answers.data import AnswersData
 from muserve_export.families.answers.examples.maker import ExampleMaker, make_examples
-from muserve_export.families.answers.measure.questions import Asked, questions_of
+from muserve_export.families.answers.measure.questions import HeldOutQuestion, answerable_questions
 from muserve_server.model import LocalModel
 
 __all__ = ["draw_samples"]
 
 _SEED = 8_000
 _SHOWN = 50
-"""Answers, and questions if there are as many."""
+"""Maximum number of answers, and of generated questions."""
 _CELL = str.maketrans({"|": "\\|", "\n": " "})
 
 
 async def draw_samples(model: LocalModel, data: AnswersData) -> Mapping[str, bytes]:
-    """Answers held-out questions chosen by seed, and asks about held-out entries."""
+    """Answers held-out questions and generates questions about held-out entries, both chosen by seed."""
     kind = "held-out"
     try:
         maker = make_examples(data.corpus, "test")
     except DataError:
         kind, maker = "training", make_examples(data.corpus, "train")
-    asked = questions_of(maker, 10_000)
+    questions = answerable_questions(maker, 10_000)
     random = np.random.default_rng(_SEED)
-    chosen = [asked[index] for index in random.permutation(len(asked))[:_SHOWN]]
+    chosen = [questions[index] for index in random.permutation(len(questions))[:_SHOWN]]
     pages = {"answers.md": await _answer(model, chosen, kind)}
     if model.bundle.manifest.answer.kinds:
         entries = [int(index) for index in random.choice(maker.entries, _SHOWN)]
@@ -38,15 +38,15 @@ async def draw_samples(model: LocalModel, data: AnswersData) -> Mapping[str, byt
     return {name: page.encode() for name, page in pages.items()}
 
 
-async def _answer(model: LocalModel, asked: list[Asked], kind: str) -> str:
+async def _answer(model: LocalModel, questions: list[HeldOutQuestion], kind: str) -> str:
     rows = []
-    for one in asked:
+    for one in questions:
         request = answer_pb2.AnswerQuestionRequest(question=one.example.question, seed=0)
         if not model.bundle.manifest.answer.corpora:
             request.context = one.context
         response: answer_pb2.AnswerQuestionResponse = await model.answer(request)
-        said = response.answers[0].text if response.answers else "(not answerable)"
-        rows.append((one.example.question, said, one.example.answer, response.source.title))
+        text = response.answers[0].text if response.answers else "(not answerable)"
+        rows.append((one.example.question, text, one.example.answer, response.source.title))
     return _table(f"{kind.capitalize()} questions, chosen by seed", ("question", "answer", "expected", "read"), rows)
 
 

@@ -1,4 +1,4 @@
-"""Figures of the answers to questions: with a context, from the corpus, and where there is no answer."""
+"""Scores of answers: with a context, from the corpus, and to unanswerable questions."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_export.families.answers.data import AnswersData
 from muserve_export.families.answers.measure.baselines import Bm25, best_overlap, first_sentence, named_sentence
 from muserve_export.families.answers.measure.figures import RESAMPLED, SEED, mean_metric, with_interval
-from muserve_export.families.answers.measure.questions import Asked, is_right, read_keyed
+from muserve_export.families.answers.measure.questions import HeldOutQuestion, is_right, read_keyed
 from muserve_export.families.answers.measure.scoring import normalise, word_f1
-from muserve_export.families.answers.measure.served import answer, details_of, each_of, evidence_of, said_by
+from muserve_export.families.answers.measure.served import (
+    answer,
+    answer_text,
+    details_row,
+    evidence_text,
+    gather_limited,
+)
 from muserve_server.model import LocalModel
 from muserve_server.tasks.answer.entries import Entry
 
@@ -36,7 +42,7 @@ _FUNCTION_WORDS = frozenset(("is", "was", "of", "in", "on", "at", "by", "to", "f
 
 
 def score_with_context(
-    asked: Sequence[Asked], responses: Sequence[Any], rows: list[Mapping[str, object]]
+    asked: Sequence[HeldOutQuestion], responses: Sequence[Any], rows: list[Mapping[str, object]]
 ) -> list[manifest_pb2.Metric]:
     """Scores answers with a context by kind of question, beside sentences copied from it; adds a row for each.
 
@@ -48,7 +54,7 @@ def score_with_context(
     found = []
     for group in dict.fromkeys(one.group for one in asked):
         chosen = [(one, said) for one, said in zip(asked, responses, strict=True) if one.group == group]
-        sentence = np.array([word_f1(said_by(said), one.example.answer) for one, said in chosen])
+        sentence = np.array([word_f1(answer_text(said), one.example.answer) for one, said in chosen])
         copied = {
             "its first sentence": np.array(
                 [word_f1(first_sentence(one.context), one.example.answer) for one, _ in chosen]
@@ -66,20 +72,20 @@ def score_with_context(
         if group.startswith(("what", "pairs")):
             found.append(mean_metric(f"f1_{group}", sentence, "sentence F1", copied))
         else:
-            evidence = np.array([word_f1(evidence_of(said), one.key) for one, said in chosen])
+            evidence = np.array([word_f1(evidence_text(said), one.key) for one, said in chosen])
             found.append(mean_metric(f"f1_{group}", evidence, "evidence F1", {}))
             found.append(mean_metric(f"f1_sentence_{group}", sentence, "sentence F1", copied))
         rows += [
-            details_of(f"context/{group}", one.example.question, one.example.answer, said, score)
+            details_row(f"context/{group}", one.example.question, one.example.answer, said, score)
             for (one, said), score in zip(chosen, sentence, strict=True)
         ]
     return found
 
 
-def score_writing(asked: Sequence[Asked], responses: Sequence[Any]) -> list[manifest_pb2.Metric]:
-    """BLEU and ROUGE-L of all sentences with a context."""
+def score_writing(asked: Sequence[HeldOutQuestion], responses: Sequence[Any]) -> list[manifest_pb2.Metric]:
+    """Returns BLEU and ROUGE-L of the answers with a context."""
     wanted = [one.example.answer for one in asked]
-    said = [said_by(response) for response in responses]
+    said = [answer_text(response) for response in responses]
     copied = [best_overlap(one.example.question, one.context) for one in asked]
     beside = "the sentence with most of the question's words"
     bleu = BLEU()
@@ -94,7 +100,7 @@ def score_writing(asked: Sequence[Asked], responses: Sequence[Any]) -> list[mani
 
 
 def score_silence(
-    silent: Sequence[Asked], without: Sequence[Any], asked: Sequence[Asked], answered: Sequence[Any]
+    silent: Sequence[HeldOutQuestion], without: Sequence[Any], asked: Sequence[HeldOutQuestion], answered: Sequence[Any]
 ) -> list[manifest_pb2.Metric]:
     """Scores how well `answerable` separates answered questions from those without an answer.
 
@@ -134,7 +140,7 @@ def score_silence(
 
 
 def _auroc(scores: Mapping[str, tuple[NDArray[np.float64], ...]]) -> float:
-    """Mean over kinds of how likely an answered question has more than one without an answer."""
+    """Returns the mean AUROC over kinds of question, weighted by unanswerable ones."""
     each = [
         roc_auc_score([*np.ones(len(yes)), *np.zeros(len(no))], np.concatenate([yes, no]))
         for yes, no in scores.values()
@@ -161,20 +167,20 @@ def score_refusals(silent: Sequence[Any], answered: Sequence[Any], ending: str =
     return found
 
 
-def find_made_up(asked: Sequence[Asked], responses: Sequence[Any]) -> NDArray[np.float64]:
-    """Of each answer, whether it has a word from nowhere: [answer]."""
+def find_made_up(asked: Sequence[HeldOutQuestion], responses: Sequence[Any]) -> NDArray[np.float64]:
+    """Returns for each answer whether it has a word that neither passage nor question has: [answer]."""
     made_up = []
     for one, response in zip(asked, responses, strict=True):
         if response.answers:
-            evidence = evidence_of(response)
+            evidence = evidence_text(response)
             read = [text for text in one.example.passages if evidence in text] if not response.source.text else []
             known = set(normalise(" ".join([*read[:1], response.source.text, one.example.question]))) | _FUNCTION_WORDS
-            made_up.append(float(any(word not in known for word in normalise(said_by(response)))))
+            made_up.append(float(any(word not in known for word in normalise(answer_text(response)))))
     return np.array(made_up)
 
 
 def score_search(
-    data: AnswersData, asked: Sequence[Asked], responses: Sequence[Any], rows: list[Mapping[str, object]]
+    data: AnswersData, asked: Sequence[HeldOutQuestion], responses: Sequence[Any], rows: list[Mapping[str, object]]
 ) -> list[manifest_pb2.Metric]:
     """Scores answers from the corpus beside plain BM25; adds a row for each."""
     entries = data.corpus.entries
@@ -186,9 +192,9 @@ def score_search(
         best = plain.find(one.example.question)
         found = entries[best] if best >= 0 else None
         plain_hits.append(float(found is not None and (found.title or found.text) == (subject.title or subject.text)))
-        scores.append(word_f1(said_by(response), one.example.answer))
+        scores.append(word_f1(answer_text(response), one.example.answer))
         plain_scores.append(word_f1(first_sentence(entries[best].context) if best >= 0 else "", one.example.answer))
-        rows.append(details_of(f"corpus/{one.group}", one.example.question, one.example.answer, response, scores[-1]))
+        rows.append(details_row(f"corpus/{one.group}", one.example.question, one.example.answer, response, scores[-1]))
     return [
         mean_metric("recall_at_1", np.array(hits), "share of questions", {"plain BM25": np.array(plain_hits)}),
         mean_metric(
@@ -198,17 +204,17 @@ def score_search(
 
 
 def _is_of(source: answer_pb2.Source, entry: Entry) -> bool:
-    """Whether a passage is of an entry: by its title, or where there is none by its text."""
+    """Returns whether a passage is of an entry: by its title, or by its text if it has none."""
     return bool(source.text) and source.title == entry.title and (bool(entry.title) or source.text in entry.text)
 
 
 async def score_other_words(model: LocalModel, part: str, rows: list[Mapping[str, object]]) -> manifest_pb2.Metric:
     """Asks the questions in people's own words and scores the answers by their keys; adds a row for each."""
     keyed = read_keyed(part)
-    responses = await each_of(keyed, lambda one: answer(model, one.question, None))
-    right = [float(is_right(said_by(response), one.keys)) for one, response in zip(keyed, responses, strict=True)]
+    responses = await gather_limited(keyed, lambda one: answer(model, one.question, None))
+    right = [float(is_right(answer_text(response), one.keys)) for one, response in zip(keyed, responses, strict=True)]
     rows += [
-        details_of(f"other words/{one.kind}", one.question, f"{one.entry}: {one.keys}", response, score)
+        details_row(f"other words/{one.kind}", one.question, f"{one.entry}: {one.keys}", response, score)
         for one, response, score in zip(keyed, responses, right, strict=True)
     ]
     return mean_metric("right_in_other_words", np.array(right), "share of questions", {})

@@ -1,4 +1,4 @@
-"""How like an answer is to the true one: word overlap as in SQuAD, n-grams as in BLEU, sequences as in ROUGE-L."""
+"""Word overlap of an answer and the true one, as in SQuAD's evaluation."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ _MARKS = str.maketrans("", "", string.punctuation)
 
 
 def normalise(text: str) -> list[str]:
-    """Returns a text's words as SQuAD's evaluation takes them: small letters, no marks, no articles."""
+    """Returns a text's words as SQuAD's evaluation normalises them: lower case, no punctuation, no articles."""
     return _ARTICLES.sub(" ", text.lower().translate(_MARKS)).split()
 
 
-def word_f1(found: str, wanted: str) -> float:
-    """F1 of words, as Rajpurkar et al., "SQuAD", 2016; two empty texts agree."""
-    return token_f1(normalise(found), normalise(wanted))
+def word_f1(prediction: str, reference: str) -> float:
+    """Returns the F1 of words, as Rajpurkar et al., "SQuAD", 2016; two empty texts agree."""
+    return token_f1(normalise(prediction), normalise(reference))
 
 
-def token_f1(found: Sequence[object], wanted: Sequence[object]) -> float:
-    """F1 of any tokens, each as often as it stands."""
-    if not found or not wanted:
-        return float(len(found) == len(wanted))
-    common = (Counter(found) & Counter(wanted)).total()
-    return 2 * common / (len(found) + len(wanted))
+def token_f1(prediction: Sequence[object], reference: Sequence[object]) -> float:
+    """Returns the F1 of two multisets of tokens."""
+    if not prediction or not reference:
+        return float(len(prediction) == len(reference))
+    common = (Counter(prediction) & Counter(reference)).total()
+    return 2 * common / (len(prediction) + len(reference))
 
 
-def token_f1s(found: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> list[float]:
-    """F1 of each row's vocabulary tokens, without those that stand for no text."""
-    least = len(SPECIAL)
+def token_f1s(prediction: Sequence[Sequence[int]], reference: Sequence[Sequence[int]]) -> list[float]:
+    """Returns the F1 of each row's tokens, without special tokens."""
+    first_word = len(SPECIAL)
     return [
-        token_f1([token for token in one if token >= least], [token for token in other if token >= least])
-        for one, other in zip(found, wanted, strict=True)
+        token_f1([token for token in one if token >= first_word], [token for token in other if token >= first_word])
+        for one, other in zip(prediction, reference, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Questions through a bundle as a server would answer them, many at a time; and what there is to tell of each."""
+"""Asks a bundle questions through the code that serves it, several at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from muserve.v1 import answer_pb2
 from muserve_server.model import LocalModel
 
-__all__ = ["answer", "details_of", "each_of", "evidence_of", "said_by"]
+__all__ = ["answer", "answer_text", "details_row", "evidence_text", "gather_limited"]
 
 _AT_ONCE = 16
 
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 async def answer(model: LocalModel, question: str, context: str | None) -> answer_pb2.AnswerQuestionResponse:
-    """Asks one question; None searches the corpus."""
+    """Asks one question; without a context the corpus is searched."""
     request = answer_pb2.AnswerQuestionRequest(question=question, seed=0)
     if context is not None:
         request.context = context
@@ -26,8 +26,8 @@ async def answer(model: LocalModel, question: str, context: str | None) -> answe
     return response
 
 
-async def each_of(items: Sequence[Item], do: Callable[[Item], Awaitable[Result]]) -> list[Result]:
-    """Does something for each item, some at a time."""
+async def gather_limited(items: Sequence[Item], do: Callable[[Item], Awaitable[Result]]) -> list[Result]:
+    """Awaits `do` for each item, a limited number at a time."""
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(item: Item) -> Result:
@@ -37,20 +37,25 @@ async def each_of(items: Sequence[Item], do: Callable[[Item], Awaitable[Result]]
     return list(await asyncio.gather(*map(one, items)))
 
 
-def said_by(response: answer_pb2.AnswerQuestionResponse) -> str:
-    """The first answer of a response; "" if there is none."""
+def answer_text(response: answer_pb2.AnswerQuestionResponse) -> str:
+    """Returns the first answer of a response; "" if there is none."""
     return response.answers[0].text if response.answers else ""
 
 
-def evidence_of(response: answer_pb2.AnswerQuestionResponse) -> str:
-    """What the first answer rests on; "" if there is none."""
+def evidence_text(response: answer_pb2.AnswerQuestionResponse) -> str:
+    """Returns the evidence of the first answer; "" if there is none."""
     return response.answers[0].evidence.text if response.answers else ""
 
 
-def details_of(group: str, question: str, wanted: str, response: Any, score: float) -> Mapping[str, object]:
-    """A row of the details: a question, what was expected, what was said."""
+def details_row(group: str, question: str, wanted: str, response: Any, score: float) -> Mapping[str, object]:
+    """Returns a row of the details: a question, the expected answer, and the given one."""
     return {
-        "group": group, "question": question, "wanted": wanted, "said": said_by(response),
-        "evidence": evidence_of(response), "source": response.source.title, "answerable": f"{response.answerable:.3f}",
+        "group": group,
+        "question": question,
+        "wanted": wanted,
+        "said": answer_text(response),
+        "evidence": evidence_text(response),
+        "source": response.source.title,
+        "answerable": f"{response.answerable:.3f}",
         "score": f"{score:.3f}",
-    }  # fmt: skip
+    }

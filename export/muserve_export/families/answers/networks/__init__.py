@@ -1,1 +1,1 @@
-"""The networks besides reader and writer, and how answers are decoded."""
+"""The discriminator, and the decoding of answers in torch."""

@@ -1,7 +1,7 @@
-"""The discriminator: whether an answer is one that a person would give to a question beside a passage.
+"""The discriminator: scores whether an answer was written by a person, given a question and a passage.
 
-It looks at the whole of it, word by word beside what it is about, as the conditional ones of Reed et al., "Generative
-Adversarial Text to Image Synthesis", 2016, look at a text beside its picture.
+It is conditional on question and passage, as the discriminators of Reed et al., "Generative Adversarial Text to Image
+Synthesis", 2016, are on a caption: each word of the answer attends to them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NEVER = -1e4
 
 
 class Critic(nn.Module):
-    """Judges answers; convolutions over three words, since what is wrong with an answer is wrong within a few."""
+    """Scores answers by convolutions over three words, since most faults of an answer are local."""
 
     def __init__(self, config: AnswersConfig, vocabulary: int) -> None:
         super().__init__()
@@ -33,15 +33,15 @@ class Critic(nn.Module):
         self.judge = nn.Sequential(nn.Linear(4 * size, size), nn.GELU(), nn.Linear(size, 1))
 
     def forward(self, answer: Tensor, is_there: Tensor, source: Tensor) -> Tensor:
-        """Judges.
+        """Scores answers.
 
         Args:
-            answer: Its words, each as a mixture of this critic's embeddings, [row, step, embedding].
+            answer: A mixture of this network's embeddings at each step, [row, step, embedding].
             is_there: Whether a step belongs to the answer, [row, step].
             source: Tokens of question and passage, int64 [row, source token].
 
         Returns:
-            Higher for what is more like a person's, [row].
+            Logit of each answer, higher for those more like a person's, [row].
         """
         mask = is_there[..., None].to(answer.dtype)
         about = gelu(_over_words(self.reads, self.embed(source)))  # [row, source token, embedding]

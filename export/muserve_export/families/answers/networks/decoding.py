@@ -1,4 +1,4 @@
-"""Writes answers in torch, word after word: as they are served, or such that gradients go through every choice."""
+"""Decodes answers in torch: greedily, as the server does, or by differentiable sampling for adversarial training."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from torch.nn.functional import gumbel_softmax, pad
 from muserve_export.families.answers.model import Reading
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, UNKNOWN
 
-__all__ = ["Candidates", "Drawn", "draw_softly", "find_candidates", "write_greedily"]
+__all__ = ["Candidates", "SoftAnswers", "decode_greedily", "find_candidates", "sample_soft"]
 
 
-_LEAST, _NONE = 1e-6, 1e-12
+_MIN_VALUE, _NONE = 1e-6, 1e-12
 _VECTOR = 16
-"""Numbers that onnxruntime's widest instructions take at a time."""
+"""Width of onnxruntime's widest SIMD registers, in float32."""
 
 
 class Candidates(NamedTuple):
-    """What may come next, the likeliest first."""
+    """Candidates for the next token, most likely first."""
 
     tokens: Tensor
     """int64 [row, candidate]."""
     logarithms: Tensor
-    """Of their probabilities, worded and copied together: [row, candidate]."""
+    """Log-probability of generating or copying each: [row, candidate]."""
     places: Tensor
-    """Which source token to copy it from; -1 if it is rather worded: int64 [row, candidate]."""
+    """Source position to copy it from; -1 if generating it is more likely: int64 [row, candidate]."""
 
 
-class Drawn(NamedTuple):
-    """Answers that gradients go through."""
+class SoftAnswers(NamedTuple):
+    """Sampled answers that pass gradients."""
 
     worded: Tensor
-    """Which word was worded at each step, one or none: [row, step, vocabulary]."""
+    """One-hot generated token of each step, or all zero: [row, step, vocabulary]."""
     picked: Tensor
-    """Which source token was copied, one or none: [row, step, source token]."""
+    """One-hot copied source position of each step, or all zero: [row, step, source token]."""
     is_there: Tensor
-    """Whether a step belongs to the answer, its END too: bool [row, step]."""
+    """Whether a step belongs to the answer, including its END: bool [row, step]."""
 
 
 def find_candidates(words: Tensor, copies: Tensor, source: Tensor, count: int) -> Candidates:
-    """Adds up what is worded and what is copied.
+    """Adds the probabilities of generating and of copying each token, and returns the most likely ones.
 
     Args:
-        words: Logarithm of each word's probability to be worded, [row, vocabulary].
-        copies: Of each source token's to be copied, [row, source token].
+        words: Log-probability of generating each token, [row, vocabulary].
+        copies: Log-probability of copying each source token, [row, source token].
         source: int64 [row, source token].
-        count: How many to return.
+        count: Number of candidates.
     """
     # What is unknown has no spelling: it can only be copied. Nothing begins or fills up in the middle.
     order = torch.arange(words.shape[1], device=words.device)
@@ -57,7 +57,7 @@ def find_candidates(words: Tensor, copies: Tensor, source: Tensor, count: int) -
     together = worded.scatter_add(1, source, copied)
     likelihoods, tokens = together.topk(count, dim=1)
     # What is hardly likely at all is the best once more, so that rounding decides nothing.
-    tells = likelihoods > _LEAST
+    tells = likelihoods > _MIN_VALUE
     tokens = torch.where(tells, tokens, tokens[:, :1])
     is_it = source[:, None] == tokens[..., None]  # [row, candidate, source token]
     best = torch.where(is_it, copies[:, None], torch.full_like(copies[:, None], -torch.inf)).argmax(2)
@@ -69,18 +69,18 @@ def find_candidates(words: Tensor, copies: Tensor, source: Tensor, count: int) -
     return Candidates(tokens, logarithms, places)
 
 
-def write_greedily(writer: Any, reading: Reading, source: Tensor, noise: Tensor, steps: int) -> Tensor:
-    """Writes the likeliest word at each step, as the server does: no text is empty.
+def decode_greedily(writer: Any, reading: Reading, source: Tensor, noise: Tensor, steps: int) -> Tensor:
+    """Decodes greedily, as the server does: no answer is empty.
 
     Args:
         writer: A Writer, in evaluation mode.
-        reading: Of rows.
+        reading: The reader's output.
         source: int64 [row, source token].
         noise: [row, latent].
-        steps: Most words.
+        steps: Maximum number of tokens.
 
     Returns:
-        int64 [row, step], PADDING behind END.
+        int64 [row, step], PADDING after END.
     """
     state = (reading.memory, reading.hidden, reading.cell)
     token = torch.full((len(source), 1), BEGIN, device=source.device)
@@ -101,16 +101,18 @@ def write_greedily(writer: Any, reading: Reading, source: Tensor, noise: Tensor,
     return torch.stack(written, dim=1)
 
 
-def draw_softly(writer: Any, reading: Reading, source: Tensor, noise: Tensor, steps: int, temperature: float) -> Drawn:
-    """Draws words by Gumbel-softmax (Jang et al., 2017): one word each, with the gradient of the mixture.
+def sample_soft(
+    writer: Any, reading: Reading, source: Tensor, noise: Tensor, steps: int, temperature: float
+) -> SoftAnswers:
+    """Samples by straight-through Gumbel-softmax (Jang et al., 2017): one-hot tokens with the gradient of the softmax.
 
     Args:
         writer: A Writer.
-        reading: Of rows.
+        reading: The reader's output.
         source: int64 [row, source token].
         noise: [row, latent].
-        steps: Most words.
-        temperature: How soft the gradient is.
+        steps: Maximum number of tokens.
+        temperature: Of the softmax.
     """
     state = (reading.memory, reading.hidden, reading.cell)
     vocabulary = writer.embed.weight.shape[0]
@@ -135,4 +137,4 @@ def draw_softly(writer: Any, reading: Reading, source: Tensor, noise: Tensor, st
         is_open = is_open & (is_end < 0.5)
         if not is_open.any():
             break
-    return Drawn(torch.cat(steps_worded, dim=1), torch.cat(steps_picked, dim=1), torch.stack(steps_there, dim=1))
+    return SoftAnswers(torch.cat(steps_worded, dim=1), torch.cat(steps_picked, dim=1), torch.stack(steps_there, dim=1))

@@ -15,7 +15,7 @@ from muserve.v1 import music_pb2
 from muserve_export.families.music.measure.metrics import Floats, Integers, Layout, Segments, centroids, sounding
 from muserve_export.families.music.measure.overlap import find_notes
 from muserve_export.families.music.measure.reference import Reference
-from muserve_export.families.music.measure.served import SEED, Desk, gather
+from muserve_export.families.music.measure.served import SEED, MusicReader, gather
 from muserve_export.families.music.measure.tracks import paired_p
 from muserve_server.model import LocalModel
 from muserve_server.tasks.music.song import DRUM_CHANNEL, Song, SongTrack
@@ -64,7 +64,9 @@ class Accompaniments:
     """Chance that it does not prefer them."""
 
 
-async def accompany(model: LocalModel, desk: Desk, reference: Reference, *, seed: int = SEED) -> Accompaniments | None:
+async def accompany(
+    model: LocalModel, reader: MusicReader, reference: Reference, *, seed: int = SEED
+) -> Accompaniments | None:
     """Lets a model accompany held-out tracks; None if no track can be given."""
     chosen, role = _choose(reference.held_out, seed)
     if not len(chosen):
@@ -72,16 +74,16 @@ async def accompany(model: LocalModel, desk: Desk, reference: Reference, *, seed
     given = reference.held_out.take(chosen)
     requests = [
         music_pb2.AccompanyRequest(
-            midi=_midi(given, index, track, desk),
-            roles=[music_pb2.TrackRole(track=1, role=desk.tracks[track].role)],
-            tracks=[other.role for number, other in enumerate(desk.tracks) if number != track],
+            midi=_midi(given, index, track, reader),
+            roles=[music_pb2.TrackRole(track=1, role=reader.tracks[track].role)],
+            tracks=[other.role for number, other in enumerate(reader.tracks) if number != track],
             style=reference.styles[given.style[index]] if model.bundle.manifest.music.styles else "",
             count=_SAMPLES,
             seed=seed,
         )
         for index, track in enumerate(role.tolist())
     ]
-    read = await gather(model, requests, desk, given=False)
+    read = await gather(model, requests, reader, given=False)
     onset, hold = np.stack([onset for onset, _, _ in read]), np.stack([hold for _, hold, _ in read])
     by_sample = [
         Segments(onset[sample::_SAMPLES], hold[sample::_SAMPLES], given.style, given.piece) for sample in (0, 1)
@@ -200,9 +202,9 @@ def _mean(values: Floats) -> float:
     return float(known.mean()) if len(known) else np.nan
 
 
-def _midi(segments: Segments, index: int, track: int, desk: Desk) -> bytes:
+def _midi(segments: Segments, index: int, track: int, reader: MusicReader) -> bytes:
     """Writes one track of a segment as a file."""
-    grid, settings = desk.grid, desk.tracks[track]
+    grid, settings = reader.grid, reader.tracks[track]
     _, time, pitch, length = find_notes(segments.take(np.array([index])), track)
     step_ticks = round(grid.step_ticks(_TICKS_PER_BEAT))
     notes = np.column_stack(

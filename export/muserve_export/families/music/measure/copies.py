@@ -21,7 +21,7 @@ from muserve_export.families.music.measure.metrics import STANDARD, Flags, Float
 __all__ = ["Copies", "CopyDetector", "near_copy_rates", "nearest_distances"]
 
 _OCTAVE = 12
-_PITCHES, _MOST_STEPS, _MOST_TRACKS = 128, 1024, 32
+_PITCHES, _MAX_STEPS, _MAX_TRACKS = 128, 1024, 32
 _CHUNK = 512
 _NEAR_PERCENT = 1
 
@@ -133,7 +133,7 @@ class _Notes:
         parts = []
         for kind, rolls in enumerate((onset, hold)):
             bar, track, step, pitch = np.nonzero(rolls)
-            place = ((kind * _MOST_TRACKS + track) * _MOST_STEPS + step) * _PITCHES
+            place = ((kind * _MAX_TRACKS + track) * _MAX_STEPS + step) * _PITCHES
             parts.append(np.stack([bar, place, pitch, pitched[track]]))
         notes = np.concatenate(parts, axis=1)
         self._bar, self._place, self._pitch, self._pitched = notes[:, np.argsort(notes[0], kind="stable")]
@@ -147,7 +147,7 @@ class _Notes:
         notes = slice(edges[0], edges[-1])
         pitch, pitched = self._pitch[notes], self._pitched[notes].astype(bool)
         lowest = pitch[pitched].min(initial=_PITCHES)
-        bar = (self._bar[notes] - first) * 2 * _MOST_TRACKS * _MOST_STEPS * _PITCHES
+        bar = (self._bar[notes] - first) * 2 * _MAX_TRACKS * _MAX_STEPS * _PITCHES
         code = np.sort(bar + self._place[notes] + np.where(pitched, pitch - lowest, pitch))
         return code.astype(np.int64).tobytes()
 

@@ -5,7 +5,7 @@ A cell is one figure of one track (or pair of tracks) in one style. Its distance
     |figure − held-out figure| / spread,
 
 where the spread is the standard deviation of the cell's figure between real pieces: of training and held-out pieces,
-each around its own part's mean. A spread below what a listener would call a difference (`_LEAST_SPREAD`) counts as
+each around its own part's mean. A spread below what a listener would call a difference (`_MIN_SPREAD`) counts as
 that: in rendered styles some tracks do the same in every piece. A distance of 1 is as far as a real piece is from the
 mean.
 
@@ -49,9 +49,9 @@ __all__ = [
 ]
 
 DRAWS = 1000
-_LEAST_SPREAD = {"EB": 5.0, "QN": 5.0, "DP": 5.0, "UPC": 0.25, "TD": 0.05}
-_FEWEST_PIECES, _LEAST_SHARE = 2, 0.1
-_LEAST_DISTANCE = 0.1
+_MIN_SPREAD = {"EB": 5.0, "QN": 5.0, "DP": 5.0, "UPC": 0.25, "TD": 0.05}
+_MIN_PIECES, _MIN_SHARE = 2, 0.1
+_MIN_DISTANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -307,9 +307,9 @@ def _measured(
     for index, style in enumerate(styles):
         enough = np.ones(len(held_out.cells), dtype=bool)
         for part in (training, held_out):
-            enough &= (part.bottom[part.style == style] > 0).sum(axis=0) >= _FEWEST_PIECES
+            enough &= (part.bottom[part.style == style] > 0).sum(axis=0) >= _MIN_PIECES
         own = held_out.style == style
-        found[index] = enough & (held_out.support[own].sum(axis=0) >= _LEAST_SHARE * held_out.segments[own].sum())
+        found[index] = enough & (held_out.support[own].sum(axis=0) >= _MIN_SHARE * held_out.segments[own].sum())
     if roles is not None:
         found &= np.array([set(cell.tracks.split("-")) <= set(roles) for cell in held_out.cells])
     return found
@@ -317,7 +317,7 @@ def _measured(
 
 def _spread(training: PieceSums, held_out: PieceSums, styles: Sequence[int]) -> Floats:
     """Returns the standard deviation between pieces, [style, cell], or the least."""
-    least = np.array([_LEAST_SPREAD[cell.metric] for cell in held_out.cells])
+    least = np.array([_MIN_SPREAD[cell.metric] for cell in held_out.cells])
     found = np.tile(least, (len(styles), 1))
     for index, style in enumerate(styles):
         squares, freedom = np.zeros(len(least)), np.zeros(len(least))
@@ -344,7 +344,7 @@ def _ratios(figures: Floats, spread: Floats) -> tuple[Floats, Floats, Floats]:
     generated, training, held_out = figures
     ours = np.nan_to_num(np.abs(generated - held_out) / spread, nan=np.inf, posinf=np.inf)
     real = np.nan_to_num(np.abs(training - held_out) / spread, nan=0.0)
-    divisor = np.maximum(np.maximum(real, _median(real)[:, None]), _LEAST_DISTANCE)
+    divisor = np.maximum(np.maximum(real, _median(real)[:, None]), _MIN_DISTANCE)
     return ours, real, ours / divisor
 
 

@@ -24,14 +24,23 @@ from torch.nn.functional import cross_entropy, pad
 from muserve_export.families.music.measure.distances import shuffle_tracks
 from muserve_export.families.music.measure.metrics import STANDARD, Integers, Layout, Segments, sounding
 
-__all__ = ["VERSION", "Heard", "Judge", "hear", "load_joint_judge", "load_style_judge", "merge_chords", "shared_tracks"]
+__all__ = [
+    "VERSION",
+    "Judge",
+    "JudgeFeatures",
+    "judge_features",
+    "load_joint_judge",
+    "load_style_judge",
+    "merge_chords",
+    "shared_tracks",
+]
 
 _OCTAVE = 12
 _CHUNK = 256
 _BATCH = 64
 _PER_EPOCH = 2048
 _EPOCHS = 12
-_LEAST_SHARE = 0.5
+_MIN_SHARE = 0.5
 _CHORDS = ("keys", "guitar")
 VERSION = 1
 """Raised when judges are made otherwise, so that saved ones are made anew."""
@@ -40,7 +49,7 @@ Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Heard:
+class JudgeFeatures:
     """Segments as the judges hear them."""
 
     chroma: Bytes
@@ -53,14 +62,16 @@ class Heard:
     def __len__(self) -> int:
         return len(self.chroma)
 
-    def take(self, indices: Integers) -> Heard:
+    def take(self, indices: Integers) -> JudgeFeatures:
         """Returns some segments."""
-        return Heard(self.chroma[indices], self.rhythm[indices], self.drums[indices])
+        return JudgeFeatures(self.chroma[indices], self.rhythm[indices], self.drums[indices])
 
-    def mix(self, source: Integers) -> Heard:
+    def mix(self, source: Integers) -> JudgeFeatures:
         """Puts together tracks of several segments: source [segment, (drums, pitched tracks …)] are their indices."""
         tracks = np.arange(self.chroma.shape[1])
-        return Heard(self.chroma[source[:, 1:], tracks], self.rhythm[source[:, 1:], tracks], self.drums[source[:, 0]])
+        return JudgeFeatures(
+            self.chroma[source[:, 1:], tracks], self.rhythm[source[:, 1:], tracks], self.drums[source[:, 0]]
+        )
 
     def tensors(self, shift: int = 0) -> tuple[Tensor, Tensor]:
         """Returns what a judge takes: chroma [segment, channel, 12, beat], and rhythm [segment, channel, step]."""
@@ -70,7 +81,9 @@ class Heard:
         return torch.log1p(chroma), torch.cat(parts, dim=1)
 
 
-def hear(segments: Segments, layout: Layout = STANDARD, *, tracks: Sequence[int] | None = None) -> Heard:
+def judge_features(
+    segments: Segments, layout: Layout = STANDARD, *, tracks: Sequence[int] | None = None
+) -> JudgeFeatures:
     """Listens to segments.
 
     Args:
@@ -93,7 +106,7 @@ def hear(segments: Segments, layout: Layout = STANDARD, *, tracks: Sequence[int]
         hits = onset[:, :, drums] if drums is not None else onset[:, :, 0, :, :0]
         hits = hits.reshape(len(onset), onset.shape[1] * onset.shape[3], hits.shape[-1])
         found.append((chroma, rhythm, hits.swapaxes(1, 2).astype(np.uint8)))
-    return Heard(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return JudgeFeatures(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
 
 class Judge(nn.Module):
@@ -120,7 +133,7 @@ class Judge(nn.Module):
         return logits
 
     @torch.no_grad()
-    def listen(self, heard: Heard) -> NDArray[np.float32]:
+    def listen(self, heard: JudgeFeatures) -> NDArray[np.float32]:
         """Returns logits of segments, [segment, class]."""
         self.eval()
         parts = [
@@ -149,10 +162,10 @@ def load_joint_judge(
         file: Where to save it; None to keep nothing.
         seed: Of weights, order and shuffles.
     """
-    heard, checked = hear(training, layout), hear(validation, layout)
+    heard, checked = judge_features(training, layout), judge_features(validation, layout)
     tracks = 1 + len(layout.pitched)
 
-    def batches(epoch: int) -> Iterator[tuple[Heard, Tensor]]:
+    def batches(epoch: int) -> Iterator[tuple[JudgeFeatures, Tensor]]:
         source = shuffle_tracks(training.style, training.piece, tracks, seed=seed * 1000 + epoch)
         for chosen in _order(training.style, seed * 1000 + epoch):
             half = len(chosen) // 2
@@ -178,9 +191,9 @@ def load_style_judge(
 
     The segments must have only the tracks to be heard, without drums: see `shared_tracks` and `merge_chords`.
     """
-    heard, checked = hear(training, layout), hear(validation, layout)
+    heard, checked = judge_features(training, layout), judge_features(validation, layout)
 
-    def batches(epoch: int) -> Iterator[tuple[Heard, Tensor]]:
+    def batches(epoch: int) -> Iterator[tuple[JudgeFeatures, Tensor]]:
         for chosen in _order(training.style, seed * 1000 + epoch):
             yield heard.take(chosen), torch.from_numpy(training.style[chosen])
 
@@ -201,9 +214,7 @@ def shared_tracks(segments: Segments, layout: Layout = STANDARD) -> tuple[str, .
         tracks = [layout.roles.index(name) for name in names]
         sounds = np.asarray(segments.onset[:, :, tracks].any(axis=(1, 2, 3, 4)))
         shares[names] = min(sounds[segments.style == style].mean() for style in np.unique(segments.style))
-    shared = [names for names, share in shares.items() if share >= _LEAST_SHARE] or [
-        max(shares, key=lambda n: shares[n])
-    ]
+    shared = [names for names, share in shares.items() if share >= _MIN_SHARE] or [max(shares, key=lambda n: shares[n])]
     single = [names[0] for names in shared if len(names) == 1]
     return tuple(single) if set(single) & set(_CHORDS) or _CHORDS not in shared else (*single, "chords")
 
@@ -248,8 +259,8 @@ def _order(style: Integers, seed: int) -> Iterator[Integers]:
 
 
 def _load(
-    batches: Callable[[int], Iterator[tuple[Heard, Tensor]]],
-    checked: Heard,
+    batches: Callable[[int], Iterator[tuple[JudgeFeatures, Tensor]]],
+    checked: JudgeFeatures,
     labels: Integers,
     style: Integers,
     classes: int,
@@ -273,8 +284,8 @@ def _load(
 
 def _train(
     judge: Judge,
-    batches: Callable[[int], Iterator[tuple[Heard, Tensor]]],
-    checked: Heard,
+    batches: Callable[[int], Iterator[tuple[JudgeFeatures, Tensor]]],
+    checked: JudgeFeatures,
     labels: Integers,
     style: Integers,
 ) -> None:
@@ -296,7 +307,7 @@ def _train(
     judge.load_state_dict(best_state)
 
 
-def _validate(judge: Judge, heard: Heard, labels: Integers, style: Integers) -> tuple[float, float]:
+def _validate(judge: Judge, heard: JudgeFeatures, labels: Integers, style: Integers) -> tuple[float, float]:
     """Returns accuracy, each style weighing the same, and minus the loss: the greater pair is the better judge."""
     logits = judge.listen(heard)
     right = logits.argmax(axis=1) == labels

@@ -43,7 +43,7 @@ _OCTAVE = 12
 _MAJOR = (0, 2, 4, 5, 7, 9, 11)
 _LENGTHS = np.array([1, 2, 3, 4, 6, 8, 12, 16])
 _BINS = 1024
-_MOST_SAMPLES = 400
+_MAX_SAMPLES = 400
 
 
 def features(segments: Segments, track: int, layout: Layout = STANDARD) -> Mapping[str, Floats]:
@@ -97,7 +97,7 @@ def overlap_areas(
         sizes = len(ours["note_count"]), len(theirs["note_count"])
         if min(sizes) < 2:
             continue
-        chosen = [random.permutation(size)[:_MOST_SAMPLES] for size in sizes]
+        chosen = [random.permutation(size)[:_MAX_SAMPLES] for size in sizes]
         for name in FEATURES:
             areas[name].append(overlap_area(ours[name][chosen[0]], theirs[name][chosen[1]]))
     return {name: float(np.mean(values)) if values else np.nan for name, values in areas.items()}

@@ -27,7 +27,7 @@ from muserve_export.families.music.measure.distances import (
 from muserve_export.families.music.measure.judges import (
     VERSION,
     Judge,
-    hear,
+    judge_features,
     load_joint_judge,
     load_style_judge,
     merge_chords,
@@ -105,7 +105,7 @@ class Reference:
         """Returns how much more likely the tracks of segments belong together than not, [segment]."""
         if self.joint_judge is None:
             return np.full(len(segments), np.nan)
-        logits = self.joint_judge.listen(hear(segments, self.layout)).astype(np.float64)
+        logits = self.joint_judge.listen(judge_features(segments, self.layout)).astype(np.float64)
         return logits[:, 1] - logits[:, 0]
 
     def joint_hits(self, segments: Segments) -> Floats:
@@ -118,7 +118,7 @@ class Reference:
         if self.style_judge is None:
             return np.full(len(segments), np.nan)
         chosen, layout = merge_chords(segments, self.shared, self.layout)
-        heard = self.style_judge.listen(hear(chosen, layout)).argmax(axis=1)
+        heard = self.style_judge.listen(judge_features(chosen, layout)).argmax(axis=1)
         return np.asarray(heard == segments.style, np.float64)
 
 

@@ -17,7 +17,7 @@ from muserve_server.tasks.music.reading import read_song
 from muserve_server.tasks.music.rolls import Grid, to_rolls
 from muserve_server.tasks.music.song import MidiError, Song
 
-__all__ = ["SEED", "Desk", "Generated", "SomeData", "SomeTracks", "gather", "generate"]
+__all__ = ["SEED", "DataView", "Generated", "MusicReader", "TracksView", "gather", "generate"]
 
 SEED = 30_000
 TEMPI, PER_TEMPO = 16, 16
@@ -27,7 +27,7 @@ _TEMPO_RANGE_BPM = (40.0, 240.0)
 
 
 @dataclass(frozen=True)
-class Desk:
+class MusicReader:
     """The grid and the tracks on which music is read, real as well as generated."""
 
     grid: Grid
@@ -68,7 +68,7 @@ class Desk:
 
 
 @dataclass(frozen=True)
-class SomeTracks:
+class TracksView:
     """A part of the data with some of its tracks, for models that have no others; see `metrics.MusicPart`."""
 
     part: MusicPart
@@ -112,13 +112,13 @@ class SomeTracks:
         return onset[:, :, list(self.tracks)], hold[:, :, list(self.tracks)]
 
 
-class SomeData:
+class DataView:
     """The data with the tracks and styles that a model has; see `evaluate_reference.MusicParts`."""
 
     def __init__(self, data: MusicParts, tracks: Sequence[int], *, styled: bool) -> None:
-        self.training: MusicPart = SomeTracks(data.training, tracks, styled=styled)
-        self.validation: MusicPart = SomeTracks(data.validation, tracks, styled=styled)
-        self.test: MusicPart = SomeTracks(data.test, tracks, styled=styled)
+        self.training: MusicPart = TracksView(data.training, tracks, styled=styled)
+        self.validation: MusicPart = TracksView(data.validation, tracks, styled=styled)
+        self.test: MusicPart = TracksView(data.test, tracks, styled=styled)
         self.styles = data.styles if styled else ("all",)
         self.sha256 = data.sha256
 
@@ -133,7 +133,7 @@ class Generated:
     """Share of the pieces whose file has the asked tempo, to the microsecond that a file can say; NaN if none was."""
 
 
-async def generate(model: LocalModel, desk: Desk, data: SomeData, *, seed: int = SEED) -> Generated:
+async def generate(model: LocalModel, reader: MusicReader, data: DataView, *, seed: int = SEED) -> Generated:
     """Lets a model write 256 pieces a style: 16 at each of 16 tempi.
 
     The tempi are quantiles of the training segments' in that style, the middles of 16 equal parts, to a hundredth. A
@@ -150,7 +150,7 @@ async def generate(model: LocalModel, desk: Desk, data: SomeData, *, seed: int =
             if tempo_bpm:
                 request.tempo_bpm = tempo_bpm
             requests.append(request)
-    read = await gather(model, requests, desk)
+    read = await gather(model, requests, reader)
     asked = np.repeat([request.tempo_bpm for request in requests], each)
     written = [song.tempos[0, 1] if song is not None else -1 for _, _, song in read]
     right = np.array(written)[asked > 0] == np.rint(_US_PER_MINUTE / asked[asked > 0])
@@ -168,7 +168,7 @@ async def generate(model: LocalModel, desk: Desk, data: SomeData, *, seed: int =
 async def gather(
     model: LocalModel,
     requests: Sequence[music_pb2.GenerateMusicRequest | music_pb2.AccompanyRequest],
-    desk: Desk,
+    reader: MusicReader,
     *,
     given: bool = True,
 ) -> list[tuple[Flags, Flags, Song | None]]:
@@ -180,7 +180,7 @@ async def gather(
     ) -> list[tuple[Flags, Flags, Song | None]]:
         async with room:
             answer = await model.answer(request)
-        return [desk.read(piece, given=given) for piece in answer.pieces]
+        return [reader.read(piece, given=given) for piece in answer.pieces]
 
     return [piece for pieces in await asyncio.gather(*map(ask, requests)) for piece in pieces]
 

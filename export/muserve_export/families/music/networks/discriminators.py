@@ -29,7 +29,7 @@ __all__ = ["Discriminator"]
 
 
 class Discriminator(nn.Module):
-    """Judges the tracks of a phrase together: above zero for real.
+    """Scores the tracks of a phrase together: above zero for real.
 
     Every convolution has a spectral norm of 1 (Miyato et al., "Spectral Normalization for Generative Adversarial
     Networks", 2018); conditions enter by projection (Miyato and Koyama, 2018), and one feature is the spread within the
@@ -70,7 +70,7 @@ class Discriminator(nn.Module):
         self.register_buffer("fold", pitch_classes(shape), persistent=False)
 
     def forward(self, rolls: Tensor, conditions: Conditions) -> Tensor:
-        """Judges phrases.
+        """Scores phrases.
 
         Args:
             rolls: [batch, track, channel, step, pitch], 0 or 1.

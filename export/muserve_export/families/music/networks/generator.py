@@ -1,4 +1,4 @@
-"""The generator: what it hears of given tracks, and how it writes what it imagines; and the posterior beside it.
+"""The generator, with its encoder of given tracks, and the posterior.
 
 Dong et al., "MuseGAN: Multi-track Sequential Generative Adversarial Networks for Symbolic Music Generation and
 Accompaniment", AAAI 2018: latents that tracks share and latents of their own, each kept by a piece or moved by the bar,
@@ -27,7 +27,7 @@ from muserve_export.families.music.networks.layers import (
     norm,
     pitch_classes,
 )
-from muserve_export.families.music.networks.temporal import Found, TemporalGenerator
+from muserve_export.families.music.networks.temporal import LatentSample, TemporalGenerator
 
 __all__ = ["Encoder", "Generator", "Posterior"]
 
@@ -139,7 +139,7 @@ class Generator(nn.Module):
         *,
         from_noise: bool = True,
     ) -> Tensor:
-        """Writes a phrase.
+        """Generates a phrase.
 
         Args:
             constant: Standard normal, [batch, (1 + tracks) × constant_latent_size].
@@ -166,7 +166,7 @@ class Generator(nn.Module):
         given: Tensor,
         given_tracks: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Makes latents of noise, and says how unlike the posterior's what is imagined is.
+        """Generates latents from noise, and their KL divergence from a posterior.
 
         Only the temporal generator learns by it: what to listen for is learnt by `find`.
 
@@ -175,13 +175,13 @@ class Generator(nn.Module):
         """
         with torch.no_grad():
             heard = self._heard_bars(self._listen(given, given_tracks), noise[0])
-        found = (Found.draw(constant), Found.draw(moved))
+        found = (LatentSample.draw(constant), LatentSample.draw(moved))
         return *self.temporal(*noise, conditions, heard), self.temporal.divergence(*found, conditions, heard)
 
     def find(
         self, constant: Tensor, moved: Tensor, conditions: Conditions, given: Tensor, given_tracks: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Writes phrases from what a posterior found of them.
+        """Reconstructs phrases from the latents of a posterior.
 
         Args:
             constant: Mean and logarithm of the variance, [batch, 2, size].
@@ -194,7 +194,7 @@ class Generator(nn.Module):
             Logits as in `forward`, and the nats that the posterior tells beyond what is imagined, [batch].
         """
         heard = self._listen(given, given_tracks)
-        kept, bars = Found.draw(constant), Found.draw(moved)
+        kept, bars = LatentSample.draw(constant), LatentSample.draw(moved)
         nats = self.temporal.divergence(kept, bars, conditions, self._heard_bars(heard, constant))
         return self._write(kept.drawn, bars.drawn, conditions, heard), nats
 

@@ -32,7 +32,7 @@ class Jamming(nn.Module):
         *,
         from_noise: bool = True,
     ) -> Tensor:
-        """Writes a phrase; see `Generator.forward`. Each track has its own part of the latents and hears nothing."""
+        """Generates a phrase; see `Generator.forward`. Each track only sees its own part of the latents."""
         parts = zip(self.tracks, *_own_parts(constant, moved, len(self.tracks)), strict=True)
         return torch.cat([track(*own, conditions, from_noise=from_noise) for track, *own in parts], dim=1)
 
@@ -49,7 +49,7 @@ class Jamming(nn.Module):
         given: Tensor,
         given_tracks: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Makes latents of noise; see `Generator.imagine`."""
+        """Generates latents from noise; see `Generator.imagine`."""
         count = len(self.tracks)
         noises = zip(*_own_parts(*noise, count), strict=True)
         found = zip(constant.chunk(count, dim=2), moved.chunk(count, dim=3), strict=True)
@@ -63,7 +63,7 @@ class Jamming(nn.Module):
     def find(
         self, constant: Tensor, moved: Tensor, conditions: Conditions, given: Tensor, given_tracks: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Writes phrases from what a posterior found of them; see `Generator.find`."""
+        """Reconstructs phrases from the latents of a posterior; see `Generator.find`."""
         count = len(self.tracks)
         parts = zip(self._generators, constant.chunk(count, dim=2), moved.chunk(count, dim=3), strict=True)
         found = [track.find(kept, bars, conditions, given, given_tracks) for track, kept, bars in parts]
@@ -72,20 +72,20 @@ class Jamming(nn.Module):
 
 
 class JammingDiscriminator(nn.Module):
-    """A discriminator a track."""
+    """A discriminator per track."""
 
     def __init__(self, config: MusicConfig, shape: Shape, *, normed: bool = True) -> None:
         super().__init__()
         self.tracks = nn.ModuleList([Discriminator(config, shape.alone, normed=normed) for _ in range(shape.tracks)])
 
     def forward(self, rolls: Tensor, conditions: Conditions) -> Tensor:
-        """Judges each track by itself; see `Discriminator.forward`."""
+        """Scores each track by itself; see `Discriminator.forward`."""
         judged = [track(rolls[:, index : index + 1], conditions) for index, track in enumerate(self.tracks)]
         return torch.cat(judged, dim=1)
 
 
 class JammingPosterior(nn.Module):
-    """A posterior a track."""
+    """A posterior per track."""
 
     def __init__(self, config: MusicConfig, shape: Shape) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the music networks are built of: their shape, their conditions, and layers over features in time.
+"""Building blocks of the music networks: shapes, conditions, and layers over features in time.
 
 Shapes: rolls are [batch, track, channel, step, pitch] with the channels onset and hold; features are [batch, feature,
 time].
@@ -47,7 +47,7 @@ _LANES = 16
 
 @dataclass(frozen=True)
 class Shape:
-    """What the networks are built for."""
+    """Sizes that the networks are built for."""
 
     tracks: int
     """Tracks."""
@@ -79,14 +79,14 @@ class Shape:
 
 
 class Conditions(NamedTuple):
-    """What music is asked for. A tuple, since Fabric looks for tensors in it."""
+    """Conditions of a phrase. A tuple, since Fabric looks for tensors in it."""
 
     style: Tensor
     """Index of the style, int64 [batch]."""
     tempo: Tensor
     """Quarter notes a minute, 0 for unknown, [batch]."""
     density: Tensor
-    """0 to 1, -1 for open, [batch]."""
+    """0 to 1, -1 for unspecified, [batch]."""
 
     def twice(self) -> Conditions:
         """Returns the same for a batch and its copy after it."""
@@ -142,7 +142,7 @@ class Block(nn.Module):
 
 
 class BarMixer(nn.Module):
-    """Lets bars hear each other: the temporal generator's step from one vector to a sequence."""
+    """Mixes bars: the temporal generator's step from one vector to a sequence."""
 
     def __init__(self, width: int, bars: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a phrase is made of, imagined from noise: the temporal generator, and how likely what a posterior found is."""
+"""The temporal generator: noise to the latents of a phrase, and the KL divergence of a posterior from that prior."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from muserve_export.families.music.networks.layers import (
     row_mean,
 )
 
-__all__ = ["Found", "TemporalGenerator"]
+__all__ = ["LatentSample", "TemporalGenerator"]
 
 _PART = 8
-"""Latents that are imagined at once."""
+"""Number of latents that are generated at once."""
 _LOG_VARIANCES = (-5.0, 2.0)
-"""Bounds of what is imagined, so that no part becomes certain."""
+"""Bounds of the log-variance, so that no latent becomes deterministic."""
 
 
-class Found(NamedTuple):
-    """Latents as a posterior finds them: normal, and drawn from."""
+class LatentSample(NamedTuple):
+    """Normally distributed latents of a posterior, with a sample."""
 
     mean: Tensor
     """[..., latent]."""
@@ -36,14 +36,14 @@ class Found(NamedTuple):
     """[..., latent]."""
 
     @classmethod
-    def draw(cls, parameters: Tensor) -> Found:
-        """Draws latents with the parameters that `Posterior` gives, [batch, 2, ...]."""
+    def draw(cls, parameters: Tensor) -> LatentSample:
+        """Samples latents by the parameters that `Posterior` returns, [batch, 2, ...]."""
         mean, log_variance = parameters[:, 0], parameters[:, 1]
         return cls(mean, log_variance, mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance))
 
-    def part(self, begin: int, size: int) -> Found:
+    def part(self, begin: int, size: int) -> LatentSample:
         """Returns some of the latents."""
-        return Found(*(tensor[..., begin : begin + size] for tensor in self))
+        return LatentSample(*(tensor[..., begin : begin + size] for tensor in self))
 
     def divergence(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         """Returns Kullback and Leibler's divergence from another normal distribution, summed over latents: [...]."""
@@ -68,7 +68,7 @@ class TemporalGenerator(nn.Module):
         self.sizes = (kinds * config.constant_latent_size, kinds * config.bar_latent_size)
         constant, moved = self.sizes
         self.condition = ConditionEmbedding(shape.styles)
-        self.hear = nn.Linear(heard, CONDITION_WIDTH) if heard else None
+        self.judge_features = nn.Linear(heard, CONDITION_WIDTH) if heard else None
         known = CONDITION_WIDTH * (2 if heard else 1)
         self.kept_parts = nn.ModuleList([_part(known + begin, size, width) for begin, size in _parts(constant)])
         self.keep = nn.Linear(known + constant, width)
@@ -105,7 +105,7 @@ class TemporalGenerator(nn.Module):
             bars.append(before)
         return kept, torch.stack(bars, dim=1)
 
-    def divergence(self, constant: Found, moved: Found, conditions: Conditions, heard: Tensor) -> Tensor:
+    def divergence(self, constant: LatentSample, moved: LatentSample, conditions: Conditions, heard: Tensor) -> Tensor:
         """Returns Kullback and Leibler's divergence of what a posterior found from what is imagined, in nats: [batch].
 
         Args:
@@ -132,17 +132,17 @@ class TemporalGenerator(nn.Module):
         return nats
 
     def _known(self, conditions: Conditions, heard: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns what is known of the phrase, [batch, feature], and of each bar, [batch, bar, feature]."""
+        """Returns the conditioning of the phrase, [batch, feature], and of each bar, [batch, bar, feature]."""
         condition = self.condition(conditions)
         bars = condition[:, None].expand(-1, self.bars, -1)
-        if self.hear is None:
+        if self.judge_features is None:
             return condition, bars
-        heard_bars = self.hear(norm(heard).transpose(1, 2))
+        heard_bars = self.judge_features(norm(heard).transpose(1, 2))
         return torch.cat([condition, row_mean(heard_bars).squeeze(1)], dim=1), torch.cat([bars, heard_bars], dim=2)
 
 
 def _part(inputs: int, outputs: int, width: int) -> nn.Sequential:
-    """A network for one part of the latents, which begins as standard normal noise."""
+    """A network for one part of the latents; standard normal at initialisation."""
     last = nn.Linear(width, 2 * outputs)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
@@ -150,7 +150,7 @@ def _part(inputs: int, outputs: int, width: int) -> nn.Sequential:
 
 
 def _parts(size: int) -> list[tuple[int, int]]:
-    """Returns where the parts of latents begin, and how many each has."""
+    """Returns offset and size of each part of the latents."""
     return [(begin, min(_PART, size - begin)) for begin in range(0, size, _PART)]
 
 

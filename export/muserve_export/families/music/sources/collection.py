@@ -1,4 +1,4 @@
-"""From sources to one folder of MIDI files a style.
+"""Creates the data folder, with MIDI files by style, from its sources.
 
 The sources are the Debian packages `freedoom` (real songs) and `mma` (a program that plays our chord charts), or the
 scores in the Python package `music21`. What is written is a plain tree, `<destination>/<style>/<piece>.mid`, and
@@ -27,7 +27,7 @@ from muserve_export.families.music.sources.programs import notes_by_program
 __all__ = ["INDEX", "Collected", "Source", "StyleCount", "collect_music"]
 
 INDEX = "sources.json"
-"""What says where the styles come from."""
+"""File that records the origin of the styles."""
 
 _PACKAGES = ("freedoom", "mma")
 _SCORES = Path("music21")
@@ -36,14 +36,14 @@ _SCORES = Path("music21")
 
 @dataclass(frozen=True)
 class Source:
-    """Where some styles come from."""
+    """Origin of some styles."""
 
     name: str
-    """Its package."""
+    """Name of its package."""
     origin: str
-    """What it is, for people."""
+    """Description."""
     licence: str
-    """Its terms."""
+    """Licence."""
     kind: str
     """`real` if people wrote the notes, `rendered` if a program played it from chords."""
     styles: Sequence[str]
@@ -52,12 +52,12 @@ class Source:
 
 @dataclass(frozen=True)
 class StyleCount:
-    """How much there is of one style."""
+    """Size of one style."""
 
     style: str
     """Its name."""
     kind: str
-    """That of its source."""
+    """Name of its source."""
     pieces: int
     """Number of files."""
     bars: int
@@ -68,14 +68,14 @@ class StyleCount:
 
 @dataclass(frozen=True)
 class Collected:
-    """What was written."""
+    """Summary of what was written."""
 
     destination: Path
     """The folder."""
     sources: Sequence[Source]
-    """What the index says."""
+    """Sources, as recorded in the index."""
     styles: Sequence[StyleCount]
-    """By name."""
+    """Styles, by name."""
 
     def __str__(self) -> str:
         rows = [(s.style, s.pieces, s.bars, f"{s.instruments:.1f}", s.kind) for s in self.styles]
@@ -84,7 +84,7 @@ class Collected:
 
 
 def collect_music(destination: Path, sources: Sequence[Path] = ()) -> Collected:
-    """Makes the data of the bundled music model, or that of the recipe classical.
+    """Creates the data of the bundled music model, or of the recipe classical.
 
     Args:
         destination: The folder to write. What an earlier call wrote there is replaced; other folders in it, such as
@@ -107,7 +107,7 @@ def collect_music(destination: Path, sources: Sequence[Path] = ()) -> Collected:
         )
     old = _styles_of(destination)
     with TemporaryDirectory() as scratch:
-        found = _Found()
+        found = _Sources()
         for source in sources or _download(Path(scratch)):
             found.look_at(source, Path(scratch))
         fresh = Path(scratch) / "music"
@@ -124,8 +124,8 @@ def collect_music(destination: Path, sources: Sequence[Path] = ()) -> Collected:
     return Collected(destination, written, sorted(counts, key=lambda count: count.style))
 
 
-class _Found:
-    """What the sources hold."""
+class _Sources:
+    """Contents of the sources."""
 
     def __init__(self) -> None:
         self.wads: list[Path] = []
@@ -133,7 +133,7 @@ class _Found:
         self.works: list[classical.Work] = []
 
     def look_at(self, source: Path, scratch: Path) -> None:
-        """Takes a source apart until there are WADs and MMA's root."""
+        """Unpacks a source to WADs and MMA's root folder."""
         if source == _SCORES:
             self.works = classical.find_works()
         elif not source.exists():
@@ -157,7 +157,7 @@ def _download(folder: Path) -> list[Path]:
     return [fetch_package(name, folder) for name in _PACKAGES]
 
 
-def _write(found: _Found, folder: Path) -> list[Source]:
+def _write(found: _Sources, folder: Path) -> list[Source]:
     written = []
     if found.wads:
         freedoom.extract_songs(found.wads, folder)
@@ -175,7 +175,7 @@ def _write(found: _Found, folder: Path) -> list[Source]:
 
 
 def _styles_of(destination: Path) -> set[str]:
-    """The styles that an earlier call wrote."""
+    """Returns the styles that an earlier call wrote."""
     path = destination / INDEX
     if not path.is_file():
         return set()
@@ -190,7 +190,7 @@ def _styles_of(destination: Path) -> set[str]:
 
 
 def _replace(destination: Path, fresh: Path, old: set[str]) -> None:
-    """Puts new styles in place of the old ones."""
+    """Replaces old styles by new ones."""
     styles = sorted(path.name for path in fresh.iterdir())
     for style in styles:
         if style not in old and (destination / style).exists():

@@ -1,4 +1,4 @@
-"""The folder of the music data: its MIDI files by style, its split, and where it says that they come from."""
+"""The data folder: MIDI files by style, their split, and their origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["data_folder", "describe_sources", "find_files", "split_names"]
 
 _SUFFIXES = (".mid", ".midi")
 _VALIDATION, _TEST = 0.1, 0.2
-_FEWEST_TO_SPLIT = 3
+_MIN_TO_SPLIT = 3
 
 
 def data_folder(config: MusicConfig) -> Path:
@@ -26,22 +26,22 @@ def data_folder(config: MusicConfig) -> Path:
     """
     folder = Path(config.data or COLLECTED)
     if not folder.is_dir():
-        hint = "give a folder with a folder of MIDI files a style" if config.data else "run: muserve-export data music"
-        raise DataError(f"data is {str(folder)!r}, which is no folder; {hint}")
+        hint = (
+            "give a folder with one folder of MIDI files per style" if config.data else "run: muserve-export data music"
+        )
+        raise DataError(f"data is {str(folder)!r}, which is not a folder; {hint}")
     return folder
 
 
 def find_files(folder: Path) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
-    """Finds the MIDI files of each style's folder: paths with the index of their style, and the styles' names.
+    """Returns the MIDI files with the index of their style, and the names of the styles.
 
     Raises:
         DataError: There is no folder of a style, or one without files.
     """
     styles = sorted((path for path in folder.iterdir() if path.is_dir() and path.name[0] not in "._"), key=str)
     if not styles:
-        raise DataError(
-            f"{folder} has no folders; put the MIDI files of each style into a folder named after the style"
-        )
+        raise DataError(f"{folder} has no subfolders; put the MIDI files of each style into a folder named after it")
     files = []
     for index, style in enumerate(styles):
         found = sorted(
@@ -55,11 +55,11 @@ def find_files(folder: Path) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
 
 
 def split_names(styles: Mapping[str, Collection[int]], seed: int) -> dict[str, str]:
-    """Puts a fifth of the pieces into test and a tenth into validation, among those that have the same styles alike.
+    """Splits pieces: a fifth for test and a tenth for validation, stratified by the styles that they occur in.
 
     Args:
-        styles: Each piece's name and the styles that it is there in.
-        seed: Another seed, another split.
+        styles: The styles that each piece occurs in, by its name.
+        seed: Seed of the split.
 
     Returns:
         Name to "training", "validation" or "test".
@@ -71,7 +71,7 @@ def split_names(styles: Mapping[str, Collection[int]], seed: int) -> dict[str, s
     for names in strata.values():
         names.sort(key=lambda name: hashlib.sha256(f"{seed}\0{name}".encode()).hexdigest())
         test, validation = round(len(names) * _TEST), round(len(names) * _VALIDATION)
-        if len(names) >= _FEWEST_TO_SPLIT:
+        if len(names) >= _MIN_TO_SPLIT:
             test, validation = max(1, test), max(1, validation)
         for index, name in enumerate(names):
             part_of[name] = "test" if index < test else "validation" if index < test + validation else "training"
@@ -79,14 +79,14 @@ def split_names(styles: Mapping[str, Collection[int]], seed: int) -> dict[str, s
 
 
 def describe_sources(folder: Path, split: str) -> tuple[manifest_pb2.TrainingData, ...]:
-    """Says where a data folder's files come from: what `muserve-export data music` wrote, or that they are the user's.
+    """Describes the origin of a data folder's files: as `muserve-export data music` recorded it, or as the user's.
 
     Args:
         folder: The folder.
-        split: How it was split.
+        split: Description of the split.
 
     Raises:
-        DataError: What was written cannot be read.
+        DataError: The record cannot be read.
     """
     described = folder / "sources.json"
     if not described.exists():
@@ -109,4 +109,6 @@ def describe_sources(folder: Path, split: str) -> tuple[manifest_pb2.TrainingDat
             for entry in entries
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{described}: not what `muserve-export data music` writes ({error}); make it anew") from error
+        raise DataError(
+            f"{described} is not as `muserve-export data music` writes it ({error}); create it again"
+        ) from error

@@ -32,7 +32,7 @@ LICENCE = "as BSD-3-Clause, Copyright (c) 2001-2003 Contributors to the Freedoom
 _DISTORTED = range(29, 32)
 _ROCK_SHARE = 0.15
 _LYING_SHARE = 0.6
-_LEAST_SHARE = 0.75
+_MIN_SHARE = 0.75
 
 
 def extract_songs(wads: Sequence[Path], destination: Path) -> list[Path]:
@@ -88,7 +88,7 @@ def _prepare(content: bytes, origin: str) -> mido.MidiFile | None:
     if (share := on_grid_share(song)) < _LYING_SHARE and (mended := repair(song)):
         song, share = mended, on_grid_share(mended)
     metres = _metres(song)
-    if (4, 4) not in metres or share < _LEAST_SHARE:
+    if (4, 4) not in metres or share < _MIN_SHARE:
         return None
     if metres == {(4, 4)} and period_strength(song, 24) > period_strength(song, 32):
         return None

@@ -20,7 +20,7 @@ _SLOWEST_BPM, _FASTEST_BPM = 60.0, 220.0
 _CANDIDATES = 8000
 _TOLERANCE = 1 / 8
 _AS_STRONG = 0.9
-_LEAST_STRENGTH = 0.8
+_MIN_STRENGTH = 0.8
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +73,7 @@ def repair(file: mido.MidiFile) -> mido.MidiFile | None:
     shortest, longest = (ticks_per_minute / bpm / _STEPS_PER_BEAT for bpm in (_FASTEST_BPM, _SLOWEST_BPM))
     steps = np.geomspace(shortest, longest, _CANDIDATES)
     strengths = np.array([_strength(times, step) for step in steps])
-    if strengths.max() < _LEAST_STRENGTH:
+    if strengths.max() < _MIN_STRENGTH:
         return None
     step = float(steps[np.flatnonzero(strengths >= _AS_STRONG * strengths.max())].max())
     near = np.linspace(step * 0.999, step * 1.001, 401)
