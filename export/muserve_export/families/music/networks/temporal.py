@@ -68,7 +68,7 @@ class TemporalGenerator(nn.Module):
         self.sizes = (kinds * config.constant_latent_size, kinds * config.bar_latent_size)
         constant, moved = self.sizes
         self.condition = ConditionEmbedding(shape.styles)
-        self.judge_features = nn.Linear(heard, CONDITION_WIDTH) if heard else None
+        self.hear = nn.Linear(heard, CONDITION_WIDTH) if heard else None
         known = CONDITION_WIDTH * (2 if heard else 1)
         self.kept_parts = nn.ModuleList([_part(known + begin, size, width) for begin, size in _parts(constant)])
         self.keep = nn.Linear(known + constant, width)
@@ -135,9 +135,9 @@ class TemporalGenerator(nn.Module):
         """Returns the conditioning of the phrase, [batch, feature], and of each bar, [batch, bar, feature]."""
         condition = self.condition(conditions)
         bars = condition[:, None].expand(-1, self.bars, -1)
-        if self.judge_features is None:
+        if self.hear is None:
             return condition, bars
-        heard_bars = self.judge_features(norm(heard).transpose(1, 2))
+        heard_bars = self.hear(norm(heard).transpose(1, 2))
         return torch.cat([condition, row_mean(heard_bars).squeeze(1)], dim=1), torch.cat([bars, heard_bars], dim=2)
 
 
