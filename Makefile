@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv-demo
+LIGHT := .venv-light
 PIP := python -m pip install --quiet --disable-pip-version-check
 # The distributions. Models need no installation in a checkout.
 PROJECTS := pyproject.toml clients/python/pyproject.toml server/pyproject.toml export/pyproject.toml
@@ -9,7 +10,8 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml server/pyproject.toml e
 PROTO_TOOLS := grpcio-tools==1.76.0 protobuf==6.31.1
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint test test-upgrade proto bench demo check image-test clean
+.PHONY: help install format lint test test-client test-server test-ecosystem test-stress test-upgrade proto bench demo \
+    check image-test clean
 
 help: ## List the verbs.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -34,8 +36,30 @@ lint: install ## Format, lint, types, walls, protos.
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against proto/released.binpb
 
-test: install ## All tests, in one process a core.
-	$(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/upgrade
+PYTEST := python -m pytest -n auto --dist worksteal
+test: install ## All tests but those below, in one process a core.
+	$(BIN)/$(PYTEST) --ignore tests/upgrade --ignore tests/ecosystem
+
+test-client: $(LIGHT)/ready ## The tests of client and contract, in an environment without torch.
+	$(LIGHT)/bin/$(PYTEST) tests/client tests/contract
+
+test-server: $(LIGHT)/ready ## The tests of server and contract, in an environment without torch.
+	$(LIGHT)/bin/$(PYTEST) tests/server tests/contract
+
+$(LIGHT)/ready: $(PROJECTS) constraints.txt
+	test -x $(LIGHT)/bin/python || $(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/$(PIP) 'pip>=25.1'
+	$(LIGHT)/bin/$(PIP) -c constraints.txt -e 'clients/python[data,midi]' -e 'server[cpu]' --group test
+	@touch $@
+
+APT := $(if $(filter-out 0,$(shell id -u)),sudo )apt-get
+test-ecosystem: install ## Against nginx, Node and buf curl, which it installs on Debian; what is missing fails.
+	command -v nginx >/dev/null || { $(APT) update -qq && $(APT) install -y -qq --no-install-recommends nginx-light; }
+	command -v npm >/dev/null || { $(APT) update -qq && $(APT) install -y -qq --no-install-recommends nodejs npm; }
+	$(BIN)/python -m pytest tests/ecosystem
+
+test-stress: install ## The tests three times, beside processes that burn every core.
+	$(BIN)/python tests/stress.py
 
 test-upgrade: install ## The released SDK, server, bundles and command line with today's (needs the whole git history).
 	$(BIN)/python -m pytest tests/upgrade
@@ -52,7 +76,7 @@ $(DEMO)/ready: $(PROJECTS) constraints.txt
 	@touch $@
 
 clean: ## Remove environments, caches and build results; runs/ and out/ stay.
-	rm -rf .venv .venv-demo .venv-proto build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-demo .venv-light .venv-proto build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 proto: .venv-proto/ready ## Write the Python stubs anew from proto/.
 	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto/python --pyi_out=proto/python \

@@ -37,8 +37,8 @@ from tests.translation_bundles import scene_bundle
 
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "deploy/README.md")
 TESTED_ELSEWHERE = {
-    "clients/examples/node/README.md": "tests/e2e/test_other_languages.py",
-    "clients/examples/buf-curl/README.md": "tests/e2e/test_other_languages.py",
+    "clients/examples/node/README.md": "tests/ecosystem/test_other_languages.py",
+    "clients/examples/buf-curl/README.md": "tests/ecosystem/test_other_languages.py",
 }
 HISTORY = "docs/"  # what was run then, not what to run now
 

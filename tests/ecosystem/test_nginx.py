@@ -19,12 +19,10 @@ import pytest
 from muserve.errors import UnavailableError
 from muserve_client import Client, Retries
 from tests.bundles import image_bundle
-from tests.servers import ServerProcess, server_process
+from tests.servers import ServerProcess, server_process, unassigned_port
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy/nginx.conf"
 CALLS = 40
-
-pytestmark = pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed (Debian: nginx-light)")
 
 
 @dataclass(frozen=True)
@@ -38,18 +36,19 @@ class Balanced:
 
 @pytest.fixture
 def balanced(tmp_path: Path) -> Iterator[Balanced]:
+    assert shutil.which("nginx"), "nginx is not installed; make test-ecosystem installs it on Debian"
     image_bundle(tmp_path / "models")
     with ExitStack() as stack:
         # Connections that end all the time: nginx must move calls over without an error.
         flags = ("--max-connection-age-s", "0.2", "--drain-delay-s", "0")
         servers = tuple(stack.enter_context(server_process(tmp_path / "models", *flags)) for _ in range(2))
-        port = free_port()
+        port = unassigned_port()
         configuration = tmp_path / "nginx.conf"
         configuration.write_text(adapted(port, [server.grpc_port for server in servers], tmp_path))
         nginx = subprocess.Popen(["nginx", "-c", str(configuration), "-g", "daemon off;"])
         stack.callback(end, nginx)
         wait_until(lambda: accepts(port), nginx)
-        client = Client(f"127.0.0.1:{port}", timeout_s=10, retries=Retries(attempts=1))
+        client = Client(f"127.0.0.1:{port}", timeout_s=100, retries=Retries(attempts=1))
         yield Balanced(servers, stack.enter_context(client))
 
 
@@ -64,10 +63,9 @@ def test_calls_of_one_connection_are_spread_over_the_replicas(balanced: Balanced
 def test_no_call_is_lost_when_connections_age(balanced: Balanced) -> None:
     end_at = time.monotonic() + 2  # ten times the age
     seed = 0
-    while time.monotonic() < end_at:
+    while time.monotonic() < end_at or seed < CALLS:
         balanced.client.images(seed=seed)
         seed += 1
-    assert seed > CALLS
 
 
 def test_a_replica_that_goes_is_passed_over(balanced: Balanced) -> None:
@@ -105,16 +103,10 @@ def adapted(port: int, replicas: list[int], folder: Path) -> str:
 
 def calls_answered(server: ServerProcess) -> int:
     """The calls that a replica has finished well, from its metrics."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.http_port}/metrics", timeout=60) as answer:
         metrics = answer.read().decode()
     counts = re.findall(r'^muserve_request_seconds_count\{[^}]*code="OK"[^}]*\} (\S+)$', metrics, re.MULTILINE)
     return int(sum(map(float, counts)))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def accepts(port: int) -> bool:
@@ -122,7 +114,7 @@ def accepts(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes], timeout_s: float = 200) -> None:
     end_at = time.monotonic() + timeout_s
     while not condition():
         assert process.poll() is None, "nginx ended"
@@ -132,4 +124,4 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen[bytes], 
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    process.wait(200)
