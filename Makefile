@@ -10,8 +10,7 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml server/pyproject.toml e
 PROTO_TOOLS := grpcio-tools==1.76.0 protobuf==6.31.1
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint test test-client test-server test-ecosystem test-stress test-upgrade proto bench demo \
-    check image-test clean
+.PHONY: help install format lint test test-client test-server test-ecosystem test-stress test-upgrade proto bench demo check image-test clean
 
 help: ## List the verbs.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14

@@ -68,7 +68,7 @@ QUICK = {  # instead of an hour
     ),
 }  # fmt: skip
 _FENCE = re.compile(r"^\s*```(\S*)\s*$")
-_EXTRAS = re.compile(r"'\.\[([\w-]+)\]'")
+_EXTRAS = re.compile(r"'(?:\.|muserve)\[([\w-]+)\]'")
 _SAVED = re.compile(r"""save\("([^"]+\.(?:png|csv|mid))"\)""")
 _SHELL_SYNTAX = re.compile(r"[|&;<>$`*~]")
 
@@ -190,6 +190,9 @@ class Reader:
             self._expect(words[words.index(flag) + 1])
 
     def _muserve_server(self, words: list[str], line: str) -> None:
+        if words == ["--help"]:
+            self._run([_installed("muserve-server"), *words])
+            return
         models = self._models
         if words[:1] == ["--models"]:
             models, words = self._folder / words[1], words[2:]

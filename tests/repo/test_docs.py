@@ -176,7 +176,8 @@ def requirements() -> list[Requirement]:
             *file["project"].get("optional-dependencies", {}).values(),
             *file.get("dependency-groups", {}).values(),
         )
-        listed += [need for group in groups for need in group if " @ {root:uri}" not in need]
+        needs = [need for group in groups for need in group if isinstance(need, str)]  # no group in a group
+        listed += [need for need in needs if " @ {root:uri}" not in need]
     return [Requirement(need) for need in listed if not need.startswith("muserve")]
 
 

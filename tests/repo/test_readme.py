@@ -35,7 +35,10 @@ from tests.repo.snippets import (
 from tests.servers import server_process
 from tests.translation_bundles import scene_bundle
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "deploy/README.md")
+DOCUMENTS = (
+    "README.md", "CONTRIBUTING.md", "deploy/README.md", "clients/python/README.md", "export/README.md",
+    "server/README.md",
+)  # fmt: skip
 TESTED_ELSEWHERE = {
     "clients/examples/node/README.md": "tests/ecosystem/test_other_languages.py",
     "clients/examples/buf-curl/README.md": "tests/ecosystem/test_other_languages.py",
