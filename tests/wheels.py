@@ -9,6 +9,7 @@ import sys
 import venv
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
 from tests.bundles import image_bundle
@@ -27,12 +28,11 @@ PROBE = "wheel-probe"
 """A model that is built in beside the bundled ones."""
 
 
-def build_all(shared: Path) -> Path:
-    """Builds source distributions, and from these the wheels, into <shared>/dist.
-
-    Args:
-        shared: A folder that all workers of the test run have.
-    """
+def build_all(factory: pytest.TempPathFactory) -> Path:
+    """Builds source distributions, and from these the wheels, and returns their folder."""
+    # With xdist each worker has a folder of its own inside the run's; without, that is the run's own.
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with FileLock(shared / "wheels.lock"):
         out = shared / "dist"
         if not out.exists():

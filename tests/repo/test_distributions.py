@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timeout(300)
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Source distributions and wheels."""
-    return build_all(tmp_path_factory.getbasetemp().parent)
+    return build_all(tmp_path_factory)
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
