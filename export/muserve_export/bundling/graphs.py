@@ -22,7 +22,7 @@ from muserve_export.bundling.weights import store_weights
 from muserve_export.errors import ParityError
 from muserve_server.engine import OnnxEngine, OnnxOptions
 
-__all__ = ["GraphSource", "load_torchscript", "write_graphs"]
+__all__ = ["GraphSource", "load_torchscript", "tensor_spec", "write_graphs"]
 
 OPSET = 20
 _INVARIANCE_SIZES = (1, 2, 3, 5, 8, 16, 32, 64)
@@ -52,6 +52,20 @@ class GraphSource:
     """Most threads that are worth giving to one run; 0 for all."""
     tolerance: float = 1e-5
     """Largest absolute difference allowed between the three forms."""
+
+
+def tensor_spec(
+    name: str, shape: Sequence[int], unit: str, dtype: manifest_pb2.DataType = manifest_pb2.DATA_TYPE_FLOAT32
+) -> manifest_pb2.TensorSpec:
+    """Describes a graph's input or output.
+
+    Args:
+        name: Its name.
+        shape: Of one row; -1 where a size is free. The batch is added in front.
+        unit: What its values are: "standard normal".
+        dtype: Type of its values.
+    """
+    return manifest_pb2.TensorSpec(name=name, dtype=dtype, shape=[-1, *shape], unit=unit)
 
 
 def write_graphs(sources: Sequence[GraphSource], folder: Path) -> list[manifest_pb2.Graph]:

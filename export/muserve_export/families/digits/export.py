@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from muserve.v1 import common_pb2, image_pb2, manifest_pb2
-from muserve_export.bundling import BundlePlan, GraphSource
+from muserve_export.bundling import BundlePlan, GraphSource, tensor_spec
 from muserve_export.families.digits.config import DigitsConfig
 from muserve_export.families.digits.data import DigitsData
 from muserve_export.families.digits.model import make_networks
@@ -71,10 +71,10 @@ def _manifest(config: DigitsConfig, data: DigitsData) -> manifest_pb2.ModelManif
 
 
 def _graph(generator: nn.Module, config: DigitsConfig, data: DigitsData) -> GraphSource:
-    inputs = [_tensor("latent", [config.latent_size], "standard normal")]
+    inputs = [tensor_spec("latent", [config.latent_size], "standard normal")]
     if config.architecture == "convolutional":
-        inputs.append(_tensor("label", [], "label index", dtype=manifest_pb2.DATA_TYPE_INT64))
-        inputs.append(_tensor("truncation", [], "above 0 up to 1"))
+        inputs.append(tensor_spec("label", [], "label index", manifest_pb2.DATA_TYPE_INT64))
+        inputs.append(tensor_spec("truncation", [], "above 0 up to 1"))
 
     def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
         latent = random.standard_normal((rows, config.latent_size), dtype=np.float32)
@@ -86,15 +86,9 @@ def _graph(generator: nn.Module, config: DigitsConfig, data: DigitsData) -> Grap
         role="generator",
         module=generator,
         inputs=tuple(inputs),
-        outputs=(_tensor("image", [config.channels, config.image_size, config.image_size], "[-1, 1]"),),
+        outputs=(tensor_spec("image", [config.channels, config.image_size, config.image_size], "[-1, 1]"),),
         draw=draw,
     )
-
-
-def _tensor(
-    name: str, shape: list[int], unit: str, *, dtype: manifest_pb2.DataType = manifest_pb2.DATA_TYPE_FLOAT32
-) -> manifest_pb2.TensorSpec:
-    return manifest_pb2.TensorSpec(name=name, dtype=dtype, shape=[-1, *shape], unit=unit)
 
 
 async def _samples(model: LocalModel) -> Mapping[str, bytes]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
-from muserve_export.bundling import BundlePlan, GraphSource
+from muserve_export.bundling import BundlePlan, GraphSource, tensor_spec
 from muserve_export.families.forecast.config import SINE, ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, Series
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS
@@ -92,20 +92,14 @@ def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelM
 
 def _graph(network: nn.Module, config: ForecastConfig) -> GraphSource:
     is_global = config.architecture == "global"
-    window = manifest_pb2.TensorSpec(
-        name="window",
-        dtype=manifest_pb2.DATA_TYPE_FLOAT32,
-        shape=[-1, config.window_steps, CHANNELS if is_global else 1],
-        unit="typical steps" if is_global else "values",
+    window = tensor_spec(
+        "window", [config.window_steps, CHANNELS if is_global else 1], "typical steps" if is_global else "values"
     )
-    facts = manifest_pb2.TensorSpec(
-        name="facts", dtype=manifest_pb2.DATA_TYPE_FLOAT32, shape=[-1, FACTS + len(FREQUENCIES)], unit="facts"
-    )
-    forecast = manifest_pb2.TensorSpec(
-        name="forecast",
-        dtype=manifest_pb2.DATA_TYPE_FLOAT32,
-        shape=[-1, HORIZON_STEPS, len(QUANTILES)] if is_global else [-1, 1, 1],
-        unit="typical steps from the last level" if is_global else "values",
+    facts = tensor_spec("facts", [FACTS + len(FREQUENCIES)], "facts")
+    forecast = tensor_spec(
+        "forecast",
+        [HORIZON_STEPS, len(QUANTILES)] if is_global else [1, 1],
+        "typical steps from the last level" if is_global else "values",
     )
 
     def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from muserve_export.families.forecast.config import ForecastConfig
@@ -23,7 +22,8 @@ from muserve_export.families.forecast.windows import (
     global_windows,
     next_value_windows,
 )
-from muserve_export.training.ema import MovingAverage
+from muserve_export.training.networks import TrainedNetwork, modules_of, optimizers_of
+from muserve_export.training.schedules import warm_up_cosine
 
 __all__ = ["ForecastLearner", "make_learner"]
 
@@ -36,41 +36,34 @@ class ForecastLearner:
         self._config = config
         self._windows = windows
         network = make_network(config)
-        self._average = MovingAverage(network, config.ema_decay) if config.ema_decay else None
-        if self._average:
-            self._average.module.to(fabric.device)
-        self._fabric = fabric
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        self._network, self._optimizer = fabric.setup(network, optimizer)
+        self._fabric = fabric
+        self._network = TrainedNetwork(fabric, "forecaster", network, optimizer, ema_decay=config.ema_decay)
         self._quantiles = fabric.to_device(torch.tensor(QUANTILES))
 
     def modules(self) -> Mapping[str, Any]:
         """Networks by name."""
-        average = {"forecaster_average": self._average.module} if self._average else {}
-        return {"forecaster": self._network} | average
+        return modules_of([self._network])
 
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name."""
-        return {"forecaster_optimizer": self._optimizer}
+        return optimizers_of([self._network])
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
         """Learns from one batch."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._config.learning_rate * _schedule(self._config, step / steps)
-        losses = self._global_losses(batch) if self._config.architecture == "global" else self._next_value_losses(batch)
-        self._optimizer.zero_grad()
-        self._fabric.backward(torch.stack(list(losses.values())).sum())
-        if self._config.clip_norm:
-            self._fabric.clip_gradients(self._network, self._optimizer, max_norm=self._config.clip_norm)
-        self._optimizer.step()
-        if self._average:
-            self._average.update(self._network.module, step)
+        config = self._config
+        share = warm_up_cosine(
+            step / steps, warm_up_share=config.warm_up_share, final_share=config.final_learning_rate_share
+        )
+        self._network.scale_learning_rate(share)
+        losses = self._global_losses(batch) if config.architecture == "global" else self._next_value_losses(batch)
+        self._network.learn(torch.stack(list(losses.values())).sum(), clip_norm=config.clip_norm)
+        self._network.follow(step)
         return losses
 
     def sheet(self) -> NDArray[np.uint8]:
         """Plots forecasts over what came."""
-        network: nn.Module = self._average.module if self._average else self._network.module
-        network.eval()
+        network = self._network.best.eval()
         with torch.no_grad():
             if isinstance(self._windows, NextValueWindows):
                 found = network(self._fabric.to_device(self._windows.windows))[:, 0, 0]
@@ -108,14 +101,3 @@ def make_learner(
     """Builds the network and the windows that it learns from."""
     windows = global_windows(config, data) if config.architecture == "global" else next_value_windows(config, data)
     return ForecastLearner(fabric, config, windows), windows
-
-
-def _schedule(config: ForecastConfig, progress: float) -> float:
-    """The learning rate's share at a progress of 0 … 1: up in a line, down along half a cosine."""
-    if progress < config.warm_up_share:
-        return max(progress / config.warm_up_share, 0.01)
-    if config.final_learning_rate_share == 1.0:
-        return 1.0
-    fallen = (progress - config.warm_up_share) / max(1 - config.warm_up_share, 1e-9)
-    lowest = config.final_learning_rate_share
-    return lowest + (1 - lowest) * 0.5 * (1 + math.cos(math.pi * fallen))

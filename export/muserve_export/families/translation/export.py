@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from muserve.v1 import common_pb2, manifest_pb2, translation_pb2
-from muserve_export.bundling import BundlePlan, GraphSource
+from muserve_export.bundling import BundlePlan, GraphSource, tensor_spec
 from muserve_export.families.translation.config import TranslationConfig
 from muserve_export.families.translation.data import TranslationData
 from muserve_export.families.translation.model import make_generator
@@ -29,6 +29,7 @@ _GOLDEN_TOLERANCE = 1e-3
 _MAX_BATCH_ROWS = 1
 """Tiles of one run push each other out of the caches: the server runs them beside each other (docs/performance.md)."""
 _SHOWN = 12
+_UNIT = "[-1, 1], RGB"
 
 
 def plan_bundle(trained: TrainedModel[TranslationConfig, TranslationData]) -> BundlePlan:
@@ -77,17 +78,11 @@ def _graph(role: str, generator: nn.Module, config: TranslationConfig) -> GraphS
     return GraphSource(
         role=role,
         module=generator,
-        inputs=(_tensor("image", size),),
-        outputs=(_tensor("translation", size),),
+        inputs=(tensor_spec("image", [3, size, size], _UNIT),),
+        outputs=(tensor_spec("translation", [3, size, size], _UNIT),),
         draw=draw,
         max_batch_rows=_MAX_BATCH_ROWS,
         tolerance=_TOLERANCE,
-    )
-
-
-def _tensor(name: str, size: int) -> manifest_pb2.TensorSpec:
-    return manifest_pb2.TensorSpec(
-        name=name, dtype=manifest_pb2.DATA_TYPE_FLOAT32, shape=[-1, 3, size, size], unit="[-1, 1], RGB"
     )
 
 

@@ -15,13 +15,15 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss, mse_loss
+from torch.nn.functional import l1_loss
 
 from muserve_export.families.translation.config import TranslationConfig
 from muserve_export.families.translation.data import CropSet, TranslationData
 from muserve_export.families.translation.model import make_discriminator, make_generator
 from muserve_export.training.augment import translate
-from muserve_export.training.ema import MovingAverage
+from muserve_export.training.losses import least_squares_loss
+from muserve_export.training.networks import TrainedNetwork, learn_together, modules_of, optimizers_of
+from muserve_export.training.schedules import constant_then_linear
 from muserve_server.tasks.media.png import to_pixels
 
 __all__ = ["BLACK", "DIRECTIONS", "CycleLearner", "ImagePool", "PairedLearner", "choose_learner", "make_learner"]
@@ -74,24 +76,17 @@ class _Learner:
         self._fabric = fabric
         self._config = config
         self._shown: tuple[Tensor, Tensor] | None = None
-        self._modules: dict[str, Any] = {}
-        self._optimizers: dict[str, Any] = {}
-        self._averages: dict[str, MovingAverage] = {}
+        self._networks: dict[str, TrainedNetwork] = {}
         for name in DIRECTIONS:
-            generator = make_generator(config)
-            if config.ema_decay:
-                self._averages[name] = MovingAverage(generator, config.ema_decay)
-                self._averages[name].module.to(fabric.device)
-            self._set_up(name, generator, config.learning_rate)
-        self._rates = dict.fromkeys(DIRECTIONS, config.learning_rate)
+            self._set_up(name, make_generator(config), config.learning_rate, ema_decay=config.ema_decay)
 
     def modules(self) -> Mapping[str, Any]:
         """Networks by name."""
-        return self._modules | {f"{name}_average": average.module for name, average in self._averages.items()}
+        return modules_of(self._networks.values())
 
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name."""
-        return {f"{name}_optimizer": optimizer for name, optimizer in self._optimizers.items()}
+        return optimizers_of(self._networks.values())
 
     def show(self, images: tuple[Tensor, Tensor]) -> None:
         """Names what the sheets show: images of A and of B, each [image, 3, height, width]."""
@@ -114,41 +109,24 @@ class _Learner:
         return sheet
 
     def _draw(self, name: str, images: Tensor) -> Tensor:
-        # Not through Fabric's wrapper: only the first process draws, and the wrapper would wait for the others.
-        average = self._averages.get(name)
-        generator = average.module if average else self._modules[name].module
         with torch.no_grad():
-            drawn: Tensor = generator(images)
+            drawn: Tensor = self._networks[name].best(images)
         return drawn
 
-    def _set_up(self, name: str, module: nn.Module, learning_rate: float) -> None:
+    def _set_up(self, name: str, module: nn.Module, learning_rate: float, *, ema_decay: float = 0.0) -> None:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster convolutions on CPUs
         betas = (self._config.beta1, self._config.beta2)
         optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate, betas=betas)
-        self._modules[name], self._optimizers[name] = self._fabric.setup(module, optimizer)
-
-    def _share_left(self, step: int, steps: int) -> float:
-        """What is left of that which falls to 0 from `decay_from` to the end: 1 up to there."""
-        left = 1.0 - (step - 1) / steps
-        falling = 1.0 - self._config.decay_from
-        return min(1.0, left / falling) if falling else 1.0
+        self._networks[name] = TrainedNetwork(self._fabric, name, module, optimizer, ema_decay=ema_decay)
 
     def _set_learning_rates(self, step: int, steps: int) -> None:
-        share = self._share_left(step, steps)
-        for name, optimizer in self._optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = self._rates[name] * share
-
-    def _apply(self, loss: Tensor, *names: str) -> None:
-        for name in names:
-            self._optimizers[name].zero_grad()
-        self._fabric.backward(loss)
-        for name in names:
-            self._optimizers[name].step()
+        share = constant_then_linear(step, steps, self._config.decay_from)
+        for network in self._networks.values():
+            network.scale_learning_rate(share)
 
     def _follow(self, step: int) -> None:
-        for name, average in self._averages.items():
-            average.update(self._modules[name].module, step)
+        for network in self._networks.values():
+            network.follow(step)
 
 
 class CycleLearner(_Learner):
@@ -158,9 +136,7 @@ class CycleLearner(_Learner):
         super().__init__(fabric, config)
         self._pools = {name: ImagePool(config.pool_size) for name in DIRECTIONS}
         for name in DIRECTIONS:
-            judge = f"{name}_discriminator"
-            self._set_up(judge, make_discriminator(config), config.discriminator_learning_rate)
-            self._rates[judge] = config.discriminator_learning_rate
+            self._set_up(f"{name}_discriminator", make_discriminator(config), config.discriminator_learning_rate)
 
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name, and the pools: what else a run needs to go on exactly."""
@@ -180,8 +156,8 @@ class CycleLearner(_Learner):
         self, reals: tuple[Tensor, Tensor], *, with_identity: bool
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
         """Returns losses by name, and what the two generators made: of A in the style of B, of B in that of A."""
-        judges = [self._modules[f"{name}_discriminator"] for name in DIRECTIONS]
-        generators = [self._modules[name] for name in DIRECTIONS]
+        judges = [self._networks[f"{name}_discriminator"].network for name in DIRECTIONS]
+        generators = [self._networks[name] for name in DIRECTIONS]
         # The discriminators only pass gradients on: their own are neither kept nor exchanged between processes.
         for judge in judges:
             judge.requires_grad_(requires_grad=False)
@@ -193,12 +169,15 @@ class CycleLearner(_Learner):
             if with_identity:
                 identity = identity + l1_loss(made[len(real) :], wanted)
         adversarial = sum(
-            (_judged(judge(self._augment(fake)), real=True) for judge, fake in zip(judges, fakes, strict=True)),
+            (
+                least_squares_loss(judge(self._augment(fake)), real=True)
+                for judge, fake in zip(judges, fakes, strict=True)
+            ),
             torch.zeros((), device=reals[0].device),
         )
         cycle = l1_loss(generators[1](fakes[0]), reals[0]) + l1_loss(generators[0](fakes[1]), reals[1])
         loss = adversarial + self._config.cycle_weight * (cycle + self._config.identity_weight * identity)
-        self._apply(loss, *DIRECTIONS)
+        learn_together(generators, loss)
         for judge in judges:
             judge.requires_grad_(requires_grad=True)
         losses = {"adversarial_loss": adversarial, "cycle_loss": cycle, "identity_loss": identity}
@@ -207,11 +186,13 @@ class CycleLearner(_Learner):
     def _learn_to_discriminate(self, reals: tuple[Tensor, Tensor], fakes: tuple[Tensor, Tensor]) -> Tensor:
         total = torch.zeros((), device=reals[0].device)
         for name, real, fake in zip(DIRECTIONS, reals[::-1], fakes, strict=True):
-            judge = self._modules[f"{name}_discriminator"]
+            judge = self._networks[f"{name}_discriminator"]
             shown = self._pools[name].exchange(fake)
             scores = judge(self._augment(torch.cat([real, shown])))
-            loss = (_judged(scores[: len(real)], real=True) + _judged(scores[len(real) :], real=False)) / 2
-            self._apply(loss, f"{name}_discriminator")
+            loss = (
+                least_squares_loss(scores[: len(real)], real=True) + least_squares_loss(scores[len(real) :], real=False)
+            ) / 2
+            judge.learn(loss)
             total = total + loss.detach()
         return total
 
@@ -229,8 +210,8 @@ class PairedLearner(_Learner):
         self._set_learning_rates(step, steps)
         losses = {}
         for name, given, wanted in zip(DIRECTIONS, batch, batch[::-1], strict=True):
-            loss = l1_loss(self._modules[name](given), wanted)
-            self._apply(loss, name)
+            loss = l1_loss(self._networks[name](given), wanted)
+            self._networks[name].learn(loss)
             losses[f"{name}_loss"] = loss
         self._follow(step)
         return losses
@@ -248,7 +229,3 @@ def make_learner(
     learner = choose_learner(fabric, config)
     learner.show(data.training.shown(_SHOWN))
     return learner, data.training
-
-
-def _judged(scores: Tensor, *, real: bool) -> Tensor:
-    return mse_loss(scores, torch.full_like(scores, float(real)))
