@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from muserve_export.families import (
     recipe_names,
     recipe_path,
 )
+from tests.export.outside_family import install_doubling
 from tests.plugins import install
 
 GROUP = "muserve.families"
@@ -189,3 +191,31 @@ def test_help_needs_no_torch(tmp_path: Path, arguments: list[str]) -> None:
     done = run_command(tmp_path, *arguments, code=code)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_a_family_and_its_task_from_outside_train_export_and_evaluate(tmp_path: Path) -> None:
+    site, run, models = tmp_path / "site", tmp_path / "run", tmp_path / "models"
+    site.mkdir()
+    install_doubling(site)
+
+    bundle = models / "double" / "1"
+    commands = (
+        ("train", "doubling", "--device", "cpu", "--out", run),
+        ("export", run, "--name", "double", "--out", models),
+        ("verify", bundle),
+        ("evaluate", bundle),
+    )
+    # In one process, since each would import torch anew.
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    code = (
+        "import json, sys\nfrom muserve_export.cli import main\nfor words in json.loads(sys.argv[1]):\n    main(words)"
+    )
+    done = run_command(site, words, code=code)
+    assert done.returncode == 0, done.stderr
+    assert "its golden requests" in done.stdout
+    (row,) = [row for row in done.stdout.splitlines() if "double of one" in row]
+    assert float(row.split("|")[2]) == pytest.approx(2.0, abs=1e-3)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert (manifest["taskName"], manifest["training"]["family"]) == ("echo", "doubling")
+    assert manifest["custom"]["@type"].endswith("acme.echo.v1.EchoSettings")
+    assert manifest["goldens"][0]["custom"]["values"] == [0.5]

@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from muserve.configuration import build
 from muserve_export.errors import DivergedError, RunError
 from muserve_export.families.digits.config import DigitsConfig
+from muserve_export.training.ema import MovingAverage
 from muserve_export.training.loop import epoch_batches
 from muserve_export.training.metrics import Averages
 from muserve_export.training.run import RunFolder, read_checkpoint
+from muserve_export.training.schedules import constant_then_linear, linear, warm_up_cosine
 from tests.export.conftest import Command
 
 NETWORKS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
@@ -263,3 +267,33 @@ def test_an_epoch_is_split_over_processes_and_seen_once() -> None:
     assert set(seen) == set(range(21))
     assert len(seen) == 22  # one stands twice, so that both have as many
     assert seen != [index for part in parts for batch in part for index in sorted(batch)]
+
+
+def test_averages_differ_from_torch_s_own_until_the_warm_up_is_past() -> None:
+    """Why `MovingAverage` stays: short runs would export other weights."""
+
+    def largest_difference(steps: int, decay: float) -> float:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 1))
+        ours = MovingAverage(network, decay)
+        theirs = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+        optimizer = torch.optim.SGD(network.parameters(), 0.1)
+        for step in range(1, steps + 1):
+            optimizer.zero_grad()
+            network(torch.randn(16, 4)).square().mean().backward()
+            optimizer.step()
+            ours.update(network, step)
+            theirs.update_parameters(network)
+        pairs = zip(ours.module.state_dict().values(), theirs.module.state_dict().values(), strict=True)
+        return max(float((one - other).abs().max()) for one, other in pairs if one.is_floating_point())
+
+    assert largest_difference(1000, 0.98) < 1e-6
+    assert largest_difference(100, 0.999) > 0.05
+
+
+def test_learning_rates_at_the_ends_of_a_run() -> None:
+    assert [linear(step, 10, 0.1) for step in (0, 10)] == [1.0, pytest.approx(0.1)]
+    assert [constant_then_linear(step, 10, 0.5) for step in (1, 6, 10)] == [1.0, 1.0, pytest.approx(0.2)]
+    assert {constant_then_linear(step, 10, 1.0) for step in range(1, 11)} == {1.0}
+    shares = [warm_up_cosine(progress, warm_up_share=0.2, final_share=0.1) for progress in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    assert shares == pytest.approx([0.01, 0.5, 1.0, 0.55, 0.1])

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ from muserve_export.errors import RunError
 from muserve_server.model import LocalModel
 from muserve_server.tasks import installed_kinds
 
-__all__ = ["BundlePlan", "write_bundle"]
+__all__ = ["BundleDetails", "BundlePlan", "write_bundle"]
+
+Samples = Callable[[LocalModel], Awaitable[Mapping[str, bytes]]]
 
 _FRAMEWORKS = ("torch", "onnx", "onnxscript", "numpy")
 
@@ -40,26 +42,37 @@ class BundlePlan:
     """The graphs."""
     goldens: Sequence[manifest_pb2.GoldenRequest]
     """Requests to record; without a file yet."""
-    samples: Callable[[LocalModel], Awaitable[Mapping[str, bytes]]]
+    samples: Samples | None = None
     """Makes files to show, by name, from the opened bundle."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """What else the manifest says of the training; every setting of the run is added."""
     assets: Mapping[str, bytes] = field(default_factory=dict)
     """Files that the task reads, by their path in the bundle: "assets/tokenizer.json"."""
+
+
+@dataclass(frozen=True)
+class BundleDetails:
+    """What the command line and the run say of the bundle."""
+
+    name: str
+    """Name of the model."""
+    version: int | None = None
+    """Positive and new; None takes one more than the newest."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Every setting that the model was trained with."""
     notes: str = ""
     """What the model card says of limits and known faults, as Markdown."""
-    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = field(default=None)
+    measure: Callable[[Path], Sequence[manifest_pb2.Metric]] | None = None
     """Measures the written bundle; None to leave figures out."""
 
 
-def write_bundle(plan: BundlePlan, destination: Path, *, name: str, version: int | None) -> Path:
+def write_bundle(plan: BundlePlan, details: BundleDetails, destination: Path) -> Path:
     """Writes models/<name>/<version>.
 
     Args:
         plan: What to write.
+        details: Its name and version, and what else its manifest and card say.
         destination: The folder of all bundles.
-        name: Name of the model.
-        version: Positive and new; None takes one more than the newest.
 
     Returns:
         The bundle's folder.
@@ -68,6 +81,7 @@ def write_bundle(plan: BundlePlan, destination: Path, *, name: str, version: int
         RunError: The version exists already or the name cannot be used.
         ParityError: A graph does not compute what the module does.
     """
+    name, version = details.name, details.version
     if not NAME_PATTERN.fullmatch(name):
         raise RunError(f"name is {name!r}; allowed: {NAME_RULE}")
     versions = [int(path.name) for path in (destination / name).glob("*") if path.name.isdecimal()]
@@ -80,7 +94,7 @@ def write_bundle(plan: BundlePlan, destination: Path, *, name: str, version: int
     # Hidden, so that a server that watches the folder does not see it before it is whole.
     staged = Path(tempfile.mkdtemp(prefix=f".{version}-", dir=destination / name))
     try:
-        _write(plan, staged, name, version)
+        _write(plan, replace(details, version=version), staged)
         staged.chmod(0o755)
         return _publish(staged, destination / name / str(version))
     except BaseException:
@@ -99,10 +113,10 @@ def _publish(staged: Path, folder: Path) -> Path:
         ) from error
 
 
-def _write(plan: BundlePlan, folder: Path, name: str, version: int) -> None:
+def _write(plan: BundlePlan, details: BundleDetails, folder: Path) -> None:
     manifest = manifest_pb2.ModelManifest()
     manifest.CopyFrom(plan.manifest)
-    manifest.name, manifest.version = name, version
+    manifest.name, manifest.version = details.name, details.version or 1
     for path, content in plan.assets.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
@@ -110,15 +124,17 @@ def _write(plan: BundlePlan, folder: Path, name: str, version: int) -> None:
     manifest.frameworks.update({"muserve": __version__})
     manifest.frameworks.update({"onnxruntime": _onnxruntime_version()})
     manifest.frameworks.update({package: importlib.metadata.version(package) for package in _FRAMEWORKS})
-    manifest.training.update({key: describe_value(value) for key, value in plan.training.items()})
+    manifest.training.update(
+        {key: describe_value(value) for key, value in {**details.training, **plan.training}.items()}
+    )
     optional = frozenset(graph.torchscript_file for graph in manifest.graphs)
     write_manifest(folder, manifest, optional=optional)
     asyncio.run(_record(plan, folder, manifest))
-    if plan.measure:
+    if details.measure:
         write_manifest(folder, manifest, optional=optional)
-        manifest.metrics.extend(plan.measure(folder))
+        manifest.metrics.extend(details.measure(folder))
     samples = sorted(path.name for path in (folder / "samples").iterdir())
-    (folder / "MODEL_CARD.md").write_text(model_card(manifest, samples, plan.notes), encoding="utf-8")
+    (folder / "MODEL_CARD.md").write_text(model_card(manifest, samples, details.notes), encoding="utf-8")
     write_manifest(
         folder, manifest, optional=optional | {f"samples/{sample}" for sample in samples} | {"MODEL_CARD.md"}
     )
@@ -145,7 +161,8 @@ async def _record(plan: BundlePlan, folder: Path, manifest: manifest_pb2.ModelMa
             entry.file = f"goldens/{golden.name}.npz"
             with (folder / entry.file).open("wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **tensors)
-        for file_name, content in (await plan.samples(model)).items():
+        samples = await plan.samples(model) if plan.samples else {}
+        for file_name, content in samples.items():
             (folder / "samples" / file_name).write_bytes(content)
 
 

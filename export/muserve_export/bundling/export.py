@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from muserve.configuration import build
-from muserve_export.bundling.bundle import write_bundle
+from muserve_export.bundling.bundle import BundleDetails, write_bundle
 from muserve_export.bundling.loose import GraphsPlan, write_loose_graphs
 from muserve_export.families import Family
 from muserve_export.measuring.evaluate import evaluate_bundle
@@ -50,11 +49,11 @@ def export_run(
     name = name or family.name
     if isinstance(plan, GraphsPlan):
         return write_loose_graphs(plan, destination, name=name, version=version)
-    described = run.described(config, checkpoint)
-    plan = replace(
-        plan,
-        training={**described, **plan.training},
-        measure=(lambda folder: evaluate_bundle(family, folder)) if evaluate else None,
+    details = BundleDetails(
+        name,
+        version,
+        training=run.described(config, checkpoint),
         notes=notes,
+        measure=(lambda folder: evaluate_bundle(family, folder)) if evaluate else None,
     )
-    return write_bundle(plan, destination, name=name, version=version)
+    return write_bundle(plan, details, destination)

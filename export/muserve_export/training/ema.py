@@ -1,4 +1,10 @@
-"""An exponential moving average of a network's weights: what is drawn from and exported instead of the last step's."""
+"""An exponential moving average of a network's weights: what is drawn from and exported instead of the last step's.
+
+torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn gives other numbers in short runs, so it does not take the
+place of this: it has no warm-up of the decay (after 200 steps at 0.999 its weights are mostly those of the first step),
+averages counters as if they were weights, and names weights otherwise than the checkpoints of released runs. Once the
+warm-up is long past, the two agree.
+"""
 
 from __future__ import annotations
 
