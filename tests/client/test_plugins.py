@@ -179,7 +179,7 @@ HEAD = "from muserve_client.calls import Calls, Command\nC = Command('images', '
         ("rival", "CALLS = 3", "it names a int; it must be a muserve_client.calls.Calls"),
         ("rival", HEAD + "CALLS = Calls('other')", "the calls are named 'other'; entry point and calls must have"),
         ("rival", HEAD + "CALLS = Calls('rival', commands=(C,))", "brings a command `muserve images` already"),
-        ("image", HEAD + "CALLS = Calls('image')", "brings calls named 'image' already; uninstall one"),
+        ("image", HEAD + "CALLS = Calls('image')", "brings one of this name already; uninstall one"),
     ],
 )
 def test_broken_or_clashing_calls_are_passed_over_with_a_warning(
@@ -189,7 +189,7 @@ def test_broken_or_clashing_calls_are_passed_over_with_a_warning(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "rival_calls", raising=False)
     found = found_in(tmp_path)
-    (problem,) = found.problems
+    (problem,) = found.problems.values()
     assert problem.startswith(f"entry point {name!r} of the distribution 'acme-rival': ")
     assert text in problem
     assert {command.name for command in found.commands} >= {"images", "verify", "forecast"}
@@ -201,10 +201,10 @@ def test_broken_or_clashing_calls_are_passed_over_with_a_warning(
 
 
 def test_the_house_has_no_calls_of_its_own_list() -> None:
-    assert {calls.name for calls in installed_calls().calls} >= {"image", "server"}
+    assert {calls.name for calls in installed_calls().values()} >= {"image", "server"}
     found = found_in()
     assert not found.problems
-    assert {calls.name for calls in found.calls} == {"answer", "forecast", "image", "music", "server", "translation"}
+    assert {calls.name for calls in found.values()} == {"answer", "forecast", "image", "music", "server", "translation"}
     assert all(isinstance(entry, EntryPoint) for entry in entry_points(group=GROUP))
 
 

@@ -129,7 +129,7 @@ def test_two_families_of_one_name(site: Path) -> None:
     assert getattr(families["waves"], "package", "") == "acme_waves"
     (problem,) = families.problems.values()
     assert "'zeta-waves'" in problem
-    assert "'acme-waves' brings a family of this name already" in problem
+    assert "'acme-waves' brings one of this name already" in problem
 
 
 def test_the_house_wins_over_a_package_of_its_name(site: Path) -> None:

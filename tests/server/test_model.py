@@ -136,7 +136,7 @@ async def test_a_task_kind_that_is_not_installed_is_refused(tmp_path: Path) -> N
     with pytest.raises(
         ManifestError, match=r"kind 'image' is not installed here; .* entry point 'image' in .*muserve\.tasks"
     ):
-        await LocalModel.open(image_bundle(tmp_path), local_options(kinds=Kinds([])))
+        await LocalModel.open(image_bundle(tmp_path), local_options(kinds=Kinds({})))
 
 
 async def test_a_link_out_of_the_bundle_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:

@@ -157,8 +157,8 @@ ECHO_KIND = "from acme_echo.kind import KIND as K\nfrom dataclasses import datac
         ("other", ECHO_KIND + "KIND = K", "calls itself 'echo'; entry point and kind must have the same name"),
         ("UP", ECHO_KIND + "KIND = replace(K, name='UP')", "the name is 'UP'; allowed: a lower-case letter"),
         ("bad", ECHO_KIND + "KIND = replace(K, name='bad', limits=3)", "limits are 3; they must be a dataclass"),
-        ("echo", ECHO_KIND + "KIND = K", "distribution 'acme-echo' brings a kind of this name already; uninstall one"),
-        ("image", ECHO_KIND + "KIND = replace(K, name='image')", "brings a kind of this name already; uninstall one"),
+        ("echo", ECHO_KIND + "KIND = K", "distribution 'acme-echo' brings one of this name already; uninstall one"),
+        ("image", ECHO_KIND + "KIND = replace(K, name='image')", "brings one of this name already; uninstall one"),
         (
             "twin",
             ECHO_KIND + "KIND = replace(K, name='twin')",

@@ -98,16 +98,10 @@ class AsyncConnection(Configured):
         if self._closed:
             raise RuntimeError(CLOSED)
         if self._channel is None:
-            self._channel = self._open()
+            self._channel = self._open_channel(aio)
         if method.path not in self._callables:
             self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize)
         return self._callables[method.path]
-
-    def _open(self) -> aio.Channel:
-        credentials, arguments = self._options.channel_credentials(), self._options.channel_arguments()
-        if credentials is None:
-            return aio.insecure_channel(self._options.target, arguments)
-        return aio.secure_channel(self._options.target, credentials, arguments)
 
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"muserve {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     installed = installed_calls()
-    for problem in installed.problems:
+    for problem in installed.problems.values():
         print(f"muserve: warning: {problem}", file=sys.stderr)
     for command in installed.commands:
         subparser = commands.add_parser(

@@ -111,16 +111,10 @@ class Connection(Configured):
             if self._closed.is_set():
                 raise RuntimeError(CLOSED)
             if self._channel is None:
-                self._channel = self._open()
+                self._channel = self._open_channel(grpc)
             if method.path not in self._callables:
                 self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize)
             return self._callables[method.path]
-
-    def _open(self) -> grpc.Channel:
-        credentials, arguments = self._options.channel_credentials(), self._options.channel_arguments()
-        if credentials is None:
-            return grpc.insecure_channel(self._options.target, arguments)
-        return grpc.secure_channel(self._options.target, credentials, arguments)
 
     def _pause(self, seconds: float) -> None:
         if self._closed.wait(seconds):

@@ -197,6 +197,17 @@ class Configured:
     def _prepare(self) -> None:
         """Makes what a connection needs; opens nothing."""
 
+    def _open_channel(self, api: Any) -> Any:
+        """Opens a channel.
+
+        Args:
+            api: `grpc`, or `grpc.aio`.
+        """
+        credentials, arguments = self._options.channel_credentials(), self._options.channel_arguments()
+        if credentials is None:
+            return api.insecure_channel(self._options.target, arguments)
+        return api.secure_channel(self._options.target, credentials, arguments)
+
 
 def _full_target(target: str) -> str:
     """Turns host:port into gRPC's form; what is in that form already stays."""

@@ -50,24 +50,13 @@ def forecast(
     """Continues series, each by itself, with quantiles.
 
     Args:
-        series: One of
-            a list, tuple or NumPy array of numbers: one series, oldest value first;
-            several of them: a list, a dict by id, or a 2-D array with a series a row;
-            a pandas Series, whose index is time;
-            a pandas DataFrame in long form, with the columns `unique_id`, `ds` and `y` (others are left alone;
-            without `unique_id` it is one series);
-            a pandas DataFrame in wide form, with a column a series, and time as its index.
-            None and NaN stand for missing values. Times may be timestamps, dates as text, or periods; those without
-            a time zone are taken as UTC, and steps that are left out count as missing. They may also be whole
-            numbers, which count steps without a calendar: gaps become missing values. pandas data need not be
-            sorted by time, but a time may not stand twice in a series. Of longer series only the newest 10,000
-            values are sent, as no model looks further back; plots may show all.
+        series: A list or array of numbers, oldest first; several as a list, a dict by id, or a 2-D array; a pandas
+            Series; or a DataFrame, long (`unique_id`, `ds`, `y`) or wide (a column a series). An index of pandas is
+            time: timestamps, dates as text, periods, or whole numbers that count steps. None and NaN, and steps that
+            are left out, are missing. Times without a zone are taken as UTC. Only the newest 10,000 values are sent.
         horizon: Steps to forecast; at most the manifest's `max_horizon`.
-        frequency: "yearly", "quarterly", "monthly", "weekly", "daily", "hourly" or "other", or an alias of pandas
-            such as "ME" or "W-SUN". None takes that of the index, or what the server makes of the timestamps.
-            Needed where there are no timestamps, unless the model knows only one. Daily means every day of the
-            week. For business days ("B") give their dates as daily, so that weekends count as missing and are
-            forecast too, or the values without dates as "other".
+        frequency: "yearly" down to "hourly", "other", or an alias of pandas such as "W-SUN"; None takes what the times
+            tell. Daily means every day of the week: of business days give the dates, so that weekends are missing.
         quantiles: Levels to return, above 0 and below 1. Empty: the point forecast alone.
         non_negative: Whether values cannot be negative, such as sales: forecasts below 0 become 0.
         point: What the point forecast is: "median" or "mean".
@@ -76,13 +65,11 @@ def forecast(
         value_column: Its column of values.
         model: Its name; "" takes the server's default.
         version: Its version; None takes the newest.
-        timeout_s: Seconds for each call to the server, retries included; None takes the client's. A call takes up
-            to 500 series; more of them are sent in several calls, one after the other, all to one version.
+        timeout_s: Seconds for each call to the server, which takes up to 500 series; None takes the client's.
         request_id: The calls' name in the server's log; None draws one a call.
 
     Returns:
-        A forecast a series, in the order of the series (of the long form: of their first rows), with model and
-        digest. Timestamps come back in the time zone in which they came.
+        A forecast a series, in the order of the series. Timestamps come back in the time zone in which they came.
 
     Raises:
         InvalidRequestError: The data cannot be read, or the server refuses it; says what is wrong where.
@@ -96,6 +83,17 @@ def forecast(
     columns = Columns(id_column, time_column, value_column)
     found = _read(fields, series, options.frequency, columns)
     fields.check()
+    return (yield from _forecast(found, options, columns, timeout_s, request_id))
+
+
+def _forecast(
+    found: Sequence[Series],
+    options: forecast_pb2.ForecastRequest,
+    columns: Columns,
+    timeout_s: float | None,
+    request_id: str | None,
+) -> Flow[Forecasts]:
+    """Makes the RPCs and joins their answers."""
     client: ClientOptions = yield OPTIONS
     infos: list[Info] = []
     forecasts: list[Forecast] = []
@@ -111,6 +109,7 @@ def forecast(
             raise _counted(start, part, failure) from failure
         infos.append(_checked(response, part, infos[:1]))
         forecasts += [read_forecast(one, answer) for one, answer in zip(part, response.forecasts, strict=True)]
+    point = next(name for name, number in _POINTS.items() if number == options.point)
     return Forecasts(tuple(forecasts), _joined(infos), point, columns)
 
 
