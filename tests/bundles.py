@@ -77,21 +77,14 @@ def image_bundle(
     graph = write_graph(
         folder, "generator", nodes, inputs, [("image", FLOAT32, [1, HEIGHT, WIDTH])], constants, max_batch_rows=32
     )
-    manifest = manifest_pb2.ModelManifest(
-        name=name,
-        version=version,
-        task=common_pb2.TASK_IMAGE,
-        description="A dense layer with random weights.",
-        graphs=[graph],
-        licence="Apache-2.0",
-        image=manifest_pb2.ImageSettings(
-            graph="generator", latent_input="latent", latent_size=LATENT_SIZE, image_output="image", height=HEIGHT,
-            width=WIDTH, channels=1, black=-1, white=1, labels=labels, label_input="label" if labels else "",
-            truncation_input="truncation",
-        ),
+    settings = manifest_pb2.ImageSettings(
+        graph="generator", latent_input="latent", latent_size=LATENT_SIZE, image_output="image", height=HEIGHT,
+        width=WIDTH, channels=1, black=-1, white=1, labels=labels, label_input="label" if labels else "",
+        truncation_input="truncation",
     )  # fmt: skip
-    write_manifest(folder, manifest, optional=frozenset())
-    return folder
+    return describe_bundle(
+        folder, [graph], "A dense layer with random weights.", task=common_pb2.TASK_IMAGE, image=settings
+    )
 
 
 def loop_bundle(root: Path, name: str = "loop", version: int = 1) -> Path:
@@ -128,16 +121,9 @@ def loop_bundle(root: Path, name: str = "loop", version: int = 1) -> Path:
         {},
         max_batch_rows=16,
     )
-    manifest = manifest_pb2.ModelManifest(
-        name=name,
-        version=version,
-        task=common_pb2.TASK_IMAGE,
-        description="Two graphs with random weights, called in turns.",
-        graphs=[step, mix],
-        licence="Apache-2.0",
+    return describe_bundle(
+        folder, [step, mix], "Two graphs with random weights, called in turns.", task=common_pb2.TASK_IMAGE
     )
-    write_manifest(folder, manifest, optional=frozenset())
-    return folder
 
 
 def forecast_bundle(root: Path, name: str = "series", version: int = 1) -> Path:
@@ -184,7 +170,13 @@ def forecast_bundle(root: Path, name: str = "series", version: int = 1) -> Path:
             experimental=frequency == WEEKLY,
             spread=0.5 if frequency == QUARTERLY else 1.0,
         )
-    return _write_forecast_manifest(folder, graph, settings, "A dense layer with random weights.")
+    return describe_bundle(
+        folder,
+        [graph],
+        task=common_pb2.TASK_FORECAST,
+        forecast=settings,
+        description="A dense layer with random weights.",
+    )
 
 
 def next_value_bundle(root: Path, name: str = "next", version: int = 1) -> Path:
@@ -207,7 +199,13 @@ def next_value_bundle(root: Path, name: str = "next", version: int = 1) -> Path:
         max_horizon=MAX_HORIZON, min_points=2,
     )  # fmt: skip
     settings.frequencies.add(frequency=OTHER, context_steps=2 * WINDOW_STEPS, horizon_steps=1, spread=1)
-    return _write_forecast_manifest(folder, graph, settings, "The last value and half of the last change.")
+    return describe_bundle(
+        folder,
+        [graph],
+        task=common_pb2.TASK_FORECAST,
+        forecast=settings,
+        description="The last value and half of the last change.",
+    )
 
 
 def edit_manifest(folder: Path, edit: Callable[[manifest_pb2.ModelManifest], object]) -> Path:
@@ -218,17 +216,15 @@ def edit_manifest(folder: Path, edit: Callable[[manifest_pb2.ModelManifest], obj
     return folder
 
 
-def _write_forecast_manifest(
-    folder: Path, graph: manifest_pb2.Graph, settings: manifest_pb2.ForecastSettings, description: str
-) -> Path:
+def describe_bundle(folder: Path, graphs: list[manifest_pb2.Graph], description: str, **fields: Any) -> Path:
+    """Writes the manifest of a bundle whose graphs are there: <name>/<version>; the rest of it is given by fields."""
     manifest = manifest_pb2.ModelManifest(
         name=folder.parent.name,
         version=int(folder.name),
-        task=common_pb2.TASK_FORECAST,
         description=description,
-        graphs=[graph],
+        graphs=graphs,
         licence="Apache-2.0",
-        forecast=settings,
+        **fields,
     )
     write_manifest(folder, manifest, optional=frozenset())
     return folder

@@ -10,9 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from muserve.bundle import write_manifest
 from muserve.v1 import common_pb2, manifest_pb2
-from tests.bundles import FLOAT32, INT64, write_graph
+from tests.bundles import FLOAT32, INT64, describe_bundle, write_graph
 
 __all__ = ["BARS", "LOWEST_PITCH", "MAX_BARS", "PITCHES", "ROLES", "STEPS", "STYLES", "chord_bundle", "music_bundle"]
 
@@ -148,14 +147,4 @@ def _heard(given: str, added_to: str, result: str) -> list[onnx.NodeProto]:
 def _write_manifest(
     folder: Path, graphs: list[manifest_pb2.Graph], settings: manifest_pb2.MusicSettings, description: str
 ) -> Path:
-    manifest = manifest_pb2.ModelManifest(
-        name=folder.parent.name,
-        version=int(folder.name),
-        task=common_pb2.TASK_MUSIC,
-        description=description,
-        graphs=graphs,
-        licence="Apache-2.0",
-        music=settings,
-    )
-    write_manifest(folder, manifest, optional=frozenset())
-    return folder
+    return describe_bundle(folder, graphs, description, task=common_pb2.TASK_MUSIC, music=settings)

@@ -20,7 +20,7 @@ from muserve_server.app import Server
 from muserve_server.model import LocalOptions
 from muserve_server.settings import build_settings
 
-__all__ = ["ServerProcess", "server_process", "serving", "serving_in_thread", "unassigned_port"]
+__all__ = ["ServerLog", "ServerProcess", "server_process", "serving", "serving_in_thread", "unassigned_port"]
 
 _QUICK: dict[str, Any] = {
     "grpc_port": 0,
@@ -91,6 +91,38 @@ class ServerProcess:
         return self.process.wait(timeout_s)
 
 
+class ServerLog:
+    """What a server writes in JSON, read in a thread."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.lines: list[str] = []
+        self._process = process
+        self._serving: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def ports(self) -> tuple[int, int]:
+        """Waits until it serves; its ports for gRPC and HTTP."""
+        line = self._serving.get(timeout=START_TIMEOUT_S)
+        if line is None:
+            raise RuntimeError("the server did not start:\n" + "".join(self.lines))
+        return line["grpc_port"], line["http_port"]
+
+    def close(self) -> None:
+        """Reads what is left of a process that has ended."""
+        self._reader.join()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line)
+            if '"serving"' in line:
+                self._serving.put(json.loads(line))
+        self._serving.put(None)
+
+
 @contextmanager
 def server_process(
     models: Path | str, *flags: str, environ: dict[str, str] | None = None, program: Path | None = None
@@ -107,31 +139,14 @@ def server_process(
     ports = ["--grpc-port", "0", "--http-port", "0"]
     command = [*start, "--models", str(models), *ports, "--log-format", "json", *flags]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})})
-    lines: list[str] = []
-    serving_line: queue.Queue[dict[str, Any] | None] = queue.Queue()
-
-    def read() -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            lines.append(line)
-            if '"serving"' in line:
-                serving_line.put(json.loads(line))
-        serving_line.put(None)
-
-    reader = threading.Thread(target=read)
-    reader.start()
+    log = ServerLog(process)
     try:
-        line = serving_line.get(timeout=START_TIMEOUT_S)
-        if line is None:
-            raise RuntimeError("the server did not start:\n" + "".join(lines))
-        yield ServerProcess(process, line["grpc_port"], line["http_port"])
+        yield ServerProcess(process, *log.ports())
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
-        reader.join()
-        if process.stderr is not None:
-            process.stderr.close()
+        log.close()
 
 
 def unassigned_port() -> int:

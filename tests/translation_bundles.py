@@ -10,9 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from muserve.bundle import write_manifest
 from muserve.v1 import common_pb2, manifest_pb2
-from tests.bundles import FLOAT32, write_graph
+from tests.bundles import FLOAT32, describe_bundle, write_graph
 
 __all__ = ["OVERLAP", "TILE_SIZE", "invert_bundle", "scene_bundle"]
 
@@ -108,14 +107,4 @@ def _convolve(given: str, weights: str, result: str, *, is_last: bool = False, *
 def _write_manifest(
     folder: Path, graphs: list[manifest_pb2.Graph], settings: manifest_pb2.TranslationSettings, description: str
 ) -> Path:
-    manifest = manifest_pb2.ModelManifest(
-        name=folder.parent.name,
-        version=int(folder.name),
-        task=common_pb2.TASK_TRANSLATION,
-        description=description,
-        graphs=graphs,
-        licence="Apache-2.0",
-        translation=settings,
-    )
-    write_manifest(folder, manifest, optional=frozenset())
-    return folder
+    return describe_bundle(folder, graphs, description, task=common_pb2.TASK_TRANSLATION, translation=settings)

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +30,12 @@ class Served:
     http_port: int
 
 
+def served_from(models: Path, **settings: Any) -> Iterator[Served]:
+    """Serves a folder."""
+    with serving_in_thread(models, **settings) as server:
+        yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
+
+
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with the default model shapes/1 (labels), plain/1 and plain/2 (none), and a refused broken/1."""
@@ -38,8 +45,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     image_bundle(models, "plain", 2, weights_seed=2)
     broken = image_bundle(models, "broken")
     (broken / MANIFEST_FILE).write_text("{}")
-    with serving_in_thread(models, default_models=("image=shapes",), max_message_mib=1) as server:
-        yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
+    yield from served_from(models, default_models=("image=shapes",), max_message_mib=1)
 
 
 @pytest.fixture(scope="session")
@@ -48,8 +54,7 @@ def forecaster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     models = tmp_path_factory.mktemp("forecasters")
     drift_bundle(models)
     drift_bundle(models, "level", frequencies=(forecast_pb2.FREQUENCY_MONTHLY,), slope=0)
-    with serving_in_thread(models, default_models=("forecast=drift",)) as server:
-        yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
+    yield from served_from(models, default_models=("forecast=drift",))
 
 
 @pytest.fixture(scope="session")
@@ -58,8 +63,7 @@ def musician(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     models = tmp_path_factory.mktemp("musicians")
     music_bundle(models)
     chord_bundle(models)
-    with serving_in_thread(models, default_models=("music=band",)) as server:
-        yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
+    yield from served_from(models, default_models=("music=band",))
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +72,7 @@ def translator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     models = tmp_path_factory.mktemp("translators")
     scene_bundle(models)
     invert_bundle(models)
-    with serving_in_thread(models, default_models=("translation=scenes",)) as server:
-        yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
+    yield from served_from(models, default_models=("translation=scenes",))
 
 
 @pytest.fixture(scope="session")
@@ -77,8 +80,7 @@ def answerer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with the model copies/1."""
     models = tmp_path_factory.mktemp("answerers")
     copy_bundle(models)
-    with serving_in_thread(models) as server:
-        yield Served(f"127.0.0.1:{server.grpc_port}", server.http_port)
+    yield from served_from(models)
 
 
 @pytest.fixture(scope="session")

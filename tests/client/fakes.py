@@ -20,13 +20,25 @@ from muserve.v1 import (
     forecast_pb2_grpc,
     image_pb2,
     image_pb2_grpc,
+    manifest_pb2,
     model_pb2,
     model_pb2_grpc,
     music_pb2_grpc,
 )
 from muserve_client import AsyncClient, Client
+from muserve_client.cli import main
 
-__all__ = ["FakeServer", "Skin", "both_skins", "call", "fail", "fake_server"]
+__all__ = [
+    "FakeServer",
+    "Skin",
+    "both_skins",
+    "call",
+    "fail",
+    "failed",
+    "fake_model",
+    "fake_server",
+    "verified",
+]
 
 Skin = type[Client] | type[AsyncClient]
 both_skins = pytest.mark.parametrize("skin", [Client, AsyncClient])
@@ -130,6 +142,33 @@ def empty(request: Any) -> Any:
 
 
 _NO_MODEL = model_pb2.GetModelResponse()
+
+
+def fake_model(task: common_pb2.Task, manifest: manifest_pb2.ModelManifest, answer: Answer, digest: str = "d") -> Any:
+    """A server with the model fake/1 of a task, which answers its calls as a test says."""
+    model = model_pb2.Model(name="fake", version=1, task=task, state=model_pb2.MODEL_STATE_READY, digest=digest)
+
+    def answer_all(request: Any, context: grpc.ServicerContext, number: int) -> Any:
+        if isinstance(request, model_pb2.ListModelsRequest):
+            return model_pb2.ListModelsResponse(models=[model])
+        if isinstance(request, model_pb2.GetModelRequest):
+            return model_pb2.GetModelResponse(model=model, manifest=manifest)
+        assert (request.model, request.version) == ("fake", 1)
+        return answer(request, context, number)
+
+    return fake_server(answer_all)
+
+
+def verified(server: Any, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
+    """Runs `muserve verify` against a fake server: its exit code and its lines."""
+    with server as fake:
+        code = main(["verify", "--server", fake.target])
+    return code, capsys.readouterr().out.splitlines()
+
+
+def failed(lines: list[str]) -> list[str]:
+    """The lines of `muserve verify` about what failed."""
+    return [line for line in lines if line.startswith("FAILED")]
 
 
 def call(skin: Skin, target: str, method: str, /, *arguments: Any, client: Any = None, **keywords: Any) -> Any:

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from onnx import helper
 
-from muserve.bundle import write_manifest
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
-from tests.bundles import FLOAT32, write_graph
+from tests.bundles import FLOAT32, describe_bundle, write_graph
 
 __all__ = ["DIRECT_STEPS", "MAX_HORIZON", "MIN_POINTS", "drift_bundle"]
 
@@ -54,29 +53,22 @@ def drift_bundle(
         },
         max_batch_rows=32,
     )
-    manifest = manifest_pb2.ModelManifest(
-        name=name,
-        version=version,
-        task=common_pb2.TASK_FORECAST,
-        description="The last value, and a slope.",
-        graphs=[graph],
-        licence="Apache-2.0",
-        forecast=manifest_pb2.ForecastSettings(
-            graph="forecaster",
-            scaling=manifest_pb2.FORECAST_SCALING_NONE,
-            window_steps=WINDOW_STEPS,
-            horizon_steps=DIRECT_STEPS,
-            quantiles=LEVELS,
-            max_horizon=MAX_HORIZON,
-            min_points=MIN_POINTS,
-        ),
+    settings = manifest_pb2.ForecastSettings(
+        graph="forecaster",
+        scaling=manifest_pb2.FORECAST_SCALING_NONE,
+        window_steps=WINDOW_STEPS,
+        horizon_steps=DIRECT_STEPS,
+        quantiles=LEVELS,
+        max_horizon=MAX_HORIZON,
+        min_points=MIN_POINTS,
     )
     for frequency in frequencies:
-        manifest.forecast.frequencies.add(
+        settings.frequencies.add(
             frequency=frequency,
             context_steps=WINDOW_STEPS,
             horizon_steps=DIRECT_STEPS,
             experimental=frequency == forecast_pb2.FREQUENCY_WEEKLY,
         )
-    write_manifest(folder, manifest, optional=frozenset())
-    return folder
+    return describe_bundle(
+        folder, [graph], "The last value, and a slope.", task=common_pb2.TASK_FORECAST, forecast=settings
+    )

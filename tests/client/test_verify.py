@@ -16,7 +16,7 @@ from muserve.v1 import common_pb2, image_pb2, manifest_pb2, model_pb2
 from muserve_client.cli import main
 from tests.bundles import add_golden, image_bundle
 from tests.client.conftest import Served
-from tests.client.fakes import fake_server
+from tests.client.fakes import failed, fake_model, fake_server, verified
 from tests.servers import serving_in_thread
 
 Png = Callable[[image_pb2.GenerateImagesRequest, int], str]
@@ -66,18 +66,11 @@ def server_of(
     batch_rows: Callable[[int], int] = lambda _number: 1,
 ) -> Any:
     """A server with the model fake/1 that answers with text in place of PNG."""
-    model = model_pb2.Model(
-        name="fake", version=1, task=common_pb2.TASK_IMAGE, state=model_pb2.MODEL_STATE_READY, digest="d"
+    manifest = manifest_pb2.ModelManifest(
+        goldens=[manifest_pb2.GoldenRequest(name="g", generate_images=golden) for golden in goldens]
     )
 
     def answer(request: Any, _context: Any, number: int) -> Any:
-        if isinstance(request, model_pb2.ListModelsRequest):
-            return model_pb2.ListModelsResponse(models=[model])
-        if isinstance(request, model_pb2.GetModelRequest):
-            manifest = manifest_pb2.ModelManifest(
-                goldens=[manifest_pb2.GoldenRequest(name="g", generate_images=golden) for golden in goldens]
-            )
-            return model_pb2.GetModelResponse(model=model, manifest=manifest)
         response = image_pb2.GenerateImagesResponse()
         response.info.digest = digest
         response.info.timings.batch_rows = batch_rows(number)
@@ -85,13 +78,12 @@ def server_of(
             response.images.add(png=png(request, sample).encode(), sample=sample)
         return response
 
-    return fake_server(answer)
+    return fake_model(common_pb2.TASK_IMAGE, manifest, answer)
 
 
 def verify(server: Any, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
-    with server as fake:
-        code = main(["verify", "--server", fake.target])
-    return code, [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    code, lines = verified(server, capsys)
+    return code, failed(lines)
 
 
 def test_the_fake_itself_passes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2, model_pb2
+from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
 from muserve_client.calls.forecast.probe import PROBES
 from muserve_client.cli import main
 from tests.bundles import HORIZON_STEPS, add_golden, forecast_bundle, next_value_bundle
 from tests.client.conftest import Served
-from tests.client.fakes import fake_server
+from tests.client.fakes import failed, fake_model, verified
 from tests.servers import serving_in_thread
 
 DAILY, MONTHLY = forecast_pb2.FREQUENCY_DAILY, forecast_pb2.FREQUENCY_MONTHLY
@@ -85,32 +85,23 @@ def test_other_calls_have_other_values_but_miss_the_same() -> None:
 
 def server_of(point: Point, *, goldens: tuple[forecast_pb2.ForecastRequest, ...] = (), digest: str = "d") -> Any:
     """A server with the model fake/1."""
-    model = model_pb2.Model(
-        name="fake", version=1, task=common_pb2.TASK_FORECAST, state=model_pb2.MODEL_STATE_READY, digest="d"
+    manifest = manifest_pb2.ModelManifest(
+        goldens=[manifest_pb2.GoldenRequest(name="g", forecast=golden) for golden in goldens]
     )
 
     def answer(request: Any, _context: Any, _number: int) -> Any:
-        if isinstance(request, model_pb2.ListModelsRequest):
-            return model_pb2.ListModelsResponse(models=[model])
-        if isinstance(request, model_pb2.GetModelRequest):
-            manifest = manifest_pb2.ModelManifest(
-                goldens=[manifest_pb2.GoldenRequest(name="g", forecast=golden) for golden in goldens]
-            )
-            return model_pb2.GetModelResponse(model=model, manifest=manifest)
-        assert (request.model, request.version) == ("fake", 1)
         response = forecast_pb2.ForecastResponse()
         response.info.digest = digest
         for index, series in enumerate(request.series):
             response.forecasts.add(id=series.id, point=[point(request, index)])
         return response
 
-    return fake_server(answer)
+    return fake_model(common_pb2.TASK_FORECAST, manifest, answer)
 
 
 def verify(server: Any, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
-    with server as fake:
-        code = main(["verify", "--server", fake.target])
-    return code, [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    code, lines = verified(server, capsys)
+    return code, failed(lines)
 
 
 def last(request: forecast_pb2.ForecastRequest, index: int) -> float:

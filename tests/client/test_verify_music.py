@@ -11,11 +11,11 @@ from typing import Any
 import mido
 import pytest
 
-from muserve.v1 import common_pb2, manifest_pb2, model_pb2, music_pb2
+from muserve.v1 import common_pb2, manifest_pb2, music_pb2
 from muserve_client.calls.music.probe import PROBES
 from muserve_client.cli import main
 from tests.client.conftest import Served
-from tests.client.fakes import fake_server
+from tests.client.fakes import failed, fake_model, verified
 from tests.client.musicians import notes_of, play
 
 Spoil = Callable[[Any, Any], None]
@@ -49,36 +49,17 @@ def server_of(
     digest: str = "d",
 ) -> Any:
     """A server with the model fake/1, some of whose answers are wrong."""
-    model = model_pb2.Model(
-        name="fake", version=1, task=common_pb2.TASK_MUSIC, state=model_pb2.MODEL_STATE_READY, digest=digest
+    manifest = manifest_pb2.ModelManifest(
+        music=music or settings(),
+        goldens=[manifest_pb2.GoldenRequest(name="g", generate_music=golden) for golden in goldens],
     )
 
     def answer(request: Any, _context: Any, _number: int) -> Any:
-        if isinstance(request, model_pb2.ListModelsRequest):
-            return model_pb2.ListModelsResponse(models=[model])
-        if isinstance(request, model_pb2.GetModelRequest):
-            manifest = manifest_pb2.ModelManifest(
-                music=music or settings(),
-                goldens=[manifest_pb2.GoldenRequest(name="g", generate_music=golden) for golden in goldens],
-            )
-            return model_pb2.GetModelResponse(model=model, manifest=manifest)
-        assert (request.model, request.version) == ("fake", 1)
         response = play(request)
         spoil(request, response)
         return response
 
-    return fake_server(answer)
-
-
-def verify(server: Any, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
-    with server as fake:
-        code = main(["verify", "--server", fake.target])
-    lines = capsys.readouterr().out.splitlines()
-    return code, lines
-
-
-def failed(lines: list[str]) -> list[str]:
-    return [line for line in lines if line.startswith("FAILED")]
+    return fake_model(common_pb2.TASK_MUSIC, manifest, answer, digest)
 
 
 def test_a_real_server_is_deterministic(musician: Served, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +72,7 @@ def test_a_real_server_is_deterministic(musician: Served, capsys: pytest.Capture
 
 
 def test_both_calls_are_verified(capsys: pytest.CaptureFixture[str]) -> None:
-    code, lines = verify(server_of(), capsys)
+    code, lines = verified(server_of(), capsys)
     assert code == 0
     assert "ok      fake/1 default: 3 samples, each alone" in lines
     assert "ok      fake/1 default accompaniment: 3 samples, each alone" in lines
@@ -99,7 +80,7 @@ def test_both_calls_are_verified(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_model_that_cannot_accompany_is_not_asked_to(capsys: pytest.CaptureFixture[str]) -> None:
-    code, lines = verify(server_of(music=settings(accompanist="")), capsys)
+    code, lines = verified(server_of(music=settings(accompanist="")), capsys)
     assert (code, lines[-1]) == (0, "6 of 6 checks passed")
 
 
@@ -111,7 +92,7 @@ def test_goldens_are_replayed_and_given_a_seed(capsys: pytest.CaptureFixture[str
             response.pieces[0].midi += str(next(numbers)).encode()
 
     goldens = (music_pb2.GenerateMusicRequest(count=2, bars=3, style="rock", piano_roll=True),)
-    code, lines = verify(server_of(draw, goldens=goldens, music=settings(accompanist="")), capsys)
+    code, lines = verified(server_of(draw, goldens=goldens, music=settings(accompanist="")), capsys)
     assert code == 0
     assert "ok      fake/1 g: 2 samples, each alone" in lines
 
@@ -123,7 +104,7 @@ def test_chance_is_found(capsys: pytest.CaptureFixture[str]) -> None:
         for piece in response.pieces:
             piece.midi += str(next(numbers)).encode()
 
-    code, lines = verify(server_of(draw), capsys)
+    code, lines = verified(server_of(draw), capsys)
     assert code == 1
     assert len(failed(lines)) == 10  # of each call: again, three rounds, samples alone
     assert "FAILED  fake/1 default: again, alone: sample 0 has other bytes, 3 of 3 pieces differ" in lines
@@ -140,7 +121,7 @@ def test_an_influence_of_other_calls_is_found(capsys: pytest.CaptureFixture[str]
         for piece in response.pieces:
             piece.tracks[0].notes += before != request.seed
 
-    code, lines = verify(server_of(listen), capsys)
+    code, lines = verified(server_of(listen), capsys)
     assert code == 1
     assert failed(lines)
     assert all("amid 16 other calls" in line for line in failed(lines)[:3])
@@ -151,13 +132,13 @@ def test_a_sample_that_depends_on_its_place_is_found(capsys: pytest.CaptureFixtu
         for index, piece in enumerate(response.pieces):
             piece.tempo_bpm += index
 
-    code, lines = verify(server_of(count, music=settings(accompanist="")), capsys)
+    code, lines = verified(server_of(count, music=settings(accompanist="")), capsys)
     assert code == 1
     assert failed(lines) == ["FAILED  fake/1 default: 3 samples, each alone: sample 1 alone has other bytes"]
 
 
 def test_another_bundle_behind_the_same_name_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    code, lines = verify(server_of(digest="e"), capsys)
+    code, lines = verified(server_of(digest="e"), capsys)
     assert code == 1
     assert failed(lines) == [
         f"FAILED  fake/1 {name}: answered by the listed bundle: the answer came from d, listed is e"

@@ -56,6 +56,17 @@ def export_command() -> Command:
     return run
 
 
+def train_in_two_processes(*arguments: str) -> None:
+    """Runs `muserve-export train` under torchrun, and sees that one of the processes reports the end."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "muserve_export",
+        "train", *arguments, "--device", "cpu",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained:") == 1
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, image_tree: Path, export_command: Command) -> Path:
     """A finished run of the tiny recipe on the user's own images."""

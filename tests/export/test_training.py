@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,7 +23,8 @@ from muserve_export.training.loop import epoch_batches
 from muserve_export.training.metrics import Averages
 from muserve_export.training.run import RunFolder, read_checkpoint
 from muserve_export.training.schedules import constant_then_linear, linear, warm_up_cosine
-from tests.export.conftest import Command
+from tests.export.comparing import assert_same
+from tests.export.conftest import Command, train_in_two_processes
 
 NETWORKS = ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer")
 
@@ -32,21 +32,6 @@ NETWORKS = ("generator", "discriminator", "generator_optimizer", "discriminator_
 def losses(run: Path) -> list[dict[str, str]]:
     with (run / "metrics.csv").open(newline="") as file:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
-
-
-def assert_same_weights(first: Any, second: Any) -> None:
-    assert type(first) is type(second)
-    if isinstance(first, torch.Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_same_weights(first[key], second[key])
-    elif isinstance(first, list | tuple):
-        for one, other in zip(first, second, strict=True):
-            assert_same_weights(one, other)
-    else:
-        assert first == second
 
 
 def test_a_run_leaves_config_log_plot_sheets_and_checkpoints(tiny_run: Path) -> None:
@@ -105,7 +90,7 @@ def test_a_killed_run_resumes_exactly(tmp_path: Path, image_tree: Path, export_c
     one, other = read_checkpoint(killed), read_checkpoint(whole)
     assert set(NETWORKS) <= one.keys() == other.keys()
     for name in one.keys() - {"seconds"}:
-        assert_same_weights(one[name], other[name])
+        assert_same(one[name], other[name])
     assert losses(killed) == losses(whole)
     with Image.open(RunFolder(killed).sheet(4)) as first, Image.open(RunFolder(whole).sheet(4)) as second:
         assert first.tobytes() == second.tobytes()
@@ -119,7 +104,7 @@ def test_a_run_killed_before_its_first_checkpoint_resumes_from_the_start(
     run.begin("digits", "tiny", config)
     run.metrics_csv.write_text("")
     export_command("train", "digits", "--resume", "--out", run.path)
-    assert_same_weights(read_checkpoint(run.path)["generator"], read_checkpoint(tiny_run)["generator"])
+    assert_same(read_checkpoint(run.path)["generator"], read_checkpoint(tiny_run)["generator"])
     assert losses(run.path) == losses(tiny_run)
 
 
@@ -169,7 +154,7 @@ def test_init_from_takes_the_weights_and_not_the_steps(
         "--learning-rate", 0, "--epochs", 1,
     )  # fmt: skip
     before, after = read_checkpoint(tiny_run), read_checkpoint(run)
-    assert_same_weights(before["generator"], after["generator"])
+    assert_same(before["generator"], after["generator"])
     assert after["step"] == 2
 
 
@@ -188,14 +173,7 @@ def test_init_from_another_shape_is_refused(
 @pytest.mark.parametrize("more", [[], SMALL_CONVOLUTIONS], ids=["dense", "convolutional"])
 def test_two_processes_of_torchrun_learn_one_model(tmp_path: Path, image_tree: Path, more: list[str]) -> None:
     run = tmp_path / "run"
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "muserve_export",
-        "train", "digits", "--recipe", "tiny", "--data", str(image_tree), "--device", "cpu", "--out", str(run),
-        *more,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("trained:") == 1
+    train_in_two_processes("digits", "--recipe", "tiny", "--data", str(image_tree), "--out", str(run), *more)
     assert read_checkpoint(run)["step"] == 2  # 28 images: 14 a process, one batch of up to 16 each, two epochs
     assert len(losses(run)) == 2
 

@@ -29,6 +29,7 @@ from muserve_export.families.translation.model import (
 from muserve_export.families.translation.train import CycleLearner, ImagePool, PairedLearner, choose_learner
 from muserve_export.training.run import RunFolder, read_checkpoint
 from muserve_server.model import LocalModel
+from tests.export.comparing import assert_same
 from tests.export.conftest import Command
 from tests.export.translation_images import write_seasons
 
@@ -112,21 +113,6 @@ def training_script(path: Path) -> Any:
 def test_a_run_leaves_sheets_of_both_ways_there_and_back(seasons_run: Path) -> None:
     with Image.open(seasons_run / "samples" / "epoch-0004.png") as sheet:
         assert sheet.size == (7 * 32, 6 * 32)
-
-
-def assert_same(first: Any, second: Any) -> None:
-    assert type(first) is type(second)
-    if isinstance(first, Tensor):
-        assert torch.equal(first, second)
-    elif isinstance(first, dict):
-        assert first.keys() == second.keys()
-        for key in first:
-            assert_same(first[key], second[key])
-    elif isinstance(first, list | tuple):
-        for one, other in zip(first, second, strict=True):
-            assert_same(one, other)
-    else:
-        assert first == second
 
 
 def test_an_interrupted_run_resumes_exactly(

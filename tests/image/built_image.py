@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-import queue
 import shutil
 import signal
 import subprocess
-import threading
 import time
 import tomllib
 import urllib.error
@@ -29,6 +27,7 @@ import pytest
 from PIL import Image
 
 from muserve_client import Client, Images, Retries
+from tests.servers import ServerLog
 
 REPOSITORY = Path(__file__).parents[2]
 CACHE = REPOSITORY / "build/image"
@@ -38,7 +37,6 @@ BUILDAH = (
     "buildah", "--storage-driver", "vfs", "--root", str(CACHE / "storage"), "--runroot", str(CACHE / "run"),
 )  # fmt: skip
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-START_TIMEOUT_S = 60
 DRAIN_DELAY_S = 4
 
 pytestmark = pytest.mark.timeout(1500)
@@ -222,32 +220,17 @@ def started(image: dict[str, Any], container: str) -> Iterator[RunningServer]:
     flags = [part for name, value in environ.items() for part in ("--env", f"MUSERVE_CONFIG_{name}={value}")]
     command = [*BUILDAH, "run", "--isolation", "chroot", *flags, container, "--", *image["Entrypoint"]]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    log: list[str] = []
-    serving_line: queue.Queue[dict[str, Any] | None] = queue.Queue()
-
-    def read() -> None:
-        assert process.stderr is not None
-        for line in process.stderr:
-            log.append(line)
-            if '"serving"' in line:
-                serving_line.put(json.loads(line))
-        serving_line.put(None)
-
-    reader = threading.Thread(target=read)
-    reader.start()
+    log = ServerLog(process)
     pid = 0
     try:
-        ports = serving_line.get(timeout=START_TIMEOUT_S)
+        ports = log.ports()
         pid = server_pid(process.pid)
-        assert ports is not None, "the server did not start:\n" + "".join(log)
-        yield RunningServer(container, process, pid, ports["grpc_port"], ports["http_port"], log)
+        yield RunningServer(container, process, pid, *ports, log.lines)
     finally:
         if process.poll() is None:
             os.kill(pid or process.pid, signal.SIGKILL)
         process.wait(30)
-        reader.join()
-        if process.stderr is not None:
-            process.stderr.close()
+        log.close()
 
 
 def server_pid(ancestor: int) -> int:

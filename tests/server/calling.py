@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from grpc import aio
 
 from muserve.errors import STATUS_DETAILS_KEY, MuserveError, from_status
 from muserve_server.app import Server
+from tests.servers import serving
 
-__all__ = ["channel_to", "failure_of", "get_http", "metric"]
+__all__ = ["channel_to", "failure_of", "get_http", "metric", "scraped", "serving_as"]
+
+Running = TypeVar("Running")
 
 
 @asynccontextmanager
@@ -24,6 +28,15 @@ async def channel_to(port: int, **options: int) -> AsyncIterator[aio.Channel]:
     unlimited = {"grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1}
     async with aio.insecure_channel(f"127.0.0.1:{port}", options=list((unlimited | options).items())) as channel:
         yield channel
+
+
+@asynccontextmanager
+async def serving_as(
+    kind: Callable[[Server, aio.Channel], Running], models: Path, **settings: Any
+) -> AsyncIterator[Running]:
+    """A started server and a channel to it, as what a test makes of the two."""
+    async with serving(models, **settings) as server, channel_to(server.grpc_port) as channel:
+        yield kind(server, channel)
 
 
 async def failure_of(call: Awaitable[Any]) -> MuserveError:

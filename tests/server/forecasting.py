@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,11 @@ from muserve.v1 import forecast_pb2
 from muserve_server.model import LocalModel
 from tests.bundles import MONTHLY
 
-__all__ = ["forecast", "request", "table", "walk"]
+__all__ = ["DAY_S", "MEAN", "MEDIAN", "NAN", "forecast", "request", "table", "walk"]
+
+NAN = math.nan
+MEDIAN, MEAN = forecast_pb2.POINT_FORECAST_MEDIAN, forecast_pb2.POINT_FORECAST_MEAN
+DAY_S = 86400
 
 Floats = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from muserve.v1 import common_pb2, forecast_pb2, forecast_pb2_grpc, image_pb2, i
 from muserve_server.app import Server, StartUpError
 from muserve_server.model import LocalModel
 from tests.bundles import MAX_HORIZON, MONTHLY, OTHER, forecast_bundle, image_bundle, next_value_bundle
-from tests.server.calling import channel_to, failure_of, metric
+from tests.server.calling import failure_of, metric, serving_as
 from tests.servers import serving
 
 FORECAST = "/muserve.v1.ForecastService/Forecast"
@@ -48,10 +48,7 @@ class Running:
         return int((await stub.Check(health_pb2.HealthCheckRequest(service=name))).status)
 
 
-@asynccontextmanager
-async def running(folder: Path, **settings: Any) -> AsyncIterator[Running]:
-    async with serving(folder, **settings) as server, channel_to(server.grpc_port) as channel:
-        yield Running(server, channel)
+running = partial(serving_as, Running)
 
 
 @pytest.fixture

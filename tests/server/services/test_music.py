@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from muserve_server.model import LocalModel
 from muserve_server.tasks.music.reading import read_song
 from tests.bundles import add_golden, image_bundle
 from tests.music_bundles import MAX_BARS, chord_bundle, music_bundle
-from tests.server.calling import channel_to, failure_of, metric
+from tests.server.calling import failure_of, metric, serving_as
 from tests.server.musical import meta, midi_file, note_track, notes_of
 from tests.servers import serving
 
@@ -48,10 +48,7 @@ class Running:
         assert len((await self.music.Accompany(Accompany(midi=LINE))).pieces) == 1
 
 
-@asynccontextmanager
-async def running(models: Path, **settings: Any) -> AsyncIterator[Running]:
-    async with serving(models, **settings) as server, channel_to(server.grpc_port) as channel:
-        yield Running(server, channel)
+running = partial(serving_as, Running)
 
 
 @pytest.fixture

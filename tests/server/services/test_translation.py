@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from muserve.v1 import (
 from muserve_server.app import Server, StartUpError
 from muserve_server.model import LocalModel
 from tests.bundles import add_golden, image_bundle
-from tests.server.calling import channel_to, failure_of, metric
+from tests.server.calling import failure_of, metric, serving_as
 from tests.server.holding import held_until, served_model
 from tests.server.pictorial import chunk, image_file, png_header, read_png, scene
 from tests.server.waiting import until
@@ -61,10 +61,7 @@ class Running:
         assert read_png(answer.png)[0].shape == PIXELS.shape
 
 
-@asynccontextmanager
-async def running(models: Path, **settings: Any) -> AsyncIterator[Running]:
-    async with serving(models, **settings) as server, channel_to(server.grpc_port) as channel:
-        yield Running(server, channel)
+running = partial(serving_as, Running)
 
 
 @pytest.fixture

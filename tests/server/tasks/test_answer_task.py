@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,14 @@ from muserve_server.model import LocalModel
 from tests.answer_bundles import ANSWER_TOKENS, ENTRIES, KINDS, copy_bundle
 from tests.bundles import edit_manifest
 from tests.options import local_options
+from tests.server.tasks.opening import opened_bundle
 
 Ask = answer_pb2.AnswerQuestionRequest
 Request = answer_pb2.GenerateQuestionsRequest
 LANTERN = "lantern (hand lamp): A lantern is a lamp with a case. Ann Lee was its inventor."
 
 
-@pytest.fixture
-async def model(tmp_path: Path) -> AsyncIterator[LocalModel]:
-    async with await LocalModel.open(copy_bundle(tmp_path)) as opened:
-        yield opened
+model = opened_bundle(copy_bundle)
 
 
 async def test_the_corpus_is_searched_and_the_entry_named(model: LocalModel) -> None:

@@ -23,11 +23,7 @@ from tests.bundles import (
     add_golden,
     forecast_bundle,
 )
-from tests.server.forecasting import forecast, request, table, walk
-
-NAN = math.nan
-MEDIAN, MEAN = forecast_pb2.POINT_FORECAST_MEDIAN, forecast_pb2.POINT_FORECAST_MEAN
-DAY_S = 86400
+from tests.server.forecasting import DAY_S, MEAN, MEDIAN, NAN, forecast, request, table, walk
 
 
 @pytest.mark.parametrize("positive", [True, False])

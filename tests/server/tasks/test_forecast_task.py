@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,7 @@ from tests.bundles import (
     edit_manifest,
     forecast_bundle,
 )
-from tests.server.forecasting import forecast, request, table, walk
-
-NAN = math.nan
-MEDIAN, MEAN = forecast_pb2.POINT_FORECAST_MEDIAN, forecast_pb2.POINT_FORECAST_MEAN
-DAY_S = 86400
+from tests.server.forecasting import DAY_S, MEAN, MEDIAN, NAN, forecast, request, table, walk
 
 
 @pytest.mark.parametrize("positive", [True, False])

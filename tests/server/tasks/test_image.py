@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +22,14 @@ from muserve_server.tasks import noise
 from muserve_server.tasks.media.png import contact_sheet, encode_png, to_pixels
 from tests.bundles import HEIGHT, LATENT_SIZE, WIDTH, image_bundle
 from tests.options import local_options
+from tests.server.tasks.opening import opened_bundle
 
 Request = image_pb2.GenerateImagesRequest
 LABELS = ("cat", "dog", "emu")
 
 
-@pytest.fixture
-async def plain(tmp_path: Path) -> AsyncIterator[LocalModel]:
-    async with await LocalModel.open(image_bundle(tmp_path)) as model:
-        yield model
-
-
-@pytest.fixture
-async def labelled(tmp_path: Path) -> AsyncIterator[LocalModel]:
-    async with await LocalModel.open(image_bundle(tmp_path, "animals", labels=LABELS)) as model:
-        yield model
+plain = opened_bundle(image_bundle)
+labelled = opened_bundle(image_bundle, "animals", labels=LABELS)
 
 
 def opened(png: bytes) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:
