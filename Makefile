@@ -13,7 +13,7 @@ PROTO_TOOLS := grpcio-tools==1.76.0 protobuf==6.31.1
 .PHONY: help install format lint test test-client test-server test-ecosystem test-stress test-upgrade proto bench demo check image-test clean
 
 help: ## List the verbs.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 install: .venv/ready ## Everything for work on Muserve, into .venv (with torch).
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,39 +49,24 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield from served_from(models, default_models=("image=shapes",), max_message_mib=1)
 
 
-@pytest.fixture(scope="session")
-def forecaster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with the default model drift/1, and level/1, which knows months only."""
-    models = tmp_path_factory.mktemp("forecasters")
-    drift_bundle(models)
-    drift_bundle(models, "level", frequencies=(forecast_pb2.FREQUENCY_MONTHLY,), slope=0)
-    yield from served_from(models, default_models=("forecast=drift",))
+def served_bundles(*write: Callable[[Path], object], **settings: Any) -> Any:
+    """Makes a fixture of a server of what some functions write."""
+
+    @pytest.fixture(scope="session")
+    def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+        models = tmp_path_factory.mktemp("models")
+        for write_one in write:
+            write_one(models)
+        yield from served_from(models, **settings)
+
+    return server
 
 
-@pytest.fixture(scope="session")
-def musician(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with the default model band/1, and chords/1, which has no styles and cannot accompany."""
-    models = tmp_path_factory.mktemp("musicians")
-    music_bundle(models)
-    chord_bundle(models)
-    yield from served_from(models, default_models=("music=band",))
-
-
-@pytest.fixture(scope="session")
-def translator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with the default model scenes/1, and negatives/1, which translates in one direction."""
-    models = tmp_path_factory.mktemp("translators")
-    scene_bundle(models)
-    invert_bundle(models)
-    yield from served_from(models, default_models=("translation=scenes",))
-
-
-@pytest.fixture(scope="session")
-def answerer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with the model copies/1."""
-    models = tmp_path_factory.mktemp("answerers")
-    copy_bundle(models)
-    yield from served_from(models)
+months_only = partial(drift_bundle, name="level", frequencies=(forecast_pb2.FREQUENCY_MONTHLY,), slope=0)
+forecaster = served_bundles(drift_bundle, months_only, default_models=("forecast=drift",))
+musician = served_bundles(music_bundle, chord_bundle, default_models=("music=band",))
+translator = served_bundles(scene_bundle, invert_bundle, default_models=("translation=scenes",))
+answerer = served_bundles(copy_bundle)
 
 
 @pytest.fixture(scope="session")
