@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from muserve.bundle import read_bundle
 from muserve.configuration import ConfigurationError
 from muserve_export.families import (
     Family,
@@ -27,6 +28,7 @@ from tests.export.outside_family import install_doubling
 from tests.plugins import install
 
 GROUP = "muserve.families"
+MODELS = Path(__file__).parents[2] / "models"
 CONFIG = """
     from dataclasses import dataclass
     from muserve.configuration import option
@@ -159,6 +161,19 @@ def test_what_is_no_family_is_refused(site: Path, source: str, message: str) -> 
     assert message in families.problems["waves"]
     assert "'acme-odd'" in families.problems["waves"]
     sys.modules.pop("acme_odd", None)
+
+
+@pytest.mark.parametrize(
+    "manifest_file", sorted(MODELS.glob("*/*/manifest.json")), ids=lambda path: path.parent.parent.name
+)
+def test_bundled_models_are_measured_with_the_settings_they_were_trained_with(manifest_file: Path) -> None:
+    manifest = read_bundle(manifest_file.parent).manifest
+    config = (
+        installed_families().named(manifest.training["family"]).config.of_bundle(manifest, manifest.training["data"])
+    )
+    assert not config.has_own_data
+    assert config.data == manifest.training["data"]
+    assert config.seed == int(manifest.training["seed"])
 
 
 def test_an_unknown_family_gets_the_nearest_name() -> None:
