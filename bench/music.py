@@ -20,8 +20,8 @@ from bench.raw_music import BARS, RawMusic, newest_bundle
 from bench.served import Served
 from muserve.v1 import music_pb2
 from muserve_client import Client
+from muserve_server.tasks.music.midi_writer import write_song
 from muserve_server.tasks.music.song import DRUM_CHANNEL, Song, SongTrack
-from muserve_server.tasks.music.writing import write_song
 from tests.servers import server_process
 
 MODELS = Path(__file__).parents[1] / "models"

@@ -33,9 +33,11 @@ class RawMusic:
         """Writes pieces; see `Raw.draw`."""
         requests = [music_pb2.GenerateMusicRequest(count=1, bars=BARS, seed=seed) for seed in seeds]
         runs: list[Any] = [self._generate(request, RawCall()) for request in requests]
-        asked: list[Rows] = [run.send(None) for run in runs]
+        requested: list[Rows] = [run.send(None) for run in runs]
         names = [name for name in (self._settings.onset_output, self._settings.hold_output) if name]
-        values = self._session.run(names, {name: np.concatenate([rows[name] for rows in asked]) for name in asked[0]})
+        values = self._session.run(
+            names, {name: np.concatenate([rows[name] for rows in requested]) for name in requested[0]}
+        )
         each = zip(*(np.split(value, len(runs)) for value in values), strict=True)
         pieces = []
         for run, outputs in zip(runs, each, strict=True):

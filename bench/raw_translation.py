@@ -34,17 +34,17 @@ class RawTranslation:
     def draw(self, seeds: Sequence[int]) -> list[bytes]:
         """Translates one and the same image, once a seed; see `Raw.draw`."""
         runs: list[Any] = [self._translate(self._request, RawCall()) for _ in seeds]
-        asked: list[Rows] = [run.send(None) for run in runs]
-        counts = [len(rows[self._settings.image_input]) for rows in asked]
+        requested: list[Rows] = [run.send(None) for run in runs]
+        counts = [len(rows[self._settings.image_input]) for rows in requested]
         done: list[bytes] = [b""] * len(runs)
         while waiting := [index for index, png in enumerate(done) if not png]:
-            tiles = np.concatenate([asked[index][self._settings.image_input] for index in waiting])
+            tiles = np.concatenate([requested[index][self._settings.image_input] for index in waiting])
             (values,) = self._session.run([self._settings.image_output], {self._settings.image_input: tiles})
             parts = np.split(values, np.cumsum([counts[index] for index in waiting])[:-1])
             for index, part in zip(waiting, parts, strict=True):
                 try:
-                    asked[index] = runs[index].send({self._settings.image_output: part})
-                    counts[index] = len(asked[index][self._settings.image_input])
+                    requested[index] = runs[index].send({self._settings.image_output: part})
+                    counts[index] = len(requested[index][self._settings.image_input])
                 except StopIteration as end:
                     done[index] = end.value.png
         return done

@@ -23,9 +23,9 @@ from muserve_export.families.music.measure.served import DataView, Generated, Mu
 from muserve_export.measuring.evaluate import evaluate_bundle
 from muserve_server.model import LocalModel
 from muserve_server.tasks.music.grid import Grid
-from muserve_server.tasks.music.reading import read_song
+from muserve_server.tasks.music.midi_reader import read_song
+from muserve_server.tasks.music.midi_writer import write_song
 from muserve_server.tasks.music.song import Song, SongTrack
-from muserve_server.tasks.music.writing import write_song
 from tests.export.music_scores import DRUMS, Note, Part, part, roll, song, songs
 from tests.music_bundles import STYLES, chord_bundle, music_bundle
 

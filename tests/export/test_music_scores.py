@@ -17,7 +17,7 @@ from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, make_grid
 from muserve_export.families.music.sources import classical, collect_music
 from muserve_export.families.music.sources.classical import Work, arrange, find_works, write_scores
 from muserve_export.families.music.sources.score import read_score
-from muserve_server.tasks.music.reading import read_song
+from muserve_server.tasks.music.midi_reader import read_song
 from muserve_server.tasks.music.roles import guess_roles
 from muserve_server.tasks.music.rolls import Rolls, to_rolls
 from muserve_server.tasks.music.song import Song, SongTrack

@@ -160,9 +160,9 @@ def answer_questions(client: Client, model: Model) -> None:
     with (OUT / "answers.txt").open("w", encoding="utf-8") as file:
         for question in QUESTIONS if manifest and manifest.answer.corpora else ():
             found = client.ask(question, seed=1)
-            said = found.text or f"(not answerable; nearest: {', '.join(found.nearest)})"
-            print(f"{question}\n  {said}", file=file)
-            print(f"  {question} {said}")
+            message = found.text or f"(not answerable; nearest: {', '.join(found.nearest)})"
+            print(f"{question}\n  {message}", file=file)
+            print(f"  {question} {message}")
         found = client.ask("Who invented the lantern?", TEXT, seed=1)
         if client.ask("Who invented the lantern?", TEXT, seed=1).answers != found.answers:
             sys.exit("the same question gave another answer")

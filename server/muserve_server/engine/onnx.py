@@ -106,13 +106,13 @@ class OnnxEngine:
 
 
 def _check_signature(
-    graph: manifest_pb2.Graph, side: str, wanted: Sequence[manifest_pb2.TensorSpec], found: Sequence[ort.NodeArg]
+    graph: manifest_pb2.Graph, side: str, expected: Sequence[manifest_pb2.TensorSpec], found: Sequence[ort.NodeArg]
 ) -> None:
     by_name = {arg.name: arg for arg in found}
-    names = [spec.name for spec in wanted]
+    names = [spec.name for spec in expected]
     if set(names) != set(by_name):
         raise EngineError(f"{graph.onnx_file} has the {side}s {sorted(by_name)}, the manifest names {sorted(names)}")
-    for spec in wanted:
+    for spec in expected:
         if not spec.shape or spec.shape[0] != -1:
             raise EngineError(
                 f"{graph.onnx_file}: {side} {spec.name!r} is {list(spec.shape)}; the batch, -1, comes first"

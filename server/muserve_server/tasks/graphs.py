@@ -50,10 +50,11 @@ def check_tensors(bundle: Bundle, graph: manifest_pb2.Graph, side: str, needed: 
         ManifestError: It has others.
     """
     found = specs_of(graph.inputs if side == "inputs" else graph.outputs)
-    wanted = {name: (dtype, list(shape)) for name, (dtype, shape) in needed.items()}
-    if found != wanted:
+    expected = {name: (dtype, list(shape)) for name, (dtype, shape) in needed.items()}
+    if found != expected:
         raise ManifestError(
-            f"{bundle}: the settings ask for the {side} {_text(wanted)} of graph {graph.role!r}; it has {_text(found)}"
+            f"{bundle}: the settings ask for the {side} {_text(expected)} of graph {graph.role!r}; it has "
+            f"{_text(found)}"
         )
 
 

@@ -15,7 +15,7 @@ from muserve.errors import DeadlineExceededError, InvalidRequestError, MessageTo
 from muserve.v1 import common_pb2, image_pb2, image_pb2_grpc, model_pb2, model_pb2_grpc, music_pb2, music_pb2_grpc
 from muserve_server.app import Server, StartUpError
 from muserve_server.model import LocalModel
-from muserve_server.tasks.music.reading import read_song
+from muserve_server.tasks.music.midi_reader import read_song
 from tests.bundles import add_golden, image_bundle
 from tests.music_bundles import MAX_BARS, chord_bundle, music_bundle
 from tests.server.calling import failure_of, metric, serving_as

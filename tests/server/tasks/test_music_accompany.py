@@ -19,7 +19,7 @@ from muserve.v1 import music_pb2
 from muserve_server.model import LocalModel
 from muserve_server.tasks import noise
 from muserve_server.tasks.music.events import split_chunks
-from muserve_server.tasks.music.reading import read_song
+from muserve_server.tasks.music.midi_reader import read_song
 from tests.music_bundles import BAR_SIZE, BARS, CONSTANT_SIZE, LOWEST_PITCH, PITCHES, STEPS, music_bundle
 from tests.options import local_options
 from tests.server.musical import meta, midi_file, note_track, notes_of, real_files

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from muserve_server.tasks.music.reading import MAX_TRACKS, read_song
+from muserve_server.tasks.music.midi_reader import MAX_TRACKS, read_song
 from muserve_server.tasks.music.song import MidiError, Song
 from tests.server.musical import meta, midi_file, note_track, notes_of, real_files
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from muserve.v1 import manifest_pb2
 from muserve_server.tasks.music.grid import Grid, lay_bars
-from muserve_server.tasks.music.reading import read_song
+from muserve_server.tasks.music.midi_reader import read_song
+from muserve_server.tasks.music.midi_writer import write_song
 from muserve_server.tasks.music.rolls import Rolls, to_notes, to_rolls
 from muserve_server.tasks.music.song import MidiError, Song, SongTrack
-from muserve_server.tasks.music.writing import write_song
 from tests.server.musical import STANDARD, Note, meta, midi_file, note_track, song_of, standard_settings
 
 GRID = Grid.of(STANDARD)

@@ -18,7 +18,7 @@ from muserve import __version__
 from muserve.v1 import music_pb2
 from muserve_server.model import LocalModel
 from muserve_server.tasks import noise
-from muserve_server.tasks.music.reading import read_song
+from muserve_server.tasks.music.midi_reader import read_song
 from muserve_server.tasks.music.rolls import to_notes
 from tests.bundles import edit_manifest
 from tests.music_bundles import BAR_SIZE, BARS, CONSTANT_SIZE, MAX_BARS, PROGRAMS, ROLES, STEPS, STYLES, music_bundle

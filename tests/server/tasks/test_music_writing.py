@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muserve_server.tasks.music.events import split_chunks
-from muserve_server.tasks.music.reading import read_song
+from muserve_server.tasks.music.midi_reader import read_song
+from muserve_server.tasks.music.midi_writer import MAX_TICK, free_channels, keep, write_song
 from muserve_server.tasks.music.song import MidiError, Song, SongTrack
-from muserve_server.tasks.music.writing import MAX_TICK, free_channels, keep, write_song
 from tests.server.musical import meta, midi_file, note_track, notes_of, real_files, song_of
 
 NAMES = ("Drums", "Keys", "Guitar", "Bass", "Strings")

@@ -23,7 +23,7 @@ from muserve_export.errors import DataError
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.sources import collect_music as collect
 from muserve_export.families.music.sources.folder import data_folder, describe_sources, find_files, split_names
-from muserve_server.tasks.music.reading import read_song
+from muserve_server.tasks.music.midi_reader import read_song
 from muserve_server.tasks.music.roles import guess_roles
 from muserve_server.tasks.music.rolls import Grid, Rolls, to_rolls
 from muserve_server.tasks.music.song import MidiError

@@ -83,13 +83,15 @@ def index_entries(entries: Sequence[Entry]) -> Index:
     return Index([Document(tuple(name for name in entry.names if name), entry.text) for entry in entries])
 
 
-def passages_of(found: Found, cut: Callable[[int], Sequence[Passage]], most: int) -> tuple[list[Passage], list[float]]:
+def passages_of(
+    found: Found, cut: Callable[[int], Sequence[Passage]], maximum: int
+) -> tuple[list[Passage], list[float]]:
     """Cuts what was found into passages.
 
     Args:
         found: Entries, the best first.
         cut: Gives an entry's passages by its index.
-        most: Most passages to return.
+        maximum: Maximum passages to return.
 
     Returns:
         The passages, the best entry's first; and what the search gave the entry of each.
@@ -100,24 +102,24 @@ def passages_of(found: Found, cut: Callable[[int], Sequence[Passage]], most: int
         own = cut(number)
         passages += own
         points += [share] * len(own)
-    return passages[:most], points[:most]
+    return passages[:maximum], points[:maximum]
 
 
-def choose(question: str, passages: Sequence[Passage], most: int) -> ToRead:
+def choose(question: str, passages: Sequence[Passage], maximum: int) -> ToRead:
     """Finds what of a caller's text to read for a question.
 
     Args:
         question: To be answered.
         passages: All of the text.
-        most: Passages that are read.
+        maximum: Passages that are read.
     """
-    if len(passages) <= most:
+    if len(passages) <= maximum:
         return ToRead(question, tuple(passages), (1.0,) * len(passages), ())
     names = [(passage.heading.rstrip(": "),) if passage.heading else () for passage in passages]
     index = Index([Document(name, passage.text) for name, passage in zip(names, passages, strict=True)])
-    found = index.find(question, most)
+    found = index.find(question, maximum)
     # What shares no word with the question may answer it still; it comes last.
     others = [number for number in range(len(passages)) if number not in found.documents]
-    chosen = [*found.documents, *others][:most]
-    points = [*found.points, *[0.0] * len(others)][:most]
+    chosen = [*found.documents, *others][:maximum]
+    points = [*found.points, *[0.0] * len(others)][:maximum]
     return ToRead(question, tuple(passages[number] for number in chosen), tuple(points), ())

@@ -13,7 +13,7 @@ __all__ = ["Passage", "cut_context", "cut_entry"]
 _BLOCK_END = re.compile(r"\n[ \t\r\f\v]*\n\s*")
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\")\]]))\s+(?=[\"'(\[]?[^\Wa-z_])|\n+")
 _HEADING = re.compile(r"(?:(?![.!?]\s)[^\n]){1,160}?: (?=\S)")
-_LEAST_SENTENCE = 20
+_MIN_SENTENCE = 20
 """Shorter pieces are no sentences: "e.g. A"."""
 
 
@@ -65,33 +65,33 @@ class Passage:
         return replace(self, text=self.text[:at].rstrip()), behind
 
 
-def cut_entry(entry: Entry, index: int, most: int) -> list[Passage]:
+def cut_entry(entry: Entry, index: int, maximum: int) -> list[Passage]:
     """Cuts an entry; each passage begins with its names.
 
     Args:
         entry: To cut.
         index: The entry's.
-        most: Most characters of a passage.
+        maximum: Maximum characters of a passage.
     """
-    heading = entry.heading if len(entry.heading) <= most // 2 else ""
-    pieces = _pieces(entry.text, 0, len(entry.text), most - len(heading), overlap=False)
+    heading = entry.heading if len(entry.heading) <= maximum // 2 else ""
+    pieces = _pieces(entry.text, 0, len(entry.text), maximum - len(heading), overlap=False)
     return [Passage(heading + entry.text[start:end], heading, start, 0, index) for start, end in pieces]
 
 
-def cut_context(context: str, most: int) -> list[Passage]:
+def cut_context(context: str, maximum: int) -> list[Passage]:
     """Cuts a text of the caller's at empty lines, and what is longer than a passage at the ends of sentences.
 
     A heading such as "tool: " stands before each passage of its paragraph; without one, passages share a sentence.
 
     Args:
         context: Any text.
-        most: Most characters of a passage.
+        maximum: Maximum characters of a passage.
     """
     found = []
     for start, end in _blocks(context):
         heading = _HEADING.match(context, start, end)
-        length = heading.end() - start if heading and heading.end() - start <= most // 2 else 0
-        pieces = _pieces(context, start + length, end, most - length, overlap=not length)
+        length = heading.end() - start if heading and heading.end() - start <= maximum // 2 else 0
+        pieces = _pieces(context, start + length, end, maximum - length, overlap=not length)
         for first, last in pieces:
             name = context[start : start + length]
             found.append(Passage(name + context[first:last], name, first, start))
@@ -108,42 +108,42 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
         start = last
 
 
-def _pieces(text: str, start: int, end: int, most: int, *, overlap: bool) -> list[tuple[int, int]]:
+def _pieces(text: str, start: int, end: int, maximum: int, *, overlap: bool) -> list[tuple[int, int]]:
     """Packs sentences into pieces of at most so many characters, none of white space alone or with it around."""
     return [
         (first + len(piece) - len(piece.lstrip()), first + len(piece.rstrip()))
-        for first, last in _pack(text, start, end, most, overlap=overlap)
+        for first, last in _pack(text, start, end, maximum, overlap=overlap)
         if (piece := text[first:last]).strip()
     ]
 
 
-def _pack(text: str, start: int, end: int, most: int, *, overlap: bool) -> list[tuple[int, int]]:
-    if end - start <= most:
+def _pack(text: str, start: int, end: int, maximum: int, *, overlap: bool) -> list[tuple[int, int]]:
+    if end - start <= maximum:
         return [(start, end)] if end > start else []
     pieces: list[tuple[int, int]] = []
     held: list[tuple[int, int]] = []
-    for sentence in _sentences(text, start, end, most):
-        if held and sentence[1] - held[0][0] > most:
+    for sentence in _sentences(text, start, end, maximum):
+        if held and sentence[1] - held[0][0] > maximum:
             pieces.append((held[0][0], held[-1][1]))
-            held = held[-1:] if overlap and len(held) > 1 and sentence[1] - held[-1][0] <= most else []
+            held = held[-1:] if overlap and len(held) > 1 and sentence[1] - held[-1][0] <= maximum else []
         held.append(sentence)
     return [*pieces, (held[0][0], held[-1][1])] if held else pieces
 
 
-def _sentences(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
+def _sentences(text: str, start: int, end: int, maximum: int) -> Iterator[tuple[int, int]]:
     """Yields where sentences begin and end; those that are too long are cut at words."""
     ends = [found.span() for found in _SENTENCE_END.finditer(text, start, end)]
     for first, last in [*ends, (end, end)]:
-        if first - start < _LEAST_SENTENCE and first < end:
+        if first - start < _MIN_SENTENCE and first < end:
             continue
-        yield from _cut_long(text, start, first, most)
+        yield from _cut_long(text, start, first, maximum)
         start = last
 
 
-def _cut_long(text: str, start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    while end - start > most:
-        space = max(text.rfind(" ", start + 1, start + most + 1), text.rfind("\n", start + 1, start + most + 1))
-        cut = space if space > start else start + most
+def _cut_long(text: str, start: int, end: int, maximum: int) -> Iterator[tuple[int, int]]:
+    while end - start > maximum:
+        space = max(text.rfind(" ", start + 1, start + maximum + 1), text.rfind("\n", start + 1, start + maximum + 1))
+        cut = space if space > start else start + maximum
         yield start, cut
         start = cut + 1 if space > start else cut
     if end > start:

@@ -34,11 +34,11 @@ class PassageReader:
     def fit(self, passages: Sequence[Passage]) -> list[Passage]:
         """Cuts passages that have more tokens than are read at once."""
         fitting: list[Passage] = []
-        most = self._settings.passage_tokens
+        maximum = self._settings.passage_tokens
         for passage in passages:
             rest = passage
-            while len(tokens := self._codec.encode(rest.text)) > most:
-                at = tokens.places[most][0]
+            while len(tokens := self._codec.encode(rest.text)) > maximum:
+                at = tokens.places[maximum][0]
                 if at <= len(rest.heading):
                     break  # names that are longer than all that is read
                 first, rest = rest.split(at)
@@ -64,19 +64,19 @@ class PassageReader:
         found: list[Reading] = []
         for first in range(0, len(pairs), self._rows_per_run):
             part = pairs[first : first + self._rows_per_run]
-            asked, tokens, rows = await call.offload(self._prepare, encode, part)
+            requested, tokens, rows = await call.offload(self._prepare, encode, part)
             outputs = await call.infer(self._settings.reader, rows)
             passages = [passage for _, passage in part]
-            found += await call.offload(split_readings, rows, outputs, asked, passages, tokens)
+            found += await call.offload(split_readings, rows, outputs, requested, passages, tokens)
         return found
 
     def _prepare(
         self, encode: Callable[[str], Tokens], pairs: Sequence[tuple[str, Passage]]
     ) -> tuple[list[Tokens], list[Tokens], Rows]:
         """Encodes what is asked and what is read, and makes rows of it."""
-        asked = [encode(question) for question, _ in pairs]
+        requested = [encode(question) for question, _ in pairs]
         tokens = [self._codec.encode(passage.text).cut(self._settings.passage_tokens) for _, passage in pairs]
-        return asked, tokens, reader_rows(self._settings, asked, tokens)
+        return requested, tokens, reader_rows(self._settings, requested, tokens)
 
     def _encode_question(self, question: str) -> Tokens:
         return self._codec.encode(question).cut(self._settings.question_tokens)

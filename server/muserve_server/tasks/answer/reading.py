@@ -104,12 +104,12 @@ def reader_rows(
     """
     rows = len(questions)
     asked_length, read_length = reader_lengths(settings, 1 + max(map(len, questions)), max(map(len, passages)))
-    asked = np.full((rows, asked_length), PADDING, np.int64)
+    requested = np.full((rows, asked_length), PADDING, np.int64)
     read = np.full((rows, read_length), PADDING, np.int64)
     for row, (question, passage) in enumerate(zip(questions, passages, strict=True)):
-        asked[row, : len(question) + 1] = [*question.ids, END]
+        requested[row, : len(question) + 1] = [*question.ids, END]
         read[row, : len(passage)] = passage.ids
-    return {"question": asked, "passage": read}
+    return {"question": requested, "passage": read}
 
 
 def split_readings(
@@ -125,15 +125,15 @@ def split_readings(
         tokens: Of each row's passage.
 
     Raises:
-        ValueError: The outputs are no numbers.
+        ValueError: The outputs have NaN or infinity.
     """
     if not all(np.isfinite(outputs[name]).all() for name in ("memory", "hidden", "cell", "answerable", "start", "end")):
-        raise ValueError("the reader gave values that are no numbers")
+        raise ValueError("the reader returned NaN or infinity")
     source = np.concatenate([rows["question"], rows["passage"]], axis=1)
     length = rows["question"].shape[1]
     there = [
-        [*range(len(asked) + 1), *range(length, length + len(read))]
-        for asked, read in zip(questions, tokens, strict=True)
+        [*range(len(requested) + 1), *range(length, length + len(read))]
+        for requested, read in zip(questions, tokens, strict=True)
     ]
     return [
         Reading(

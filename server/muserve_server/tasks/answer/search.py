@@ -26,12 +26,12 @@ _EXACT = 12.0
 """Points for each word of a name that stands whole in the question, if no other document has that word."""
 _SPELLED_AS_NAME = 1.5
 """As many times these points for a word that is spelled as few but names are: gRPC, PDC, MC68010."""
-_MOST_NAME_WORDS = 8
+_MAX_NAME_WORDS = 8
 _FEWEST_COMMON_WORDS = 3
 """Of a name that has no others: "do what I mean"."""
-_LEAST_FUZZY = 4
+_MIN_FUZZY = 4
 _COMMON_WEIGHT = 100
-_LEAST_SIMILARITY = 0.75
+_MIN_SIMILARITY = 0.75
 # What is asked with, not about.
 _COMMON = frozenset(
     (
@@ -96,7 +96,7 @@ class Index:
                 if name:
                     self._exact[name].append(number)
             for word in split_words(" ".join(document.names)):
-                self._spelled[word] += _MOST_NAME_WORDS  # a name is likelier asked about than a word of a text
+                self._spelled[word] += _MAX_NAME_WORDS  # a name is likelier asked about than a word of a text
             self._spelled.update(split_words(document.text))
         self._spelled.update(dict.fromkeys(sorted(_COMMON), _COMMON_WEIGHT))
         holding = Counter(word for own in zip(names, texts, strict=True) for word in {*own[0], *own[1]})
@@ -104,24 +104,24 @@ class Index:
         self._rarity = {
             word: max(0.0, math.log((1 + len(documents)) / (0.5 + count)) / rarest) for word, count in holding.items()
         }
-        self._known = [word for word in self._spelled if len(word) >= _LEAST_FUZZY]
+        self._known = [word for word in self._spelled if len(word) >= _MIN_FUZZY]
         self._stemmed = {_stem(word) for word in self._spelled}
 
-    def find(self, question: str, most: int) -> Found:
+    def find(self, question: str, maximum: int) -> Found:
         """Finds the documents that a question is likeliest about.
 
         Args:
             question: As it was typed.
-            most: Most documents to return.
+            maximum: Maximum documents to return.
         """
         question = self._respell(question)
         words = split_words(question)
-        asked = [_stem(word) for word in words if word not in _COMMON]
-        points = _NAME_WEIGHT * self._names.points(asked) + self._texts.points(asked)
+        requested = [_stem(word) for word in words if word not in _COMMON]
+        points = _NAME_WEIGHT * self._names.points(requested) + self._texts.points(requested)
         for telling, own in self._whole_names(question, words):
             # Documents of one name are told apart by reading them, not by how much else they say.
             points[own] = points[own].max() + _EXACT * telling
-        best = np.argsort(-points, kind="stable")[:most]
+        best = np.argsort(-points, kind="stable")[:maximum]
         found = [int(number) for number in best if points[number] > 0]
         shares = [float(points[number] / points[found[0]]) for number in found]
         return Found(question, tuple(found), tuple(shares))
@@ -131,7 +131,7 @@ class Index:
 
         Each document once, with its most telling name.
         """
-        most: dict[int, tuple[float, str]] = {}
+        maximum: dict[int, tuple[float, str]] = {}
         tried: set[str] = set()
         typed = _WORD.findall(question)
         capitals = {word.lower() for word in typed if word.isupper() and len(word) > 1}
@@ -139,7 +139,7 @@ class Index:
             capitals = set()  # who types all in capitals says nothing by them
         as_names = {word.lower() for word in typed if word[1:] != word[1:].lower() or any(map(str.isdigit, word))}
         for start in range(len(words)):
-            for end in range(start + 1, min(start + _MOST_NAME_WORDS, len(words)) + 1):
+            for end in range(start + 1, min(start + _MAX_NAME_WORDS, len(words)) + 1):
                 piece = words[start:end]
                 # "is" and "it" are names too, but what is asked about is IT; and rather "awk" than "go".
                 own = [word for word in piece if word not in _COMMON or word in capitals]
@@ -152,9 +152,9 @@ class Index:
                 tried |= names
                 for joined in names:
                     for number in self._exact.get(joined, ()):
-                        most[number] = max(most.get(number, (0.0, "")), (telling if own else 1.0, joined))
+                        maximum[number] = max(maximum.get(number, (0.0, "")), (telling if own else 1.0, joined))
         named: dict[tuple[float, str], list[int]] = defaultdict(list)
-        for number, name in most.items():
+        for number, name in maximum.items():
             named[name].append(number)
         for (telling, _), documents in named.items():
             yield telling, documents
@@ -164,12 +164,12 @@ class Index:
 
         def nearest(found: re.Match[str]) -> str:
             word = found[0].lower()
-            if word in self._spelled or _stem(word) in self._stemmed or len(word) < _LEAST_FUZZY:
+            if word in self._spelled or _stem(word) in self._stemmed or len(word) < _MIN_FUZZY:
                 return found[0]
             if any(character.isdigit() for character in word):
                 return found[0]
             likely = process.extract(
-                word, self._known, scorer=OSA.normalized_similarity, score_cutoff=_LEAST_SIMILARITY, limit=None
+                word, self._known, scorer=OSA.normalized_similarity, score_cutoff=_MIN_SIMILARITY, limit=None
             )
             if not likely:
                 return found[0]

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from muserve.bundle import Bundle, BundleFileError
 from muserve.v1 import answer_pb2
-from muserve_server.tasks.answer.asking import Asker, evidence_of
+from muserve_server.tasks.answer.decoder import Draft, TextDecoder
 from muserve_server.tasks.answer.library import Library, ToRead, choose
 from muserve_server.tasks.answer.limits import AnswerLimits
 from muserve_server.tasks.answer.passages import Passage, cut_context
+from muserve_server.tasks.answer.question_generation import QuestionGenerator, evidence_of
 from muserve_server.tasks.answer.reader import PassageReader
 from muserve_server.tasks.answer.reading import Reading, probability
 from muserve_server.tasks.answer.requests import AnswerPlan, plan_answer, plan_questions
 from muserve_server.tasks.answer.text import TextCodec
 from muserve_server.tasks.answer.validate import check_settings
-from muserve_server.tasks.answer.writing import Draft, TextWriter
 from muserve_server.tasks.kind import Call, Handler
 
 __all__ = ["AnswerTask"]
@@ -42,8 +42,8 @@ class AnswerTask:
             raise BundleFileError(f"{bundle}: {self._settings.tokenizer_file}: {error}") from error
         self._reader = PassageReader(self._settings, self._codec, limits)
         self._library = Library(bundle, self._reader.fit)
-        self._writer = TextWriter(self._settings)
-        self._asker = Asker(self._settings, self._codec, self._reader, self._writer)
+        self._writer = TextDecoder(self._settings)
+        self._question_generator = QuestionGenerator(self._settings, self._codec, self._reader, self._writer)
 
     def handlers(self) -> Mapping[str, Handler]:
         """Returns the handlers of both methods; see `Task`."""
@@ -53,7 +53,7 @@ class AnswerTask:
         self, request: answer_pb2.GenerateQuestionsRequest, call: Call
     ) -> answer_pb2.GenerateQuestionsResponse:
         plan = plan_questions(request, self._limits, str(self._bundle), can_ask=bool(self._settings.kinds))
-        return await self._asker.ask(request.context, plan, call)
+        return await self._question_generator.ask(request.context, plan, call)
 
     async def _answer(self, request: answer_pb2.AnswerQuestionRequest, call: Call) -> answer_pb2.AnswerQuestionResponse:
         plan = plan_answer(request, self._settings, self._limits, has_corpus=bool(self._library.entries))
@@ -68,7 +68,7 @@ class AnswerTask:
         self._name_source(response, best.passage)
         if response.is_answerable:
             drafts = [Draft(best, draw) for draw in self._writer.draw(plan.seed, plan.first_sample, plan.count)]
-            await self._writer.write(drafts, call, most=plan.max_tokens)
+            await self._writer.write(drafts, call, maximum=plan.max_tokens)
             await call.offload(self._add_answers, response, drafts, plan)
         return response
 

@@ -54,9 +54,9 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def cut(self, most: int) -> Tokens:
+    def cut(self, maximum: int) -> Tokens:
         """Keeps the first tokens."""
-        return Tokens(self.text, self.ids[:most], self.places[:most], self.spaced[:most])
+        return Tokens(self.text, self.ids[:maximum], self.places[:maximum], self.spaced[:maximum])
 
     def covering(self, start: int, end: int) -> tuple[int, int] | None:
         """Returns the first token of a piece of the text and one after its last; None if no token is in it."""
@@ -76,9 +76,9 @@ class Written:
     """Which token of that source."""
 
 
-def _end_of_word(text: str, end: int, most: int) -> int:
+def _end_of_word(text: str, end: int, maximum: int) -> int:
     """Goes on to the next white space, or to where the next token begins."""
-    while end < most and not text[end].isspace():
+    while end < maximum and not text[end].isspace():
         end += 1
     return end
 
@@ -132,24 +132,24 @@ class TextCodec:
 
     def say(self, written: Iterable[Written], sources: Sequence[Tokens]) -> str:
         """Joins an answer's tokens: copied ones as they stand in their source, with its white space between them."""
-        said = ""
+        message = ""
         before: Written | None = None
         for token in written:
             if token.id in (PADDING, BEGIN, END):
                 continue
             follows = before is not None and (before.source, before.place) == (token.source, token.place - 1)
             piece, is_apart = self._piece(token, sources, follows=token.source != NOTHING and follows)
-            if said and is_apart and (follows or said[-1] not in _OPENING):
-                said += " "
-            if said and before is not None and before.source == NOTHING and self._loses_its_capital(token, sources):
+            if message and is_apart and (follows or message[-1] not in _OPENING):
+                message += " "
+            if message and before is not None and before.source == NOTHING and self._loses_its_capital(token, sources):
                 piece = piece.lower()
-            said += piece
+            message += piece
             before = token
-        said = _BEGUN_TWICE.sub(r"\g<begun>", said)
-        first = said.split(" ", 1)[0]
-        capital = said[:1].title()
+        message = _BEGUN_TWICE.sub(r"\g<begun>", message)
+        first = message.split(" ", 1)[0]
+        capital = message[:1].title()
         # A name may have a spelling of its own: "iOS", "gRPC". And some letters have no capital of their own: "ß".
-        return capital + said[1:] if first.isalpha() and first.islower() and len(capital) == 1 else said
+        return capital + message[1:] if first.isalpha() and first.islower() and len(capital) == 1 else message
 
     def _loses_its_capital(self, token: Written, sources: Sequence[Tokens]) -> bool:
         """Whether a sentence that is gone on with here begins with a small word: "is" + "A tool"."""

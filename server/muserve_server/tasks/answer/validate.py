@@ -11,8 +11,8 @@ from muserve_server.tasks.answer.limits import AnswerLimits
 
 __all__ = ["check_settings"]
 
-_MOST_TOKENS = 2048
-_MOST_PASSAGES = 64
+_MAX_TOKENS = 2048
+_MAX_PASSAGES = 64
 _FLOAT, _INT = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 _ANY = 0
 """A size that is not checked: only that it is one."""
@@ -29,13 +29,13 @@ def check_settings(bundle: Bundle, limits: AnswerLimits) -> None:
         ManifestError: They do not; says where.
     """
     settings = bundle.manifest.answer
-    for name, most in (
-        ("question_tokens", _MOST_TOKENS), ("passage_tokens", _MOST_TOKENS), ("answer_tokens", _MOST_TOKENS),
-        ("passage_characters", 100 * _MOST_TOKENS), ("latent_size", _MOST_TOKENS), ("passages_read", _MOST_PASSAGES),
-        ("question_step", _MOST_TOKENS), ("passage_step", _MOST_TOKENS), ("source_step", _MOST_TOKENS),
+    for name, maximum in (
+        ("question_tokens", _MAX_TOKENS), ("passage_tokens", _MAX_TOKENS), ("answer_tokens", _MAX_TOKENS),
+        ("passage_characters", 100 * _MAX_TOKENS), ("latent_size", _MAX_TOKENS), ("passages_read", _MAX_PASSAGES),
+        ("question_step", _MAX_TOKENS), ("passage_step", _MAX_TOKENS), ("source_step", _MAX_TOKENS),
     ):  # fmt: skip
-        if not 1 <= getattr(settings, name) <= most:
-            raise ManifestError(f"{bundle}: answer.{name} is {getattr(settings, name)}; allowed: 1 up to {most}")
+        if not 1 <= getattr(settings, name) <= maximum:
+            raise ManifestError(f"{bundle}: answer.{name} is {getattr(settings, name)}; allowed: 1 up to {maximum}")
     if settings.passages_read > limits.max_samples_per_call:
         raise ManifestError(
             f"{bundle}: answer.passages_read is {settings.passages_read}; max_samples_per_call of this server is "
@@ -83,22 +83,22 @@ def _check_graphs(bundle: Bundle) -> None:
     ):
         if role not in graphs:
             raise ManifestError(f"{bundle}: answer.{name} is {role!r}, which is no graph of the bundle")
-        for side, wanted, specs in (
+        for side, expected, specs in (
             ("inputs", inputs, graphs[role].inputs), ("outputs", outputs, graphs[role].outputs)
         ):  # fmt: skip
-            if not _fits(specs, wanted):
+            if not _fits(specs, expected):
                 found = {spec.name: list(spec.shape) for spec in specs}
-                needed = {key: list(shape) for key, (_, shape) in wanted.items()}
+                needed = {key: list(shape) for key, (_, shape) in expected.items()}
                 raise ManifestError(
                     f"{bundle}: graph {role!r} must have the {side} {needed} (-1 for every size, 0 for any); it has "
                     f"{found}"
                 )
 
 
-def _fits(specs: Sequence[manifest_pb2.TensorSpec], wanted: Shapes) -> bool:
-    if {spec.name for spec in specs} != set(wanted):
+def _fits(specs: Sequence[manifest_pb2.TensorSpec], expected: Shapes) -> bool:
+    if {spec.name for spec in specs} != set(expected):
         return False
-    return all(_is_like(spec, *wanted[spec.name]) for spec in specs)
+    return all(_is_like(spec, *expected[spec.name]) for spec in specs)
 
 
 def _is_like(spec: manifest_pb2.TensorSpec, dtype: int, shape: tuple[int, ...]) -> bool:

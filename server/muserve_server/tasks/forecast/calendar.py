@@ -76,7 +76,7 @@ def infer_frequency(times_s: Times) -> int | None:
 
 def _frequency_of(distance_s: int) -> int | None:
     """The frequency that a single distance belongs to."""
-    return next((name for name, least, most in _DISTANCES if least <= distance_s / _DAY_S <= most), None)
+    return next((name for name, least, maximum in _DISTANCES if least <= distance_s / _DAY_S <= maximum), None)
 
 
 def on_grid(times_s: Times, frequency: int) -> NDArray[np.int64]:

@@ -16,31 +16,31 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 _FINE = tuple((index + 0.5) / 200 for index in range(200))
-_LEAST_LOG, _LARGEST_LOG = float(np.log(LEAST)), float(np.log(LARGEST))
+_MIN_LOG, _LARGEST_LOG = float(np.log(LEAST)), float(np.log(LARGEST))
 
 
 def at_levels(
-    quantiles: Floats, known: Sequence[float], wanted: Sequence[float], *, above_zero: Flags | None = None
+    quantiles: Floats, known: Sequence[float], requested: Sequence[float], *, above_zero: Flags | None = None
 ) -> Floats:
     """Interpolates between quantiles, linearly over the normal distribution's; beyond them their slope goes on.
 
     Args:
         quantiles: [series, step, known level], rising along the last axis.
         known: At least two levels, rising.
-        wanted: Levels above 0 and below 1.
+        requested: Levels above 0 and below 1.
         above_zero: [series]: those whose quantiles are all above 0 and stay so: the slope is that of their logarithms.
 
     Returns:
-        [series, step, wanted level], finite, rising with the level; at known levels the model's numbers bit by bit.
+        [series, step, requested level], finite, rising with the level; at known levels the model's numbers bit by bit.
     """
-    left, share = _places(known, wanted)
+    left, share = _places(known, requested)
     found = _between(quantiles[..., left], quantiles[..., left + 1], share)
     tails = np.flatnonzero((share < 0) | (share > 1))
     if above_zero is not None and above_zero.any() and len(tails):
         chosen = above_zero[:, None, None]
         logs = np.log(np.where(chosen, quantiles, 1.0))
         grown = _between(logs[..., left[tails]], logs[..., left[tails] + 1], share[tails])
-        grown = np.exp(np.clip(grown, _LEAST_LOG, _LARGEST_LOG))
+        grown = np.exp(np.clip(grown, _MIN_LOG, _LARGEST_LOG))
         below = np.clip(grown, LEAST, quantiles[..., :1])  # the logarithm may have rounded
         above = np.maximum(grown, quantiles[..., -1:])
         slopes = (
@@ -81,11 +81,11 @@ def widen(quantiles: Floats, middle: int, spread: float, before: Floats | None =
     return median + distance
 
 
-def _places(known: Sequence[float], wanted: Sequence[float]) -> tuple[NDArray[np.intp], Floats]:
-    """Says of each wanted level between which two known ones it lies: index of the left one, and share of the way."""
+def _places(known: Sequence[float], requested: Sequence[float]) -> tuple[NDArray[np.intp], Floats]:
+    """Returns between which two known levels each requested one lies: index of the lower, and share of the way."""
     normal = NormalDist()
     places = np.array([normal.inv_cdf(level) for level in known])
-    sought = np.array([normal.inv_cdf(level) for level in wanted])
+    sought = np.array([normal.inv_cdf(level) for level in requested])
     left = np.clip(np.searchsorted(places, sought, side="right") - 1, 0, len(places) - 2)
     return left, (sought - places[left]) / (places[left + 1] - places[left])
 

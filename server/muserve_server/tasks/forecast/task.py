@@ -31,7 +31,7 @@ __all__ = ["ForecastTask"]
 
 _MAX_LEVELS = 99
 _SHOWN_ID = 40
-_LEAST_LOG, _LARGEST_LOG = math.log(LEAST), math.log(LARGEST)
+_MIN_LOG, _LARGEST_LOG = math.log(LEAST), math.log(LARGEST)
 _POINTS = frozenset(forecast_pb2.PointForecast.values())
 _FREQUENCIES = frozenset(forecast_pb2.Frequency.values())
 _UNSPECIFIED = forecast_pb2.FREQUENCY_UNSPECIFIED
@@ -165,8 +165,8 @@ class ForecastTask:
         known = forecast[:, : group.settings.horizon_steps].astype(np.float64)
         values = widen(known, self._middle, group.settings.spread or 1.0)
         if not windows:
-            return _add_doubts(values, group.is_log, self._middle, before)
-        return _add_doubts(restore(values, windows), windows.is_log, self._middle, before)
+            return _add_uncertainty(values, group.is_log, self._middle, before)
+        return _add_uncertainty(restore(values, windows), windows.is_log, self._middle, before)
 
     def _answer(
         self, request: forecast_pb2.ForecastRequest, plan: _Plan, forecasts: Sequence[Sequence[Floats]]
@@ -176,8 +176,8 @@ class ForecastTask:
             steps = group.gaps[:, None] + np.arange(plan.horizon)
             quantiles = np.take_along_axis(np.concatenate(blocks, axis=1), steps[:, :, None], axis=1)
             direct = group.settings.horizon_steps
-            point, wanted = self._numbers(plan, quantiles, group.is_log)
-            if not (np.isfinite(point).all() and np.isfinite(wanted).all()):
+            point, expected = self._numbers(plan, quantiles, group.is_log)
+            if not (np.isfinite(point).all() and np.isfinite(expected).all()):
                 raise ValueError(f"{self._bundle}: a forecast is NaN or infinity")
             for row, series in enumerate(group.series):
                 answer = forecast_pb2.SeriesForecast(
@@ -188,7 +188,7 @@ class ForecastTask:
                     experimental=group.settings.experimental,
                 )
                 for index, level in enumerate(plan.levels):
-                    answer.quantiles.add(level=level, values=wanted[row, :, index].tolist())
+                    answer.quantiles.add(level=level, values=expected[row, :, index].tolist())
                 if series.coming_s is not None:
                     answer.times_unix_s.extend(series.coming_s.tolist())
                 answers[series.position] = answer
@@ -201,12 +201,12 @@ class ForecastTask:
             # The mean of what cannot be negative; single quantiles are cut off at the end, so that slopes stay theirs.
             point = mean(np.maximum(quantiles, 0.0) if plan.non_negative else quantiles, self._known)
             point = np.where(is_log[:, None], np.maximum(point, LEAST), point)
-        wanted = quantiles[..., :0]
+        expected = quantiles[..., :0]
         if plan.levels:
-            wanted = at_levels(quantiles, self._known, plan.levels, above_zero=is_log)
+            expected = at_levels(quantiles, self._known, plan.levels, above_zero=is_log)
         if plan.non_negative:
-            return np.maximum(point, 0.0), np.maximum(wanted, 0.0)
-        return point, wanted
+            return np.maximum(point, 0.0), np.maximum(expected, 0.0)
+        return point, expected
 
     def _plan(self, request: forecast_pb2.ForecastRequest) -> _Plan:
         violations = Violations()
@@ -266,10 +266,10 @@ class ForecastTask:
         )
         size, most = request.horizon * a_step, self._limits.max_answer_values
         if size > most:
-            asked = (
+            requested = (
                 f"{len(request.series)} series, a horizon of {request.horizon} and {len(request.quantiles)} quantiles"
             )
-            text = f"are too many for one answer: {asked} make {size} values; allowed: up to {most}"
+            text = f"are too many for one answer: {requested} make {size} values; allowed: up to {most}"
             violations.refuse("series", f"{text}; ask for less in one call")
 
     def _check_frequency(self, frequency: int, field: str, violations: Violations) -> None:
@@ -329,28 +329,28 @@ class ForecastTask:
             violations.refuse(f"{field}.times_unix_s", text)
 
     def _frequency(
-        self, asked: int, times_s: NDArray[np.int64], field: str, called: str, violations: Violations
+        self, requested: int, times_s: NDArray[np.int64], field: str, called: str, violations: Violations
     ) -> int:
         """Returns the frequency that is asked for, or told by timestamps; 0 if there is none or the two disagree."""
-        told = infer_frequency(times_s) if len(times_s) else None
-        frequency = asked or self._choose(told)
+        inferred = infer_frequency(times_s) if len(times_s) else None
+        frequency = requested or self._choose(inferred)
         if not frequency:
             tell = "its timestamps fit none" if len(times_s) else "it has no timestamps to tell"
             text = f"is not set, and {tell}{called}; set one of {self._names}"
             violations.refuse(f"{field}.frequency", text)
-        elif told not in (None, frequency) and frequency != _OTHER:  # which is any even step
+        elif inferred not in (None, frequency) and frequency != _OTHER:  # which is any even step
             name = forecast_pb2.Frequency.Name(frequency)
-            other = f"{name} is asked for" if asked else f"{self._bundle} knows only {name}"
-            text = f"tell {forecast_pb2.Frequency.Name(told)}, but {other}{called}"
-            violations.refuse(f"{field}.times_unix_s", f"{text}; leave the frequency out" if asked else text)
+            other = f"{name} is asked for" if requested else f"{self._bundle} knows only {name}"
+            text = f"tell {forecast_pb2.Frequency.Name(inferred)}, but {other}{called}"
+            violations.refuse(f"{field}.times_unix_s", f"{text}; leave the frequency out" if requested else text)
             return 0
         return frequency
 
-    def _choose(self, told: int | None) -> int:
+    def _choose(self, inferred: int | None) -> int:
         """The frequency of a series that names none, from what its timestamps tell; 0 if there is none to choose."""
         if len(self._index) == 1:
             return int(next(iter(self._index)))
-        return told if told in self._index else 0
+        return inferred if inferred in self._index else 0
 
 
 def _align(series: Sequence[Floats], steps: int) -> Floats:
@@ -362,7 +362,7 @@ def _align(series: Sequence[Floats], steps: int) -> Floats:
     return stacked
 
 
-def _add_doubts(quantiles: Floats, is_log: Flags, middle: int, before: Floats | None) -> tuple[Floats, Floats]:
+def _add_uncertainty(quantiles: Floats, is_log: Flags, middle: int, before: Floats | None) -> tuple[Floats, Floats]:
     """Adds what was uncertain at the end of the run before; distances add up on the scale on which errors are alike.
 
     Returns:
@@ -373,7 +373,7 @@ def _add_doubts(quantiles: Floats, is_log: Flags, middle: int, before: Floats | 
     even = np.where(chosen, np.log(np.where(chosen, needed, 1.0)), needed)
     if before is not None:
         even = widen(even, middle, 1.0, before)
-        even = np.clip(even, np.where(chosen, _LEAST_LOG, -LARGEST), np.where(chosen, _LARGEST_LOG, LARGEST))
+        even = np.clip(even, np.where(chosen, _MIN_LOG, -LARGEST), np.where(chosen, _LARGEST_LOG, LARGEST))
         plain = np.where(chosen, np.maximum(np.exp(np.where(chosen, even, 0.0)), LEAST), even)
         plain = np.where(before[:, None, :] == 0, quantiles, plain)  # the median too: no logarithm there and back
         plain[..., :middle] = np.minimum(plain[..., :middle], plain[..., middle : middle + 1])

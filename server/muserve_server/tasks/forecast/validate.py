@@ -33,10 +33,10 @@ def check_settings(bundle: Bundle) -> None:
     if relative:
         inputs["facts"] = (float32, [-1, FACTS + len(settings.frequencies)])
     outputs = {"forecast": (float32, [-1, settings.horizon_steps, max(1, len(settings.quantiles))])}
-    for side, specs, wanted in (("inputs", graph.inputs, inputs), ("outputs", graph.outputs, outputs)):
+    for side, specs, expected in (("inputs", graph.inputs, inputs), ("outputs", graph.outputs, outputs)):
         found = {spec.name: (spec.dtype, list(spec.shape)) for spec in specs}
-        if found != wanted:
-            raise ManifestError(f"{bundle}: the forecast settings ask for the {side} {wanted}, the graph has {found}")
+        if found != expected:
+            raise ManifestError(f"{bundle}: the forecast settings ask for the {side} {expected}, the graph has {found}")
     levels = list(settings.quantiles)
     if levels and (
         levels != sorted(set(levels))
@@ -62,10 +62,10 @@ def _check_frequency(bundle: Bundle, entry: manifest_pb2.FrequencySettings) -> N
     name = forecast_pb2.Frequency.Name(entry.frequency)
     if [other.frequency for other in settings.frequencies].count(entry.frequency) != 1:
         raise ManifestError(f"{bundle}: {name} stands twice")
-    least = settings.window_steps if settings.scaling == _NONE else settings.min_points
-    if not least <= entry.context_steps <= _MAX_CONTEXT_STEPS:
+    minimum = settings.window_steps if settings.scaling == _NONE else settings.min_points
+    if not minimum <= entry.context_steps <= _MAX_CONTEXT_STEPS:
         raise ManifestError(
-            f"{bundle}: {name}: context_steps is {entry.context_steps}; allowed: {least} up to {_MAX_CONTEXT_STEPS}"
+            f"{bundle}: {name}: context_steps is {entry.context_steps}; allowed: {minimum} up to {_MAX_CONTEXT_STEPS}"
         )
     if any(not period or entry.context_steps % period for period in entry.periods):
         raise ManifestError(f"{bundle}: {name}: context_steps must be a multiple of each period")

@@ -28,11 +28,11 @@ LEAST = 5e-324
 """The smallest number above 0: what is continued above zero never becomes 0."""
 
 _MAX_DISTANCE, _MAX_CHANGE, _MAX_SEASON = 8.0, 8.0, 5.0
-_LEAST_STEP = 1e-5
-_LEAST_UNIT = 1e-300
-_LEAST_CYCLES = 1.5
+_MIN_STEP = 1e-5
+_MIN_UNIT = 1e-300
+_MIN_CYCLES = 1.5
 _LARGEST_EXPONENT = 700.0
-_LEAST_SHARE = 1e-300  # of the largest value; what is smaller counts as this, so that no ratio overflows
+_MIN_SHARE = 1e-300  # of the largest value; what is smaller counts as this, so that no ratio overflows
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -119,7 +119,7 @@ def make_windows(
     step = np.abs(change).sum(axis=1) / pairs
     if not step.all():
         step = np.where(step > 0, step, _step_over_gaps(plain, present, window_steps))
-    unit = np.maximum(step, _LEAST_UNIT)
+    unit = np.maximum(step, _MIN_UNIT)
     season = _newest(seasons, window_steps) * known
     window = np.stack(
         [
@@ -131,7 +131,7 @@ def make_windows(
         axis=-1,
     )
     facts = np.zeros((len(values), FACTS + frequencies))
-    facts[:, 0] = np.log(np.clip(step, _LEAST_STEP, 1e3)) / 3
+    facts[:, 0] = np.log(np.clip(step, _MIN_STEP, 1e3)) / 3
     facts[:, 1] = strength
     facts[:, 2] = present.mean(axis=1)
     facts[:, 3] = both.mean(axis=1)
@@ -168,7 +168,7 @@ def _to_relative(filled: Floats, present: Flags, *, linear: bool | Flags) -> tup
     size = np.where(present, np.abs(filled), 0.0).max(axis=1)
     size = np.where(size > 0, size, 1.0)
     share = filled / size[:, None]  # within -1 … 1, so that nothing overflows
-    share = np.where(positive[:, None], np.maximum(share, _LEAST_SHARE), share)
+    share = np.where(positive[:, None], np.maximum(share, _MIN_SHARE), share)
     typical = (np.abs(share) * present).sum(axis=1) / np.maximum(present.sum(axis=1), 1)
     scale = np.where(positive, share[:, -1], np.where(typical > 0, typical, 1.0))
     share = share / scale[:, None]
@@ -246,7 +246,7 @@ def _season(relative: Floats, present: Flags, period: int) -> tuple[Floats, Floa
     between = (season**2).sum(axis=1) / max(period - 1, 1)
     mean_cycles = cycles.mean(axis=1)
     chance = noise / np.maximum(mean_cycles, 1) / np.maximum(between, np.finfo(np.float64).tiny)
-    share = np.clip(1 - chance, 0, 1) * (mean_cycles >= _LEAST_CYCLES) * (cycles.min(axis=1) >= 1)
+    share = np.clip(1 - chance, 0, 1) * (mean_cycles >= _MIN_CYCLES) * (cycles.min(axis=1) >= 1)
     return season * share[:, None], share
 
 

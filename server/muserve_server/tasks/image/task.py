@@ -98,12 +98,12 @@ class ImageTask:
 
     def _count(self, request: image_pb2.GenerateImagesRequest, violations: Violations) -> int:
         count = int(request.count) if request.HasField("count") else max(1, len(request.labels))
-        most = self._limits.max_samples_per_call
+        maximum = self._limits.max_samples_per_call
         pixels = self._settings.width * self._settings.height
-        if len(request.labels) > most:
-            violations.refuse("labels", f"are {len(request.labels)}; allowed: up to {most}")
-        elif not 1 <= count <= most:
-            violations.refuse("count", f"is {count}; allowed: 1 up to {most}")
+        if len(request.labels) > maximum:
+            violations.refuse("labels", f"are {len(request.labels)}; allowed: up to {maximum}")
+        elif not 1 <= count <= maximum:
+            violations.refuse("count", f"is {count}; allowed: 1 up to {maximum}")
         elif count * pixels > self._limits.max_pixels_per_call:
             fits = self._limits.max_pixels_per_call // pixels
             violations.refuse("count", f"is {count}; allowed: up to {fits} images of {pixels} pixels a call")

@@ -38,7 +38,7 @@ TRACK_NAME, END_OF_TRACK, SET_TEMPO, TIME_SIGNATURE = 0x03, 0x2F, 0x51, 0x58
 _SYSEX, _ESCAPE = 0xF0, 0xF7
 _DATA_BYTES = (2, 2, 2, 2, 1, 1, 2)
 """By the upper half of the status, from 0x80: note off and on, key pressure, control, program, pressure, bend."""
-_MOST_LENGTH_BYTES = 4
+_MAX_LENGTH_BYTES = 4
 _CHUNK_HEADER = struct.Struct(">4sI")
 _FILE_HEADER = struct.Struct(">HHH")
 
@@ -114,7 +114,7 @@ class Track:
     def _length(self, at: int) -> tuple[int, int]:
         """Returns the number of variable length at an offset, and the offset after it."""
         number = 0
-        for index in range(at, at + _MOST_LENGTH_BYTES):
+        for index in range(at, at + _MAX_LENGTH_BYTES):
             byte = self.data[index]
             number = number << 7 | byte & 0x7F
             if byte < 0x80:

@@ -12,11 +12,11 @@ from muserve.v1 import manifest_pb2, music_pb2
 from muserve_server.tasks.music.events import MidiFile, split_chunks
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.limits import MusicLimits
-from muserve_server.tasks.music.reading import MAX_TRACKS, to_song
+from muserve_server.tasks.music.midi_reader import MAX_TRACKS, to_song
+from muserve_server.tasks.music.midi_writer import MAX_TICK, KeptFile, free_channels, keep
 from muserve_server.tasks.music.roles import guess_roles
 from muserve_server.tasks.music.rolls import Rolls, to_rolls
 from muserve_server.tasks.music.song import DRUM_CHANNEL, MidiError, Song
-from muserve_server.tasks.music.writing import MAX_TICK, KeptFile, free_channels, keep
 from muserve_server.tasks.requests import Violations
 
 __all__ = ["Given", "listen"]
@@ -88,7 +88,7 @@ def listen(
 
 
 def _roles(
-    asked: Sequence[music_pb2.TrackRole],
+    requested: Sequence[music_pb2.TrackRole],
     song: Song,
     settings: manifest_pb2.MusicSettings,
     violations: Violations,
@@ -97,7 +97,7 @@ def _roles(
     names = [track.role for track in settings.tracks]
     known = sorted({track.index for track in song.tracks})
     named: dict[int, int | None] = {}
-    for position, entry in enumerate(asked):
+    for position, entry in enumerate(requested):
         if violations.is_full:  # no more are told
             break
         if entry.track not in known:

@@ -19,7 +19,7 @@ __all__ = ["draw_piano_roll", "picture_size"]
 _WIDTH, _WIDEST_BAR, _NARROWEST_BAR = 1536, 192, 32
 _MARGIN, _TOP, _GAP = 92, 16, 6
 _LANE, _DRUM_LANE = 96, 54
-_LEAST_PITCHES, _OCTAVE = 18, 12
+_MIN_PITCHES, _OCTAVE = 18, 12
 _THICKEST_NOTE, _THICKEST_HIT = 6, 7
 _LETTERS, _NAME_HEIGHT = 13, 13
 _PAPER, _LANE_PAPER, _FAINT, _BAR, _INK, _GIVEN, _FIRST_COLOUR = range(7)
@@ -116,8 +116,8 @@ def _draw_notes(
         count, lowest, thickest = max(len(rows), 4), 0, _THICKEST_HIT
     else:
         low, high = (int(pitch.min()), int(pitch.max())) if len(pitch) else (60, 60)
-        lowest = low - max(0, (_LEAST_PITCHES - (high - low + 1)) // 2)
-        count, thickest = max(_LEAST_PITCHES, high - lowest + 1), _THICKEST_NOTE
+        lowest = low - max(0, (_MIN_PITCHES - (high - low + 1)) // 2)
+        count, thickest = max(_MIN_PITCHES, high - lowest + 1), _THICKEST_NOTE
         row = pitch - lowest
     height = (bottom - top - 2) / count
 

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from muserve.bundle import Bundle
 from muserve.v1 import manifest_pb2, music_pb2
 from muserve_server.tasks.media.provenance import provenance
+from muserve_server.tasks.music.midi_writer import write_song
 from muserve_server.tasks.music.picture import draw_piano_roll
 from muserve_server.tasks.music.planning import OPEN_DENSITY, Plan
 from muserve_server.tasks.music.rolls import flags_to_notes
 from muserve_server.tasks.music.song import US_PER_MINUTE, Song, SongTrack
-from muserve_server.tasks.music.writing import write_song
 
 __all__ = ["TEXT_PREFIX", "write_piece"]
 

@@ -10,7 +10,7 @@ from muserve.v1 import manifest_pb2
 from muserve_server.tasks.graphs import check_tensors, find_graph
 from muserve_server.tasks.music.grid import Grid
 from muserve_server.tasks.music.limits import MusicLimits
-from muserve_server.tasks.music.writing import MAX_TICK
+from muserve_server.tasks.music.midi_writer import MAX_TICK
 
 __all__ = ["GIVEN_HOLD", "GIVEN_ONSET", "GIVEN_TRACKS", "TEMPO_RANGE_BPM", "TICKS_PER_BEAT", "check_settings"]
 

@@ -54,10 +54,10 @@ class PixelGate:
         if not self._waiting and self._fits(pixels):
             self._inside += pixels
             return
-        waiting, most = sum(each for each, _ in self._waiting), _WAITING * self._max_pixels
-        if self._waiting and waiting + pixels > most:
+        waiting, maximum = sum(each for each, _ in self._waiting), _WAITING * self._max_pixels
+        if self._waiting and waiting + pixels > maximum:
             raise QueueFullError(
-                f"images of {waiting:,} pixels wait to be translated; allowed: {most:,}; try again",
+                f"images of {waiting:,} pixels wait to be translated; allowed: {maximum:,}; try again",
                 retry_after_s=_RETRY_AFTER_S,
             )
         turn = asyncio.get_running_loop().create_future()

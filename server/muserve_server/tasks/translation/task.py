@@ -161,9 +161,9 @@ class TranslationTask:
         width, height = plan.header.width, plan.header.height
         if plan.header.orientation >= 5:
             width, height = height, width
-        size, most = side_by_side_width(width, plan.pictures) * height, self._limits.max_pixels_per_call
-        if size > most:
-            text = f"makes a picture of {size:,} pixels of an image of {width} × {height}; allowed: up to {most:,}"
+        size, maximum = side_by_side_width(width, plan.pictures) * height, self._limits.max_pixels_per_call
+        if size > maximum:
+            text = f"makes a picture of {size:,} pixels of an image of {width} × {height}; allowed: up to {maximum:,}"
             refuse("side_by_side", f"{text}; leave it out")
 
     def _encode(

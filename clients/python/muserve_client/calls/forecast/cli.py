@@ -21,7 +21,7 @@ from muserve_client.saving import write_file
 __all__ = ["COMMAND"]
 
 _PICTURES = (".png", ".svg", ".pdf")
-_MOST_ROWS = 24
+_MAX_ROWS = 24
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +131,7 @@ def _picture(forecasts: Forecasts, path: Path) -> bytes:
 
 def _table(forecasts: Forecasts) -> str:
     """Lays out the first rows of the table that a file would hold."""
-    headings, *rows = itertools.islice(forecasts.rows(), _MOST_ROWS + 1)
+    headings, *rows = itertools.islice(forecasts.rows(), _MAX_ROWS + 1)
     cells = [
         [str(name) for name in headings],
         *([str(id_), str(ds), *(f"{x:.6g}" for x in xs)] for id_, ds, *xs in rows),

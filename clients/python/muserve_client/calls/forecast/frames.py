@@ -13,12 +13,12 @@ import pandas as pd
 from muserve.configuration import nearest
 from muserve.v1 import forecast_pb2
 from muserve_client.calls.forecast.axes import Axis, Steps
-from muserve_client.calls.forecast.moments import THE_INDEX, read_moments, row_of, said
+from muserve_client.calls.forecast.moments import THE_INDEX, read_moments, row_of, shown
 from muserve_client.calls.forecast.series import Columns, Series, refused, text_of
 
 __all__ = ["is_long", "read_frame", "read_pandas_series", "table"]
 
-_MOST_STEPS = 1_000_000  # more of them between whole numbers are no gap, but timestamps in disguise
+_MAX_STEPS = 1_000_000  # more of them between whole numbers are no gap, but timestamps in disguise
 _NUMBERS_OR_MISSING = "allowed: numbers, and nothing where one is missing"
 
 
@@ -82,7 +82,7 @@ def _read_long(frame: pd.DataFrame, columns: Columns, frequency: int) -> list[Se
     twice = table.duplicated(["code", "position"])
     if twice.any():
         where = twice.idxmax()
-        time = said(frame[columns.time].iloc[where])
+        time = shown(frame[columns.time].iloc[where])
         raise refused(
             f"{ids[table['code'][where]]!r} has {time} twice in column {columns.time!r}: {row_of(rows, where)}"
         )
@@ -108,7 +108,7 @@ def _read_wide(frame: pd.DataFrame, ids: Sequence[Any], frequency: int) -> list[
     order = positions.index
     twice = positions.duplicated()
     if twice.any():
-        raise refused(f"has {said(frame.index[twice.idxmax()])} in its index twice")
+        raise refused(f"has {shown(frame.index[twice.idxmax()])} in its index twice")
     distances = positions.diff().iloc[1:]
     axis = _stepped(moments.axis, distances)
     if isinstance(axis, Steps) and (distances != axis.step).any() and frame.index.name is None:
@@ -139,7 +139,7 @@ def _build(id_: Any, line: _Line, values: list[float]) -> Series:
     if isinstance(line.axis, Steps):
         step, first, last = line.axis.step, line.positions[0], line.positions[-1]
         positions = range(first, last + step, step)
-        if len(positions) > max(_MOST_STEPS, len(values)):
+        if len(positions) > max(_MAX_STEPS, len(values)):
             raise refused(
                 f"{id_!r} has whole numbers from {first} to {last} for times, which count {len(positions)} steps; if "
                 "they are timestamps, give pd.to_datetime(…, unit='s')"
@@ -169,23 +169,23 @@ def _read_values(column: pd.Series, name: Any) -> pd.Series:
         wrong = (numbers.isna() & column.notna()).reset_index(drop=True)
         if wrong.any():
             where = wrong.idxmax()
-            value = said(column.iloc[where])
+            value = shown(column.iloc[where])
             raise refused(f"{called}, {row_of(column.index, where)} is {value}; {_NUMBERS_OR_MISSING}")
         column = numbers
     if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_complex_dtype(column.dtype):
         raise refused(
             f"{called} holds {column.dtype}; {_NUMBERS_OR_MISSING}. A frame in long form needs the columns unique_id, "
-            "ds and y, or other names said by id_column, time_column and value_column"
+            "ds and y, or other names shown by id_column, time_column and value_column"
         )
     return pd.Series(column.to_numpy(dtype="float64", na_value=math.nan))
 
 
 def _check_columns(frame: pd.DataFrame, columns: Columns) -> None:
     names = [str(name) for name in frame.columns]
-    wanted = {"time_column": columns.time, "value_column": columns.value}
+    expected = {"time_column": columns.time, "value_column": columns.value}
     if columns.id != Columns().id or columns.id in frame.columns:
-        wanted["id_column"] = columns.id
-    for argument, name in wanted.items():
+        expected["id_column"] = columns.id
+    for argument, name in expected.items():
         count = names.count(name)
         if count != 1:
             what = "no column" if not count else "two columns"

@@ -14,7 +14,7 @@ from muserve_client.calls.forecast.axes import Axis, Periods, Steps, Times
 from muserve_client.calls.forecast.frequencies import BUSINESS_DAYS, is_business_days, known_frequency
 from muserve_client.calls.forecast.series import refused
 
-__all__ = ["THE_INDEX", "Moments", "read_moments", "row_of", "said"]
+__all__ = ["THE_INDEX", "Moments", "read_moments", "row_of", "shown"]
 
 THE_INDEX = "the index"
 """What an index is called."""
@@ -84,7 +84,7 @@ def _read_texts(texts: pd.Series, called: str, rows: pd.Index) -> Moments:
     if times.isna().any():
         where = times.isna().idxmax()
         allowed = "dates such as 2024-01-31, or whole numbers"
-        raise refused(f"{_place(called, rows, where)} is {said(texts[where])}; allowed: {allowed}")
+        raise refused(f"{_place(called, rows, where)} is {shown(texts[where])}; allowed: {allowed}")
     return _times(pd.DatetimeIndex(times), 0)
 
 
@@ -128,7 +128,7 @@ def _counted(column: pd.Series, called: str, rows: pd.Index) -> Moments:
     if wrong.any():
         where = wrong.idxmax()
         raise refused(
-            f"{_place(called, rows, where)} is {said(column[where])}; numbers that stand for times must be whole"
+            f"{_place(called, rows, where)} is {shown(column[where])}; numbers that stand for times must be whole"
         )
     numbers = column.astype("int64")
     is_counted = numbers.min() < 100 * _LIKELY_YEARS[0] or numbers.max() > 10_000 * (_LIKELY_YEARS[1] + 1)
@@ -148,6 +148,6 @@ def row_of(rows: pd.Index, position: int) -> str:
     return f"{rows.name or 'row'} {rows[position]}"
 
 
-def said(value: Any) -> str:
+def shown(value: Any) -> str:
     """Shows a cell."""
     return repr(value) if isinstance(value, str) else str(value)

@@ -19,9 +19,9 @@ __all__ = ["MAX_PANELS", "draw"]
 MAX_PANELS = 12
 _PANELS_A_ROW = 3
 _ENTRY_INCHES = 1.7  # of the legend
-_LEAST_HISTORY = 48
+_MIN_HISTORY = 48
 _HISTORY_PER_STEP = 4
-_MOST_TITLE = 40
+_MAX_TITLE = 40
 _HISTORY, _FORECAST = "#4d4d4d", "#0b6fb8"
 _WIDEST_ALPHA, _NARROWEST_ALPHA = 0.18, 0.35
 
@@ -51,7 +51,7 @@ def draw(forecasts: Sequence[Forecast], *, point: str, history_steps: int | None
 
 
 def _panel(axes: Axes, forecast: Forecast, point: str, history_steps: int | None) -> None:
-    steps = max(_LEAST_HISTORY, _HISTORY_PER_STEP * len(forecast.point)) if history_steps is None else history_steps
+    steps = max(_MIN_HISTORY, _HISTORY_PER_STEP * len(forecast.point)) if history_steps is None else history_steps
     history = forecast.history
     first = max(0, len(history.positions) - max(1, steps))
     past, values = _places(history.positions[first:], forecast), list(history.message.values[first:])
@@ -84,7 +84,7 @@ def _draw_quantiles(axes: Axes, places: Sequence[Any], quantiles: Mapping[float,
 def _dress(axes: Axes, forecast: Forecast) -> None:
     title = str(forecast.id)
     axes.set_title(
-        title if len(title) <= _MOST_TITLE else title[: _MOST_TITLE - 1] + "…", fontsize="medium", parse_math=False
+        title if len(title) <= _MAX_TITLE else title[: _MAX_TITLE - 1] + "…", fontsize="medium", parse_math=False
     )
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9", linewidth=0.8)

@@ -150,8 +150,8 @@ def again(command: str, namespace: argparse.Namespace, music: Music, own: Sequen
 
 def _wanted(namespace: argparse.Namespace, out: str | None) -> list[tuple[str, str, tuple[str, ...]]]:
     """Returns what is to be written: the flag, where to, and how files may end."""
-    wanted = [("--out", out, MIDI_ENDINGS), ("--piano-roll", namespace.piano_roll, PICTURE_ENDINGS)]
-    return [(flag, where, endings) for flag, where, endings in wanted if where]
+    expected = [("--out", out, MIDI_ENDINGS), ("--piano-roll", namespace.piano_roll, PICTURE_ENDINGS)]
+    return [(flag, where, endings) for flag, where, endings in expected if where]
 
 
 def _paths(flag: str, where: str, endings: tuple[str, ...], music: Music) -> list[Path]:

@@ -40,9 +40,9 @@ async def _verify(namespace: argparse.Namespace) -> list[Finding]:
             and namespace.version in (None, model.version)
         ]
         if not models:
-            asked = f" that is called {namespace.model!r}" if namespace.model else ""
-            asked += f" of version {namespace.version}" if namespace.version is not None else ""
-            raise ModelNotFoundError(f"no model{asked} is ready at {server_of(namespace)}; see: muserve models")
+            requested = f" that is called {namespace.model!r}" if namespace.model else ""
+            requested += f" of version {namespace.version}" if namespace.version is not None else ""
+            raise ModelNotFoundError(f"no model{requested} is ready at {server_of(namespace)}; see: muserve models")
         for model in models:
             async for finding in verify_model(client, model, probes=probes, rounds=namespace.rounds):
                 print(finding)

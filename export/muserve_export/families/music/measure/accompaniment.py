@@ -18,8 +18,8 @@ from muserve_export.families.music.measure.reference import Reference
 from muserve_export.families.music.measure.served import SEED, MusicReader, gather
 from muserve_export.families.music.measure.tracks import paired_p
 from muserve_server.model import LocalModel
+from muserve_server.tasks.music.midi_writer import write_song
 from muserve_server.tasks.music.song import DRUM_CHANNEL, Song, SongTrack
-from muserve_server.tasks.music.writing import write_song
 
 __all__ = ["Accompaniments", "Fit", "accompany"]
 

@@ -13,7 +13,7 @@ from muserve.v1 import manifest_pb2, music_pb2
 from muserve_export.families.music.measure.metrics import Flags, Integers, Layout, MusicPart, Segments
 from muserve_export.families.music.measure.reference import MusicParts
 from muserve_server.model import LocalModel
-from muserve_server.tasks.music.reading import read_song
+from muserve_server.tasks.music.midi_reader import read_song
 from muserve_server.tasks.music.rolls import Grid, to_rolls
 from muserve_server.tasks.music.song import MidiError, Song
 

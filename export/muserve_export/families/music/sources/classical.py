@@ -14,8 +14,8 @@ from pathlib import Path
 
 from muserve_export.errors import DataError
 from muserve_export.families.music.sources.score import read_score
+from muserve_server.tasks.music.midi_writer import write_song
 from muserve_server.tasks.music.song import DRUM_CHANNEL, Song, SongTrack
-from muserve_server.tasks.music.writing import write_song
 
 __all__ = ["COMPOSERS", "LICENCE", "ORIGIN", "Work", "arrange", "find_works", "write_scores"]
 

@@ -8,24 +8,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from muserve.v1 import answer_pb2, manifest_pb2
+from muserve_server.tasks.answer.decoder import Draft, Draw, TextDecoder
 from muserve_server.tasks.answer.passages import Passage, cut_context
 from muserve_server.tasks.answer.reader import PassageReader
 from muserve_server.tasks.answer.reading import Reading, Span, probability
 from muserve_server.tasks.answer.requests import QuestionsPlan
 from muserve_server.tasks.answer.search import split_words
 from muserve_server.tasks.answer.text import TextCodec
-from muserve_server.tasks.answer.writing import Draft, Draw, TextWriter
 from muserve_server.tasks.kind import Call
 
-__all__ = ["Asker", "evidence_of"]
+__all__ = ["QuestionGenerator", "evidence_of"]
 
 _PASSAGES_PER_ROUND = 8
 _ROUNDS_AT_ONCE = 16
 """Calls that are in a round at a time: each holds up to 10 MiB; others wait in turn."""
-_MOST_PASSAGES, _PASSAGES_PER_QUESTION = 64, 4
+_MAX_PASSAGES, _PASSAGES_PER_QUESTION = 64, 4
 _VARIANTS = 3
 """Questions that are written of each kind where the first ones are too few."""
-_LEAST_OVERLAP = 0.7
+_MIN_OVERLAP = 0.7
 """Of the evidence that is asked for and that which is found again, as F1 of characters."""
 
 
@@ -41,11 +41,11 @@ class _Pair:
     score: float
 
 
-class Asker:
+class QuestionGenerator:
     """Asks about texts."""
 
     def __init__(
-        self, settings: manifest_pb2.AnswerSettings, codec: TextCodec, reader: PassageReader, writer: TextWriter
+        self, settings: manifest_pb2.AnswerSettings, codec: TextCodec, reader: PassageReader, writer: TextDecoder
     ) -> None:
         self._settings = settings
         self._codec = codec
@@ -59,28 +59,28 @@ class Asker:
         Raises:
             MuserveError: The queue is full, the deadline has passed, or a graph failed.
         """
-        passages = await call.offload(self._cut, context, max(_MOST_PASSAGES, _PASSAGES_PER_QUESTION * plan.count))
+        passages = await call.offload(self._cut, context, max(_MAX_PASSAGES, _PASSAGES_PER_QUESTION * plan.count))
         # What can be asked: all is tried once, and what holds again.
         open_ = [(index, kind) for index in range(len(passages)) for kind in range(len(self._settings.kinds))]
         pairs: list[_Pair] = []
         rejected = 0
         for variant in range(_VARIANTS):
-            asked: list[tuple[int, int]] = []
+            requested: list[tuple[int, int]] = []
             for chosen in _rounds(open_, len(passages)):
                 async with self._gate:
                     found, held, failed = await self._ask_about(passages, chosen, variant, plan.seed, call)
                 rejected += failed
-                asked += held
+                requested += held
                 pairs = await call.offload(_without_repeats, [*pairs, *found])
                 if len(pairs) >= plan.count:
                     return self._respond(_spread(pairs, plan.count), rejected, plan)
-            open_ = asked
+            open_ = requested
         return self._respond(pairs, rejected, plan)
 
-    def _cut(self, context: str, most: int) -> list[Passage]:
+    def _cut(self, context: str, maximum: int) -> list[Passage]:
         """Cuts a text; of too many passages some are taken, spread evenly."""
         passages = self._reader.fit(cut_context(context, self._settings.passage_characters))
-        count = min(most, len(passages))
+        count = min(maximum, len(passages))
         return [passages[index * len(passages) // count] for index in range(count)]
 
     async def _ask_about(
@@ -99,32 +99,36 @@ class Asker:
             for (index, kind), reading in zip(chosen, readings, strict=True)
             if self._is_there(reading)
         ]
-        await self._writer.write(drafts, call, most=self._settings.question_tokens)
+        await self._writer.write(drafts, call, maximum=self._settings.question_tokens)
         pairs = await self._check(drafts, [kinds[kind] for _, kind in held], call)
         return pairs, held, len(drafts) - len(pairs)
 
     async def _check(self, drafts: Sequence[Draft], kinds: Sequence[str], call: Call) -> list[_Pair]:
         """Asks the questions again and returns those that hold."""
-        asked = await call.offload(self._say_questions, drafts, kinds)
-        again = await self._reader.read_pairs([(question, draft.reading.passage) for draft, _, question in asked], call)
+        requested = await call.offload(self._say_questions, drafts, kinds)
+        again = await self._reader.read_pairs(
+            [(question, draft.reading.passage) for draft, _, question in requested], call
+        )
         held = [
             (draft, kind, question, Draft(reading, self._writer.likeliest()))
-            for (draft, kind, question), reading in zip(asked, again, strict=True)
+            for (draft, kind, question), reading in zip(requested, again, strict=True)
             if self._is_there(reading) and _is_same(draft.reading.evidence, reading.evidence)
         ]
-        await self._writer.write([answer for *_, answer in held], call, most=self._settings.answer_tokens)
+        await self._writer.write([answer for *_, answer in held], call, maximum=self._settings.answer_tokens)
         return await call.offload(self._pair_up, held)
 
     def _pair_up(self, held: Sequence[tuple[Draft, str, str, Draft]]) -> list[_Pair]:
         return [
-            _Pair(question, said, answer.reading.passage, answer.reading.evidence, kind, draft.score)
+            _Pair(question, message, answer.reading.passage, answer.reading.evidence, kind, draft.score)
             for draft, kind, question, answer in held
-            if answer.is_done and answer.reading.evidence and (said := answer.say(self._codec))
+            if answer.is_done and answer.reading.evidence and (message := answer.say(self._codec))
         ]
 
     def _say_questions(self, drafts: Sequence[Draft], kinds: Sequence[str]) -> list[tuple[Draft, str, str]]:
-        asked = [(draft, kind, draft.say(self._codec)) for draft, kind in zip(drafts, kinds, strict=True)]
-        return [(draft, kind, question) for draft, kind, question in asked if draft.is_done and split_words(question)]
+        requested = [(draft, kind, draft.say(self._codec)) for draft, kind in zip(drafts, kinds, strict=True)]
+        return [
+            (draft, kind, question) for draft, kind, question in requested if draft.is_done and split_words(question)
+        ]
 
     def _is_there(self, reading: Reading) -> bool:
         """Whether the passage answers, by the reader's own measure."""
@@ -201,4 +205,4 @@ def _is_same(first: Span | None, second: Span | None) -> bool:
     if first is None or second is None:
         return False
     common = min(first.end, second.end) - max(first.start, second.start)
-    return 2 * common >= _LEAST_OVERLAP * (first.end - first.start + second.end - second.start)
+    return 2 * common >= _MIN_OVERLAP * (first.end - first.start + second.end - second.start)

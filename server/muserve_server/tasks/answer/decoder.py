@@ -18,7 +18,7 @@ from muserve_server.tasks.answer.reading import Reading, filled_length
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 from muserve_server.tasks.kind import Call
 
-__all__ = ["Draft", "Draw", "TextWriter"]
+__all__ = ["Draft", "Draw", "TextDecoder"]
 
 _CHOICE_STREAM = noise.FIRST_FREE_STREAM
 _QUESTION, _PASSAGE = 0, 1
@@ -65,7 +65,7 @@ class Draft:
         return codec.say(self.written, [self.reading.question, self.reading.tokens])
 
 
-class TextWriter:
+class TextDecoder:
     """Writes texts to their ends. Lives on one event loop."""
 
     def __init__(self, settings: manifest_pb2.AnswerSettings) -> None:
@@ -92,23 +92,23 @@ class TextWriter:
             for index, (vector, chance) in enumerate(zip(vectors, chances, strict=True))
         ]
 
-    async def write(self, drafts: Sequence[Draft], call: Call, *, most: int) -> None:
+    async def write(self, drafts: Sequence[Draft], call: Call, *, maximum: int) -> None:
         """Fills drafts, some at a time.
 
         Args:
             drafts: To fill.
             call: Runs the writer.
-            most: Most tokens of a text.
+            maximum: Maximum tokens of a text.
 
         Raises:
             MuserveError: The deadline has passed, or the graph failed.
         """
         for first in range(0, len(drafts), _DRAFTS_AT_ONCE):
             async with self._gate:
-                await self._write_some(drafts[first : first + _DRAFTS_AT_ONCE], call, most)
+                await self._write_some(drafts[first : first + _DRAFTS_AT_ONCE], call, maximum)
 
-    async def _write_some(self, drafts: Sequence[Draft], call: Call, most: int) -> None:
-        pens = await call.offload(lambda: [_Pen(draft, self._settings, most) for draft in drafts])
+    async def _write_some(self, drafts: Sequence[Draft], call: Call, maximum: int) -> None:
+        pens = await call.offload(lambda: [_Pen(draft, self._settings, maximum) for draft in drafts])
         writing = [asyncio.ensure_future(call.iterate(self._settings.writer, pen.rows, pen.go_on)) for pen in pens]
         try:
             await asyncio.gather(*writing)
@@ -120,9 +120,9 @@ class TextWriter:
 class _Pen:
     """What writes a draft, a token at a time."""
 
-    def __init__(self, draft: Draft, settings: manifest_pb2.AnswerSettings, most: int) -> None:
+    def __init__(self, draft: Draft, settings: manifest_pb2.AnswerSettings, maximum: int) -> None:
         self._draft = draft
-        self._most = most
+        self._most = maximum
         self._temperature = settings.temperature
         reading = draft.reading
         length = filled_length(len(reading.source), settings.source_step)
@@ -171,7 +171,7 @@ def _take(draft: Draft, outputs: Rows, temperature: float) -> None:
     """Chooses a token."""
     tokens, places, logarithms = (outputs[name][0] for name in ("tokens", "places", "logarithms"))
     if not np.isfinite(logarithms).all():
-        raise ValueError("the writer gave values that are no numbers")
+        raise ValueError("the writer returned NaN or infinity")
     own = logarithms
     if (not draft.steps or _is_in_a_word(draft)) and (says := tokens != END).any():
         own = np.where(says, own, -np.inf)  # no text is empty, or ends in the middle of "1.40"
