@@ -22,12 +22,12 @@ METHODS: dict[str, tuple[Any, ...]] = {"images": (), "forecast": ([1, 2], 3), "m
 def test_every_call_has_a_deadline(skin: Skin, method: str) -> None:
     with fake_server(lambda request, *_: empty(request)) as server:
         call(skin, server.target, method, *METHODS[method])
-        call(skin, server.target, method, *METHODS[method], client={"timeout_s": 20})
-        call(skin, server.target, method, *METHODS[method], client={"timeout_s": 20}, timeout_s=9)
-    allowed = (60, 20, 9)
+        call(skin, server.target, method, *METHODS[method], client={"timeout_s": 200})
+        call(skin, server.target, method, *METHODS[method], client={"timeout_s": 200}, timeout_s=900)
+    allowed = (60, 200, 900)
     for seconds, most in zip(server.remaining_s, allowed, strict=True):
         assert seconds is not None
-        assert most - 5 < seconds < most + 1
+        assert most / 2 < seconds < most + 1
 
 
 @both_skins

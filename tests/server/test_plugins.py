@@ -222,7 +222,7 @@ def test_a_setting_of_a_kind_that_is_passed_over_says_why(tmp_path: Path) -> Non
     install(tmp_path, "rude", {"rude.py": "raise OSError('no disk')"}, {GROUP: {"rude": "rude:KIND"}})
     environ = {**os.environ, "PYTHONPATH": str(tmp_path), "MUSERVE_CONFIG_MAX_RUDENESS": "3"}
     command = [sys.executable, "-m", "muserve_server"]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1
     assert "unknown environment variable 'MUSERVE_CONFIG_MAX_RUDENESS'" in done.stderr
     assert "entry point 'rude' of the distribution 'rude': its import failed (OSError('no disk'))" in done.stderr

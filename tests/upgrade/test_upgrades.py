@@ -127,7 +127,7 @@ def test_bytes_on_the_wire_are_the_same(method: str, servers: dict[str, ServerPr
     found = {}
     for version, server in servers.items():
         with grpc.insecure_channel(target(server)) as channel:
-            response = kind.FromString(channel.unary_unary(method)(request.SerializeToString(), timeout=60))
+            response = kind.FromString(channel.unary_unary(method)(request.SerializeToString(), timeout=200))
         assert response.info.digest
         for field in ("timings", "request_id", "server_version"):
             response.info.ClearField(field)
@@ -192,7 +192,7 @@ def test_a_replica_after_the_other_is_upgraded_and_the_bytes_stay(sdk: str, tmp_
             start(NEW, "--grpc-port", str(port))
             with Client(f"127.0.0.1:{port}") as client:
                 client.wait_until_ready(timeout_s=60)
-        out, _ = calls.communicate("enough\n", timeout=60)
+        out, _ = calls.communicate("enough\n", timeout=200)
         found = json.loads(out)
     assert found["calls"] > 2
     assert found["errors"] == []
