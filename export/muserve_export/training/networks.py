@@ -64,11 +64,7 @@ class TrainedNetwork:
             loss: A scalar.
             clip_norm: Longest gradient; 0 for any.
         """
-        self.optimizer.zero_grad()
-        self.fabric.backward(loss)
-        if clip_norm:
-            self.fabric.clip_gradients(self.network, self.optimizer, max_norm=clip_norm)
-        self.optimizer.step()
+        learn_together([self], loss, clip_norm=clip_norm)
 
     def follow(self, step: int) -> None:
         """Takes the weights after a step, counted from 1, into the average."""
@@ -76,12 +72,20 @@ class TrainedNetwork:
             self.average.update(self.network.module, step)
 
 
-def learn_together(networks: Sequence[TrainedNetwork], loss: Tensor) -> None:
-    """Takes one step of several networks' optimizers on one loss, a scalar."""
+def learn_together(networks: Sequence[TrainedNetwork], loss: Tensor, *, clip_norm: float = 0.0) -> None:
+    """Takes one step of several networks' optimizers on one loss.
+
+    Args:
+        networks: The networks.
+        loss: A scalar.
+        clip_norm: Maximum norm of each network's gradient; 0 for no limit.
+    """
     for network in networks:
         network.optimizer.zero_grad()
     networks[0].fabric.backward(loss)
     for network in networks:
+        if clip_norm:
+            network.fabric.clip_gradients(network.network, network.optimizer, max_norm=clip_norm)
         network.optimizer.step()
 
 

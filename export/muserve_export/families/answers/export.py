@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muserve.v1 import answer_pb2, common_pb2, manifest_pb2
-from muserve_export.bundling import BundlePlan, GraphSource
+from muserve_export.bundling import BundlePlan, GraphSource, tensor_spec
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers.corpus.corpus import LICENCE_ENDING
 from muserve_export.families.answers.data import AnswersData
@@ -36,7 +36,7 @@ _TEMPERATURE = 0.7
 _QUESTION_STEP, _PASSAGE_STEP, _SOURCE_STEP = 32, 64, 128
 _PASSAGES_READ = 8
 _GOLDEN = "A lantern is a portable lamp with a case of glass. It was invented by Ann Lee in 1820."
-_FLOAT, _INT = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
+_INT = manifest_pb2.DATA_TYPE_INT64
 _FREE = -1
 """A dynamic axis."""
 
@@ -166,10 +166,10 @@ def _reader_graph(config: AnswersConfig, settings: manifest_pb2.AnswerSettings, 
     return GraphSource(
         role="reader",
         module=ReaderGraph(reader).eval(),
-        inputs=(_tensor("question", _INT, (_FREE,), "token"), _tensor("passage", _INT, (_FREE,), "token")),
+        inputs=(tensor_spec("question", (_FREE,), "token", _INT), tensor_spec("passage", (_FREE,), "token", _INT)),
         outputs=(
-            *_state(config), _tensor("answerable", _FLOAT, (), "logit"),
-            _tensor("start", _FLOAT, (_FREE,), "logit"), _tensor("end", _FLOAT, (_FREE,), "logit"),
+            *_state(config), tensor_spec("answerable", (), "logit"),
+            tensor_spec("start", (_FREE,), "logit"), tensor_spec("end", (_FREE,), "logit"),
         ),
         draw=lambda rows, random: _draw_texts(settings, len(reader.embed.weight), rows, random),
         max_batch_rows=_READER_ROWS,
@@ -201,16 +201,16 @@ def _writer_graph(
         role="writer",
         module=WriterGraph(writer, candidates).eval(),
         inputs=(
-            _tensor("token", _INT, (), "token"), _tensor("place", _INT, (), "source token, -1 for none"),
-            _tensor("noise", _FLOAT, (config.latent_size,), "standard normal"), *_state(config),
-            _tensor("source", _INT, (_FREE,), "token"),
+            tensor_spec("token", (), "token", _INT), tensor_spec("place", (), "source token, -1 for none", _INT),
+            tensor_spec("noise", (config.latent_size,), "standard normal"), *_state(config),
+            tensor_spec("source", (_FREE,), "token", _INT),
         ),
         outputs=(
-            _tensor("tokens", _INT, (candidates,), "token"),
-            _tensor("logarithms", _FLOAT, (candidates,), "of probabilities"),
-            _tensor("places", _INT, (candidates,), "source token, -1 for none"),
-            _tensor("next_hidden", _FLOAT, (cells,), "the writer's state"),
-            _tensor("next_cell", _FLOAT, (cells,), "the writer's cells"),
+            tensor_spec("tokens", (candidates,), "token", _INT),
+            tensor_spec("logarithms", (candidates,), "of probabilities"),
+            tensor_spec("places", (candidates,), "source token, -1 for none", _INT),
+            tensor_spec("next_hidden", (cells,), "the writer's state"),
+            tensor_spec("next_cell", (cells,), "the writer's cells"),
         ),
         draw=draw,
         max_batch_rows=_WRITER_ROWS,
@@ -223,9 +223,9 @@ def _state(config: AnswersConfig) -> tuple[manifest_pb2.TensorSpec, ...]:
     """Returns the tensors that the reader passes to the writer."""
     cells = 4 * config.hidden_size
     return (
-        _tensor("memory", _FLOAT, (_FREE, 2 * config.hidden_size), "what each token means"),
-        _tensor("hidden", _FLOAT, (cells,), "the writer's state"),
-        _tensor("cell", _FLOAT, (cells,), "the writer's cells"),
+        tensor_spec("memory", (_FREE, 2 * config.hidden_size), "what each token means"),
+        tensor_spec("hidden", (cells,), "the writer's state"),
+        tensor_spec("cell", (cells,), "the writer's cells"),
     )
 
 
@@ -241,10 +241,6 @@ def _draw_texts(
         texts.append(tokens)
     texts[1][:, :2] = texts[0][:, :2]
     return tuple(texts)
-
-
-def _tensor(name: str, dtype: manifest_pb2.DataType, shape: Sequence[int], unit: str) -> manifest_pb2.TensorSpec:
-    return manifest_pb2.TensorSpec(name=name, dtype=dtype, shape=[-1, *shape], unit=unit)
 
 
 def _golden() -> manifest_pb2.GoldenRequest:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,13 +29,14 @@ from muserve_export.families.answers.measure.scoring import token_f1s
 from muserve_export.families.answers.model import Reader, Reading, Writer
 from muserve_export.families.answers.networks.critic import Critic
 from muserve_export.families.answers.networks.decoding import decode_greedily, sample_soft
+from muserve_export.training.networks import TrainedNetwork, learn_together, modules_of, optimizers_of
+from muserve_export.training.schedules import warm_up_cosine
 from muserve_server.tasks.answer.text import NOTHING, PADDING, UNKNOWN, TextCodec
 
 __all__ = ["AnswersLearner", "likelihood_losses", "make_learner"]
 
 _NEVER = -1e4
 _MAX_GRADIENT_NORM = 5.0
-_GENERATORS = ("reader", "writer")
 _LOSSES = ("likelihood_loss", "answerable_loss", "evidence_loss", "adversarial_loss", "critic_loss")
 _SHOWN_AT_ONCE = 64
 
@@ -64,20 +64,22 @@ class AnswersLearner:
         networks: dict[str, nn.Module] = {"reader": Reader(config, vocabulary), "writer": Writer(config, vocabulary)}
         self._best = _Best(networks, self._vocabulary).to(fabric.device)
         networks["critic"] = Critic(config, vocabulary)
-        self._modules: dict[str, Any] = {}
-        self._optimizers: dict[str, Any] = {}
-        for name, module in networks.items():
-            optimizer = torch.optim.Adam(module.parameters(), lr=config.learning_rate)
-            self._modules[name], self._optimizers[name] = fabric.setup(module, optimizer)
-        self._modules["writer"].mark_forward_method("go_on")
+        rates = {"critic": config.critic_learning_rate}
+        self._reader, self._writer, self._critic = self._all = tuple(
+            TrainedNetwork(
+                fabric, name, module, torch.optim.Adam(module.parameters(), lr=rates.get(name, config.learning_rate))
+            )
+            for name, module in networks.items()
+        )
+        self._writer.network.mark_forward_method("go_on")
 
     def modules(self) -> Mapping[str, Any]:
         """Networks by name; "best" has the weights that are exported."""
-        return {**self._modules, "best": self._best}
+        return {**modules_of(self._all), "best": self._best}
 
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name."""
-        return {f"{name}_optimizer": optimizer for name, optimizer in self._optimizers.items()}
+        return optimizers_of(self._all)
 
     def sheet(self) -> NDArray[np.uint8] | None:
         """Returns None: there is no picture of texts."""
@@ -90,7 +92,9 @@ class AnswersLearner:
         nothing = torch.zeros((), device=self._fabric.device)
         losses = dict.fromkeys(_LOSSES, nothing)
         if not self._best.has_fallen(self._config.patience):
-            self._set_learning_rates(step, steps)
+            share = warm_up_cosine(step / steps, warm_up_share=max(self._config.warm_up_share, 1 / steps))
+            for network in (self._reader, self._writer):
+                network.scale_learning_rate(share)
             losses |= self._learn(Batch(*batch), is_judged=step > self._config.adversary_from * steps)
             if step % self._config.validate_every_steps == 0 or step == steps:
                 self._validate(step, counts=step > self._config.adversary_from * steps)
@@ -98,22 +102,23 @@ class AnswersLearner:
         return {name: value.detach() for name, value in losses.items()}
 
     def _learn(self, rows: Batch, *, is_judged: bool) -> dict[str, Tensor]:
-        losses, read = likelihood_losses(self._modules["reader"], self._modules["writer"], rows, self._config)
+        losses, read = likelihood_losses(self._reader, self._writer, rows, self._config)
         loss = losses["likelihood_loss"] + self._config.reading_weight * (
             losses["answerable_loss"] + losses["evidence_loss"]
         )
         if not is_judged or not bool((rows.answerable > 0).any()):
-            self._apply(loss, *_GENERATORS)
+            learn_together((self._reader, self._writer), loss, clip_norm=_MAX_GRADIENT_NORM)
             return losses
         adversarial, judge_again = self._judge(rows, read)
-        self._apply(loss + self._config.adversary_weight * adversarial, *_GENERATORS)
+        loss = loss + self._config.adversary_weight * adversarial
+        learn_together((self._reader, self._writer), loss, clip_norm=_MAX_GRADIENT_NORM)
         critical = judge_again()
-        self._apply(critical, "critic")
+        self._critic.learn(critical, clip_norm=_MAX_GRADIENT_NORM)
         return {**losses, "adversarial_loss": adversarial, "critic_loss": critical}
 
     def _judge(self, rows: Batch, read: Reading) -> tuple[Tensor, Callable[[], Tensor]]:
         """Samples answers and scores them; returns the writer's loss and a function for the discriminator's."""
-        critic, writer = self._modules["critic"], self._modules["writer"]
+        critic, writer = self._critic.network, self._writer.network
         chosen = rows.answerable > 0
         source = torch.cat([rows.question, rows.passage], dim=1)[chosen]
         reading = Reading(*(part[chosen] for part in read))
@@ -133,22 +138,6 @@ class AnswersLearner:
         critic.requires_grad_(requires_grad=True)
         return adversarial, lambda: softplus(-compare(drawn.worded.detach(), drawn.picked.detach())).mean()
 
-    def _set_learning_rates(self, step: int, steps: int) -> None:
-        share = _learning_rate_share(step, steps, self._config.warm_up_share)
-        for name, optimizer in self._optimizers.items():
-            is_generator = name in _GENERATORS
-            rate = self._config.learning_rate * share if is_generator else self._config.critic_learning_rate
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-
-    def _apply(self, loss: Tensor, *names: str) -> None:
-        for name in names:
-            self._optimizers[name].zero_grad()
-        self._fabric.backward(loss)
-        for name in names:
-            self._fabric.clip_gradients(self._modules[name], self._optimizers[name], max_norm=_MAX_GRADIENT_NORM)
-            self._optimizers[name].step()
-
     def begin_anew(self) -> None:
         """Forgets the validation figures of the run that the weights come from.
 
@@ -164,7 +153,7 @@ class AnswersLearner:
 
     def _validate(self, step: int, *, counts: bool) -> None:
         """Validates, and keeps the weights if they are the best so far."""
-        networks = {name: self._modules[name].module for name in _GENERATORS}
+        networks = {each.name: each.best for each in (self._reader, self._writer)}
         if self._validation is None:
             self._best.keep(networks, 0.0, step, counts=False)
             return
@@ -279,11 +268,3 @@ def likelihood_losses(
 def make_learner(fabric: Fabric, config: AnswersConfig, data: AnswersData) -> tuple[AnswersLearner, RowSet]:
     """Builds the networks and the rows that they learn from."""
     return AnswersLearner(fabric, config, data.vocabulary, data.validation), data.training
-
-
-def _learning_rate_share(step: int, steps: int, warm_up: float) -> float:
-    """Returns the learning rate as a fraction of its peak: linear warm-up, then cosine decay."""
-    rising = max(1.0, warm_up * steps)
-    if step <= rising:
-        return step / rising
-    return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising)))

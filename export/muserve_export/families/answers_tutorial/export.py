@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from muserve.v1 import manifest_pb2
-from muserve_export.bundling import GraphSource, GraphsPlan
+from muserve_export.bundling import GraphSource, GraphsPlan, tensor_spec
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers_tutorial.data import LengthSet, to_words
 from muserve_export.families.answers_tutorial.model import (
@@ -55,11 +54,7 @@ def _graph(generator: nn.Module) -> GraphSource:
     return GraphSource(
         role="generator",
         module=generator,
-        inputs=(_tensor("latent", LATENT_SIZE, "standard normal"),),
-        outputs=(_tensor("value", 1, "words, -1 for 0, 1 for 40"),),
+        inputs=(tensor_spec("latent", (LATENT_SIZE,), "standard normal"),),
+        outputs=(tensor_spec("value", (1,), "words, -1 for 0, 1 for 40"),),
         draw=draw,
     )
-
-
-def _tensor(name: str, size: int, unit: str) -> manifest_pb2.TensorSpec:
-    return manifest_pb2.TensorSpec(name=name, dtype=manifest_pb2.DATA_TYPE_FLOAT32, shape=[-1, size], unit=unit)

@@ -10,11 +10,12 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from muserve_export.families.answers.config import AnswersConfig
 from muserve_export.families.answers_tutorial.data import LengthSet
 from muserve_export.families.answers_tutorial.model import LATENT_SIZE, make_networks
+from muserve_export.training.losses import cross_entropy_loss
+from muserve_export.training.networks import TrainedNetwork, modules_of, optimizers_of
 
 __all__ = ["TutorialLearner", "make_learner"]
 
@@ -24,43 +25,33 @@ class TutorialLearner:
 
     def __init__(self, fabric: Fabric, config: AnswersConfig) -> None:
         torch.manual_seed(config.seed)
-        self._fabric = fabric
-        self._modules: dict[str, Any] = {}
-        self._optimizers: dict[str, Any] = {}
-        for name, module in zip(("generator", "discriminator"), make_networks(), strict=True):
-            optimizer = torch.optim.Adam(module.parameters(), lr=config.critic_learning_rate)
-            self._modules[name], self._optimizers[name] = fabric.setup(module, optimizer)
+        self._generator, self._discriminator = (
+            TrainedNetwork(fabric, name, module, torch.optim.Adam(module.parameters(), lr=config.critic_learning_rate))
+            for name, module in zip(("generator", "discriminator"), make_networks(), strict=True)
+        )
 
     def modules(self) -> Mapping[str, Any]:
         """Networks by name."""
-        return self._modules
+        return modules_of((self._generator, self._discriminator))
 
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name."""
-        return {f"{name}_optimizer": optimizer for name, optimizer in self._optimizers.items()}
+        return optimizers_of((self._generator, self._discriminator))
 
     def sheet(self) -> NDArray[np.uint8] | None:
-        """Numbers make no sheet."""
+        """Returns None: there is no picture of numbers."""
         return None
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:  # noqa: ARG002
-        """Teaches the discriminator, then the generator, one batch."""
+        """Trains the discriminator, then the generator, on one batch."""
         (real,) = batch
-        fake = self._modules["generator"](torch.randn(len(real), LATENT_SIZE, device=real.device))
-        discriminator_loss = (self._judge(real, real=True) + self._judge(fake.detach(), real=False)) / 2
-        self._apply(discriminator_loss, "discriminator")
-        generator_loss = self._judge(fake, real=True)
-        self._apply(generator_loss, "generator")
+        fake = self._generator(torch.randn(len(real), LATENT_SIZE, device=real.device))
+        on_real, on_fake = self._discriminator(real), self._discriminator(fake.detach())
+        discriminator_loss = (cross_entropy_loss(on_real, real=True) + cross_entropy_loss(on_fake, real=False)) / 2
+        self._discriminator.learn(discriminator_loss)
+        generator_loss = cross_entropy_loss(self._discriminator(fake), real=True)
+        self._generator.learn(generator_loss)
         return {"generator_loss": generator_loss.detach(), "discriminator_loss": discriminator_loss.detach()}
-
-    def _judge(self, values: Tensor, *, real: bool) -> Tensor:
-        logits = self._modules["discriminator"](values)
-        return binary_cross_entropy_with_logits(logits, torch.full_like(logits, float(real)))
-
-    def _apply(self, loss: Tensor, name: str) -> None:
-        self._optimizers[name].zero_grad()
-        self._fabric.backward(loss)
-        self._optimizers[name].step()
 
 
 def make_learner(fabric: Fabric, config: AnswersConfig, data: LengthSet) -> tuple[TutorialLearner, LengthSet]:

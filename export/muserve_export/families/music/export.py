@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from muserve.v1 import common_pb2, manifest_pb2, music_pb2
-from muserve_export.bundling import BundlePlan, GraphSource
+from muserve_export.bundling import BundlePlan, GraphSource, tensor_spec
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.data import TRACK_SETTINGS, TRACKS, MusicData
 from muserve_export.families.music.model import latent_sizes, make_generator, make_keys, make_shape, summary_of
@@ -31,7 +31,7 @@ _UNKNOWN_TEMPO_BPM = 120.0
 _SAMPLE_BARS = 8
 _LEADER = TRACKS.index("keys")
 """The track that is generated first and conditions the others; chosen by validation (docs/experiments.md)."""
-_FLOAT32, _INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
+_INT64 = manifest_pb2.DATA_TYPE_INT64
 
 
 def plan_bundle(trained: TrainedModel[MusicConfig, MusicData]) -> BundlePlan:
@@ -125,24 +125,24 @@ class _Tensors:
     def graph(self, role: str, module: nn.Module) -> GraphSource:
         """Describes a graph."""
         inputs = [
-            _tensor("constant_latent", self.latents[0], "standard normal"),
-            _tensor("bar_latents", self.latents[1], "standard normal"),
-            _tensor("style", (), "style index", dtype=_INT64),
-            _tensor("tempo", (), "quarter notes a minute; 0 for unknown"),
-            _tensor("density", (), "0 to 1; -1 for open"),
+            tensor_spec("constant_latent", self.latents[0], "standard normal"),
+            tensor_spec("bar_latents", self.latents[1], "standard normal"),
+            tensor_spec("style", (), "style index", _INT64),
+            tensor_spec("tempo", (), "quarter notes a minute; 0 for unknown"),
+            tensor_spec("density", (), "0 to 1; -1 for open"),
         ]
         if isinstance(module, _AccompanistGraph):
             inputs = [
-                _tensor("given_onset", self.roll, "0 or 1"),
-                _tensor("given_hold", self.roll, "0 or 1"),
-                _tensor("given_tracks", (self.shape.tracks,), "1 for tracks to listen to"),
+                tensor_spec("given_onset", self.roll, "0 or 1"),
+                tensor_spec("given_hold", self.roll, "0 or 1"),
+                tensor_spec("given_tracks", (self.shape.tracks,), "1 for tracks to listen to"),
                 *inputs,
             ]
         return GraphSource(
             role=role,
             module=module.eval(),
             inputs=tuple(inputs),
-            outputs=(_tensor("onset", self.roll, "0 to 1"), _tensor("hold", self.roll, "0 to 1")),
+            outputs=(tensor_spec("onset", self.roll, "0 to 1"), tensor_spec("hold", self.roll, "0 to 1")),
             draw=lambda rows, random: tuple(self._draw(spec, rows, random) for spec in inputs),
             max_batch_rows=_MAX_BATCH_ROWS,
             tolerance=_PARITY_TOLERANCE,
@@ -162,12 +162,6 @@ class _Tensors:
         else:
             drawn = random.standard_normal(shape)
         return drawn.astype(np.float32)
-
-
-def _tensor(
-    name: str, shape: tuple[int, ...], unit: str, *, dtype: manifest_pb2.DataType = _FLOAT32
-) -> manifest_pb2.TensorSpec:
-    return manifest_pb2.TensorSpec(name=name, dtype=dtype, shape=[-1, *shape], unit=unit)
 
 
 def _latents(config: MusicConfig, shape: Shape, keys: Keys) -> tuple[int, int]:

@@ -37,6 +37,7 @@ from muserve_export.families.music.networks.phrases import Phrases, mismatched
 from muserve_export.families.music.networks.temporal import LatentSample
 from muserve_export.families.music.plots import draw_phrases
 from muserve_export.training.ema import MovingAverage
+from muserve_export.training.schedules import linear
 from muserve_server.tasks import noise
 
 __all__ = ["MusicLearner", "make_learner"]
@@ -270,7 +271,7 @@ class MusicLearner:
 
     def _set_learning_rates(self, progress: float) -> None:
         config = self._config
-        share = 1.0 - (1.0 - config.final_learning_rate_share) * progress
+        share = linear(progress, 1.0, config.final_learning_rate_share)
         for name, optimizer in self.optimizers().items():
             rate = config.learning_rate
             if "discriminator" in name:

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from muserve.v1 import common_pb2, manifest_pb2, music_pb2
-from muserve_export.bundling import BundlePlan, GraphSource
+from muserve_export.bundling import BundlePlan, GraphSource, tensor_spec
 from muserve_export.families.music.config import MusicConfig
 from muserve_export.families.music.networks.layers import BEATS_PER_BAR
 from muserve_export.families.music_tutorial.data import ChordData
@@ -76,15 +76,11 @@ def _graph(config: MusicConfig, generator: nn.Module) -> GraphSource:
     return GraphSource(
         role="generator",
         module=_ChordGraph(generator).eval(),
-        inputs=(_tensor("latent", (size,), "standard normal"),),
-        outputs=(_tensor("onset", (1, 1, 1, config.pitches), "[-1, 1]"),),
+        inputs=(tensor_spec("latent", (size,), "standard normal"),),
+        outputs=(tensor_spec("onset", (1, 1, 1, config.pitches), "[-1, 1]"),),
         draw=lambda rows, random: (random.standard_normal((rows, size), dtype=np.float32),),
         tolerance=_PARITY_TOLERANCE,
     )
-
-
-def _tensor(name: str, shape: tuple[int, ...], unit: str) -> manifest_pb2.TensorSpec:
-    return manifest_pb2.TensorSpec(name=name, dtype=manifest_pb2.DATA_TYPE_FLOAT32, shape=[-1, *shape], unit=unit)
 
 
 async def _samples(model: LocalModel) -> Mapping[str, bytes]:

@@ -14,6 +14,7 @@ from muserve_export.families.answers.measure.figures import SEED, mean_metric
 from muserve_export.families.answers.measure.questions import HeldOutQuestion, answerable_questions, join_passages
 from muserve_export.families.answers.measure.scoring import normalise, word_f1
 from muserve_export.families.answers.measure.served import answer, answer_text, details_row, gather_limited
+from muserve_export.measuring import make_metric
 from muserve_server.model import LocalModel
 
 __all__ = ["score_asking"]
@@ -58,14 +59,13 @@ async def score_asking(
             "round_trip_f1_with_rejected", np.concatenate([scores, np.zeros(rejected)]), "answer F1; questions", {}
         ),
         *_score_questions(await _ask_known(model, maker)),
-        manifest_pb2.Metric(
-            name="distinct_2", value=len(set(couples)) / max(1, len(couples)), unit="share of word pairs"
+        make_metric("distinct_2", len(set(couples)) / max(1, len(couples)), "share of word pairs"),
+        make_metric(
+            "questions_rejected",
+            rejected / max(1, rejected + len(pairs)),
+            "share of those written, since their answers were not found again",
         ),
-        manifest_pb2.Metric(
-            name="questions_rejected", value=rejected / max(1, rejected + len(pairs)),
-            unit="share of those written, since their answers were not found again",
-        ),
-    ]  # fmt: skip
+    ]
 
 
 async def _ask_known(model: LocalModel, maker: ExampleMaker) -> list[tuple[str, str]]:
@@ -90,16 +90,16 @@ def _score_questions(pairs: Sequence[tuple[str, str]]) -> list[manifest_pb2.Metr
     plain = BLEU()
     spaced = BLEU(tokenize="none", lowercase=True, smooth_method="none", force=True)
     apart = [[" ".join(_tokens(text)) for text in texts] for texts in (made, true)]
+    score = plain.corpus_score(made, [true]).score  # before its signature, which counts the references
+    unit = f"0 to 100; {plain.get_signature()}; {sum(map(bool, made))} of {len(pairs)} questions"
     return [
-        manifest_pb2.Metric(
-            name="question_bleu", value=plain.corpus_score(made, [true]).score,
-            unit=f"0 to 100; {plain.get_signature()}; {sum(map(bool, made))} of {len(pairs)} questions",
+        make_metric("question_bleu", score, unit),
+        make_metric(
+            "question_bleu_tokenised",
+            spaced.corpus_score(apart[0], [apart[1]]).score,
+            "0 to 100; of words in small letters, as COCO's script",
         ),
-        manifest_pb2.Metric(
-            name="question_bleu_tokenised", value=spaced.corpus_score(apart[0], [apart[1]]).score,
-            unit="0 to 100; of words in small letters, as COCO's script",
-        ),
-    ]  # fmt: skip
+    ]
 
 
 def _tokens(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 from muserve.v1 import answer_pb2, manifest_pb2
 from muserve_export.families.answers.data import AnswersData
 from muserve_export.families.answers.measure.baselines import Bm25, best_overlap, first_sentence, named_sentence
-from muserve_export.families.answers.measure.figures import RESAMPLED, SEED, mean_metric, with_interval
+from muserve_export.families.answers.measure.figures import RESAMPLED, SEED, mean_metric
 from muserve_export.families.answers.measure.questions import HeldOutQuestion, is_right, read_keyed
 from muserve_export.families.answers.measure.scoring import normalise, word_f1
 from muserve_export.families.answers.measure.served import (
@@ -24,6 +24,7 @@ from muserve_export.families.answers.measure.served import (
     evidence_text,
     gather_limited,
 )
+from muserve_export.measuring import make_metric
 from muserve_server.model import LocalModel
 from muserve_server.tasks.answer.entries import Entry
 
@@ -90,9 +91,7 @@ def score_writing(asked: Sequence[HeldOutQuestion], responses: Sequence[Any]) ->
     beside = "the sentence with most of the question's words"
     bleu = BLEU()
     score, reference = (bleu.corpus_score(texts, [wanted]).score for texts in (said, copied))
-    metric = manifest_pb2.Metric(
-        name="bleu", value=score, unit=f"0 to 100; {bleu.get_signature()}", reference=reference, reference_name=beside
-    )
+    metric = make_metric("bleu", score, f"0 to 100; {bleu.get_signature()}", {beside: reference})
     scorer = RougeScorer(["rougeL"])
     rouge = np.array([scorer.score(true, made)["rougeL"].fmeasure for true, made in zip(wanted, said, strict=True)])
     other = np.array([scorer.score(true, made)["rougeL"].fmeasure for true, made in zip(wanted, copied, strict=True)])
@@ -130,12 +129,10 @@ def score_silence(
             )
             for _ in range(RESAMPLED)
         ]
-        metric = manifest_pb2.Metric(
-            name=f"auroc_{group}", value=_auroc(scores), reference=0.5, reference_name="chance",
-            unit=f"0.5 to 1, higher is better; {len(unknown)} without an answer, within {len(kinds)} kinds",
-        )  # fmt: skip
         low, high = np.quantile(drawn, [0.025, 0.975])
-        found.append(with_interval(metric, float(low), float(high)))
+        unit = f"0.5 to 1, higher is better; {len(unknown)} without an answer, within {len(kinds)} kinds"
+        interval = (float(low), float(high))
+        found.append(make_metric(f"auroc_{group}", _auroc(scores), unit, {"chance": 0.5}, interval=interval))
     return found
 
 
