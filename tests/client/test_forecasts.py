@@ -143,7 +143,7 @@ def test_a_forecast_is_found_by_its_id(forecaster: Served) -> None:
         ({"horizon": 2.0}, "horizon", "2.0 (float)"),
         ({"frequency": "mothly"}, "frequency", "did you mean 'monthly'"),
         ({"frequency": "15min"}, "frequency", "valid: D, M, Q, W, Y, daily, h, hourly, monthly, other"),
-        ({"frequency": "B"}, "frequency", "is 'B': business days, which no model knows; give daily dates"),
+        ({"frequency": "B"}, "frequency", "is 'B': business days, which no model supports; give daily dates"),
         ({"frequency": pd.offsets.BDay()}, "frequency", "or the values without dates and frequency='other'"),
         ({"frequency": "C"}, "frequency", "business days"),
         ({"frequency": 12}, "frequency", "12 (int)"),

@@ -37,7 +37,7 @@ def test_a_piece_is_saved_with_the_folders_above_it(tmp_path: Path, name: str) -
 
 def test_the_ending_png_saves_the_piano_roll(tmp_path: Path) -> None:
     assert piece(1, piano_roll=b"png").save(tmp_path / "x.png").read_bytes() == b"png"
-    with pytest.raises(ValueError, match="ask for it with piano_roll=True"):
+    with pytest.raises(ValueError, match="request it with piano_roll=True"):
         piece(1).save(tmp_path / "y.png")
     assert names(tmp_path) == ["x.png"]
 

@@ -1,4 +1,4 @@
-"""The asyncio connection: opens a channel, sends, tries again, closes. All in which it differs from `Connection`."""
+"""The asyncio connection: runs flows, and sends, retries and closes, as `Connection` does."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from grpc import aio
 
 from muserve.errors import CancelledCallError
 from muserve_client.attempts import CLOSED, Attempts
+from muserve_client.client_base import ClientBase
 from muserve_client.connection import as_method
-from muserve_client.flows import Flow, Method, Options, Pause, Rpc, Work, not_a_step
-from muserve_client.options import Configured
+from muserve_client.flows import Flow, Pause, Rpc, Step, Work, check_flow, check_step
 
 __all__ = ["AsyncConnection", "awaited"]
 
@@ -23,21 +23,20 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class AsyncConnection(Configured):
-    """Drives flows over a channel of asyncio. It connects at its first call and belongs to the loop that makes it."""
+class AsyncConnection(ClientBase):
+    """All of `AsyncClient` but its calls."""
 
-    def _prepare(self) -> None:
-        self._closed = False
-        self._channel: aio.Channel | None = None
-        self._callables: dict[str, aio.UnaryUnaryMultiCallable] = {}
+    _api = aio
 
     async def run(self, flow: Flow[Result]) -> Result:
-        """Makes a call of another package; see `Client.run`."""
+        """Runs a call that another package brings; see `Client.run`."""
+        check_flow(flow)
         try:
             step = next(flow)
             while True:
+                check_step(flow, step)
                 try:
-                    result = await self._perform(flow, step)
+                    result = await self._perform(step)
                 except BaseException as error:  # noqa: BLE001 - raised inside the flow, which may know better
                     step = flow.throw(error)
                 else:
@@ -48,8 +47,8 @@ class AsyncConnection(Configured):
             flow.close()
 
     async def close(self) -> None:
-        """Ends the connection and the calls on it. Closing again does nothing."""
-        self._closed = True
+        """Closes the connection and cancels the calls on it. Closing again does nothing."""
+        self._closed.set()
         if self._channel is not None:
             await self._channel.close()
 
@@ -61,7 +60,7 @@ class AsyncConnection(Configured):
     ) -> None:
         await self.close()
 
-    async def _perform(self, flow: Flow[Any], step: object) -> Any:
+    async def _perform(self, step: Step) -> Any:
         match step:
             case Rpc():
                 return await self._send(step)
@@ -69,10 +68,8 @@ class AsyncConnection(Configured):
                 return await asyncio.to_thread(step.function)
             case Pause():
                 return await self._pause(step.seconds)
-            case Options():
-                return self._options
             case _:
-                raise not_a_step(flow, step)
+                return self._options
 
     async def _send(self, rpc: Rpc) -> Any:
         """Sends a request, again where that is safe, and reads the response."""
@@ -89,33 +86,24 @@ class AsyncConnection(Configured):
             except asyncio.CancelledError as error:
                 # gRPC raises this too when the channel is closed under a call, though nobody cancelled the task.
                 task = asyncio.current_task()
-                if self._closed and task is not None and not task.cancelling():
+                if self._closed.is_set() and task is not None and not task.cancelling():
                     raise CancelledCallError(CLOSED) from error
                 raise
             await self._pause(pause)
 
-    def _callable(self, method: Method) -> aio.UnaryUnaryMultiCallable:
-        if self._closed:
-            raise RuntimeError(CLOSED)
-        if self._channel is None:
-            self._channel = self._open_channel(aio)
-        if method.path not in self._callables:
-            self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize)
-        return self._callables[method.path]
-
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        if self._closed:
+        if self._closed.is_set():
             raise CancelledCallError(CLOSED)
 
 
 def awaited(
     call: Callable[Parameters, Flow[Result]],
 ) -> Callable[Concatenate[AsyncConnection, Parameters], Coroutine[Any, Any, Result]]:
-    """Makes a coroutine method of a call, with its signature and its docstring."""
+    """Makes a flow a method of `AsyncClient`, with the flow's signature and docstring."""
 
     @functools.wraps(call)
     async def method(self: AsyncConnection, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         return await self.run(call(*args, **kwargs))
 
-    return as_method(method, "AsyncClient")
+    return as_method(method, "muserve_client.async_client.AsyncClient")

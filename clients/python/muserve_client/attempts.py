@@ -1,4 +1,4 @@
-"""The attempts of one RPC: when it is tried again, how long it may take, what its failure means. No networking here."""
+"""The attempts of one call: when it is retried, and what its failure means. Nothing here talks to the network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_REQUEST_ID = 128
 
 
 class Attempts:
-    """The attempts of one call: their deadline, their metadata, and what happens when one fails."""
+    """The attempts of one call: their deadline, their metadata, and what follows a failure."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Attempts:
             options: The client's.
             timeout_s: Seconds for all attempts and the waits between them; None takes the client's.
             request_id: The call's name in the server's log; None draws one.
-            max_attempts: Maximum attempts; None takes the client's.
+            max_attempts: Attempts at most; None takes the client's.
             clock: Seconds that only go forward.
             fraction: Random numbers from 0 up to 1.
 
@@ -73,7 +73,7 @@ class Attempts:
         return max(0.0, self._deadline - self._clock())
 
     def translate(self, error: Any) -> MuserveError:
-        """Turns what gRPC raised into an error of the contract: the one seam for both clients.
+        """Turns what gRPC raised into an error of the contract: the one place for both clients.
 
         Args:
             error: A `grpc.RpcError` that was not caused by closing the client.
@@ -116,7 +116,7 @@ def checked_timeout(seconds: Any) -> float:
     """Returns a timeout that a call can have.
 
     Raises:
-        InvalidRequestError: It is no number, not above 0, or endless.
+        InvalidRequestError: It is not a number, not above 0, or infinite.
     """
     fields = Fields()
     number = fields.real("timeout_s", seconds)

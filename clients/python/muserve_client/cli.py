@@ -11,6 +11,7 @@ from muserve.configuration import ConfigurationError, parse_flags
 from muserve.errors import MuserveError, UnavailableError
 from muserve_client.calls.registry import installed_calls
 from muserve_client.flags import add_connection_flags
+from muserve_client.flows import InvalidFlowError
 
 __all__ = ["main"]
 
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error}{hint}")
     except MuserveError as error:
         return _fail(str(error) + (f" (request {error.request_id})" if error.request_id else ""))
+    except InvalidFlowError as error:
+        return _fail(str(error))
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     except KeyboardInterrupt:

@@ -1,10 +1,9 @@
-"""The synchronous connection: opens a channel, sends, tries again, closes. All in which it differs from asyncio."""
+"""The blocking connection: runs flows, and sends, retries and closes."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -13,8 +12,8 @@ import grpc
 
 from muserve.errors import CancelledCallError
 from muserve_client.attempts import CLOSED, Attempts
-from muserve_client.flows import Flow, Method, Options, Pause, Rpc, Work, not_a_step
-from muserve_client.options import Configured
+from muserve_client.client_base import ClientBase
+from muserve_client.flows import Flow, Pause, Rpc, Step, Work, check_flow, check_step
 
 __all__ = ["Connection", "as_method", "blocking"]
 
@@ -22,33 +21,31 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class Connection(Configured):
-    """Drives flows over a channel. Safe to share between threads; connects at the first call."""
+class Connection(ClientBase):
+    """All of `Client` but its calls."""
 
-    def _prepare(self) -> None:
-        self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._channel: grpc.Channel | None = None
-        self._callables: dict[str, grpc.UnaryUnaryMultiCallable] = {}
+    _api = grpc
 
     def run(self, flow: Flow[Result]) -> Result:
-        """Makes a call of another package; see `muserve_client.calls`.
+        """Runs a call that another package brings.
 
         Args:
-            flow: The call: a generator that yields RPCs.
+            flow: What its function returned, as in `client.run(palettes("calm"))`.
 
         Returns:
             What the call returns.
 
         Raises:
-            MuserveError: As the call documents.
-            TypeError: The flow yields something that is no step of a call.
+            InvalidFlowError: It is not a flow, or yields something that is not a step.
+            MuserveError: As `muserve.errors` lists them.
         """
+        check_flow(flow)
         try:
             step = next(flow)
             while True:
+                check_step(flow, step)
                 try:
-                    result = self._perform(flow, step)
+                    result = self._perform(step)
                 except BaseException as error:  # noqa: BLE001 - raised inside the flow, which may know better
                     step = flow.throw(error)
                 else:
@@ -59,7 +56,7 @@ class Connection(Configured):
             flow.close()
 
     def close(self) -> None:
-        """Ends the connection and the calls on it. Closing again does nothing."""
+        """Closes the connection and cancels the calls on it. Closing again does nothing."""
         with self._lock:
             self._closed.set()
             if self._channel is not None:
@@ -73,7 +70,7 @@ class Connection(Configured):
     ) -> None:
         self.close()
 
-    def _perform(self, flow: Flow[Any], step: object) -> Any:
+    def _perform(self, step: Step) -> Any:
         match step:
             case Rpc():
                 return self._send(step)
@@ -81,10 +78,8 @@ class Connection(Configured):
                 return step.function()
             case Pause():
                 return self._pause(step.seconds)
-            case Options():
-                return self._options
             case _:
-                raise not_a_step(flow, step)
+                return self._options
 
     def _send(self, rpc: Rpc) -> Any:
         """Sends a request, again where that is safe, and reads the response."""
@@ -106,41 +101,37 @@ class Connection(Configured):
                 raise
             self._pause(pause)
 
-    def _callable(self, method: Method) -> grpc.UnaryUnaryMultiCallable:
-        with self._lock:
-            if self._closed.is_set():
-                raise RuntimeError(CLOSED)
-            if self._channel is None:
-                self._channel = self._open_channel(grpc)
-            if method.path not in self._callables:
-                self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize)
-            return self._callables[method.path]
-
     def _pause(self, seconds: float) -> None:
         if self._closed.wait(seconds):
             raise CancelledCallError(CLOSED)
 
 
 def blocking(call: Callable[Parameters, Flow[Result]]) -> Callable[Concatenate[Connection, Parameters], Result]:
-    """Makes a method of a call, with its signature and its docstring."""
+    """Makes a flow a method of `Client`, with the flow's signature and docstring."""
 
     @functools.wraps(call)
     def method(self: Connection, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         return self.run(call(*args, **kwargs))
 
-    return as_method(method, "Client")
+    return as_method(method, "muserve_client.client.Client")
 
 
 Method_ = TypeVar("Method_", bound=Callable[..., Any])
 
 
 def as_method(method: Method_, owner: str) -> Method_:
-    """Gives a wrapped call the signature that it has as a method: with self, and without the flow around the result."""
+    """Gives a wrapped call the signature that it has as a method: with self, and without the flow around the result.
+
+    Args:
+        method: Wraps a call; `functools.wraps` lets `typing.get_type_hints` find the call's names.
+        owner: The client's class: "muserve_client.client.Client".
+    """
     signature = inspect.signature(method)
     result = str(signature.return_annotation).removeprefix("Flow[").removesuffix("]")
     owned = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *signature.parameters.values()]
     described: Any = method
     described.__signature__ = signature.replace(parameters=owned, return_annotation=result)
-    described.__qualname__ = f"{owner}.{described.__name__}"
-    del described.__wrapped__
+    described.__annotations__ = {**described.__annotations__, "return": result}
+    described.__module__, _, name = owner.rpartition(".")
+    described.__qualname__ = f"{name}.{described.__name__}"
     return method

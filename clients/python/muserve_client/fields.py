@@ -1,4 +1,4 @@
-"""What a request can carry at all: values that cannot be encoded are refused here, all others by the server."""
+"""Arguments to the fields of a request: values that cannot be encoded are refused here, all others by the server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Fields:
         self._wrong: list[FieldViolation] = []
 
     def whole(self, name: str, value: Any, *, bits: int) -> int:
-        """Takes an unsigned integer of so many bits; NumPy's integers too."""
+        """Takes an unsigned integer of `bits` bits; NumPy integers too."""
         try:
             number = operator.index(value)
         except TypeError:
@@ -42,7 +42,7 @@ class Fields:
         return float(value)
 
     def reals(self, name: str, values: Any) -> list[float]:
-        """Takes numbers; a single one counts as a list of one."""
+        """Takes a list of numbers, or a single one."""
         if isinstance(values, numbers.Real):
             values = [values]
         if isinstance(values, str) or not isinstance(values, Iterable):
@@ -51,7 +51,7 @@ class Fields:
         return [self.real(f"{name}[{index}]", value) for index, value in enumerate(values)]
 
     def text(self, name: str, value: Any) -> str:
-        """Takes a text that has a UTF-8 form."""
+        """Takes text that can be encoded as UTF-8."""
         if not isinstance(value, str):
             self.refuse(name, f"is {_shown(value)}; allowed: text, as in {str(value)!r}")
             return ""
@@ -61,7 +61,7 @@ class Fields:
         return value
 
     def texts(self, name: str, values: Any) -> list[str]:
-        """Takes texts; a single text counts as a list of one."""
+        """Takes a list of texts, or a single one."""
         if isinstance(values, str):
             values = [values]
         if not isinstance(values, Iterable):
@@ -70,11 +70,11 @@ class Fields:
         return [self.text(f"{name}[{index}]", value) for index, value in enumerate(values)]
 
     def fill(self, request: Message, **values: Any) -> None:
-        """Writes arguments into the fields of a request that have their names.
+        """Writes arguments into the request's fields of the same names, as the types of the fields require.
 
         Args:
-            request: The request message.
-            values: By field, checked by its type. None leaves a field unset that tells absent from 0.
+            request: Has fields of text, numbers and booleans, single or repeated; others are set by hand.
+            values: By field. None leaves an optional field unset; a repeated field also takes a single value.
         """
         for name, value in values.items():
             field = request.DESCRIPTOR.fields_by_name[name]
@@ -95,11 +95,11 @@ class Fields:
         return self.text(field.name, value)
 
     def refuse(self, name: str, description: str) -> None:
-        """Notes a field that cannot be sent."""
+        """Records a field that cannot be sent."""
         self._wrong.append(FieldViolation(name, description))
 
     def check(self) -> None:
-        """Ends the taking of arguments.
+        """Raises if any field was refused.
 
         Raises:
             InvalidRequestError: Names every field that was refused.

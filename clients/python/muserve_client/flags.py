@@ -1,4 +1,4 @@
-"""The flags that every subcommand has: which server, how long to wait, what to encrypt with."""
+"""The flags that commands share: which server, how long to wait, what to encrypt with, which model."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ SERVER_VARIABLE = "MUSERVE_SERVER"
 
 
 def add_connection_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that every subcommand has."""
+    """Adds the flags that every command has: the server, the timeout, encryption, metadata."""
     group = parser.add_argument_group("connection")
     group.add_argument(
         "--server",
         metavar="HOST:PORT",
-        help=f"where the server is, or a gRPC target (environment: {SERVER_VARIABLE}; default: {DEFAULT_TARGET})",
+        help=f"the server's address, or a gRPC target (environment: {SERVER_VARIABLE}; default: {DEFAULT_TARGET})",
     )
-    group.add_argument(
-        "--timeout-s", metavar="X", type=float, default=60.0, help="how long a call may take [s] (default: 60)"
-    )
-    group.add_argument("--tls", action="store_true", help="encrypt, trusting the certificates that gRPC trusts")
+    group.add_argument("--timeout-s", metavar="X", type=float, default=60.0, help="timeout of a call [s] (default: 60)")
+    group.add_argument("--tls", action="store_true", help="encrypt, trusting gRPC's root certificates")
     group.add_argument(
         "--tls-ca", metavar="PATH", type=Path, help="encrypt, trusting the certificates in this PEM file"
     )
@@ -41,18 +39,18 @@ def add_connection_flags(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="sent with every call, for instance for a proxy that asks for a token; may be given several times",
+        help="sent with every call, such as a token for a proxy; may be repeated",
     )
 
 
 def add_model_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that choose a model."""
-    parser.add_argument("--model", metavar="NAME", default="", help="which model (default: the server's)")
-    parser.add_argument("--version", metavar="N", type=int, help="which version of it (default: the newest)")
+    """Adds --model and --version."""
+    parser.add_argument("--model", metavar="NAME", default="", help="model (default: the server's)")
+    parser.add_argument("--version", metavar="N", type=int, help="its version (default: the newest)")
 
 
 def server_of(namespace: argparse.Namespace) -> str:
-    """Returns the server that is meant: flag > environment > default."""
+    """Returns the server to call: flag > environment > default."""
     return namespace.server or os.environ.get(SERVER_VARIABLE) or DEFAULT_TARGET
 
 

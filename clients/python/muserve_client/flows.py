@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from importlib.metadata import packages_distributions
+from importlib.metadata import EntryPoint, entry_points, packages_distributions
 from typing import Any, TypeAlias, TypeVar
 
 from google.protobuf import message_factory
@@ -23,7 +23,24 @@ from google.protobuf.message import DecodeError
 
 from muserve.errors import InternalError
 
-__all__ = ["OPTIONS", "Flow", "Method", "Options", "Pause", "Rpc", "Step", "Work", "method_of", "not_a_step"]
+__all__ = [
+    "GROUP",
+    "OPTIONS",
+    "Flow",
+    "InvalidFlowError",
+    "Method",
+    "Options",
+    "Pause",
+    "Rpc",
+    "Step",
+    "Work",
+    "check_flow",
+    "check_step",
+    "method_of",
+]
+
+GROUP = "muserve.calls"
+"""The group of entry points that name calls."""
 
 Result = TypeVar("Result")
 
@@ -103,14 +120,45 @@ Flow: TypeAlias = Generator[Step, Any, Result]
 """A call: yields steps, gets what comes of each, and returns what the caller gets."""
 
 
-def not_a_step(flow: Any, step: object) -> TypeError:
-    """Returns the error for a flow that yields something else; it names the distribution that brings the flow."""
-    function = getattr(flow, "__qualname__", type(flow).__qualname__)
+class InvalidFlowError(TypeError):
+    """What was given to `run` is not a flow, or the flow yielded something else than a step."""
+
+
+def check_flow(flow: object) -> None:
+    """Checks what `run` is given.
+
+    Raises:
+        InvalidFlowError: It is not a generator.
+    """
+    if not isinstance(flow, Generator):
+        raise InvalidFlowError(
+            f"run takes a flow, which is what a call's function returns: client.run(palettes('calm')); got {flow!r}"
+        )
+
+
+def check_step(flow: object, step: object) -> None:
+    """Checks what a flow yields.
+
+    Raises:
+        InvalidFlowError: It is not a step; names the distribution that brings the flow.
+    """
+    if not isinstance(step, Step):
+        raise InvalidFlowError(
+            f"the call {getattr(flow, '__qualname__', repr(flow))!r} of {_origin(flow)} yielded {step!r}; a call is a "
+            "generator that yields muserve_client.calls.Rpc"
+        )
+
+
+def _origin(flow: object) -> str:
+    """Names the distribution of a flow, or else its module."""
     frame = getattr(flow, "gi_frame", None)
     module = frame.f_globals.get("__name__", "") if frame is not None else type(flow).__module__
-    distributions = packages_distributions().get(module.partition(".")[0], [])
-    origin = f"the distribution {distributions[0]!r}" if distributions else f"the module {module!r}"
-    return TypeError(
-        f"the call {function!r} of {origin} yielded {step!r}; a call is a generator that yields "
-        "muserve_client.calls.Rpc"
-    )
+    package = module.partition(".")[0]
+    # An editable install lists no packages, but has its entry points.
+    by_entry = [entry.dist.name for entry in entry_points(group=GROUP) if entry.dist and _package(entry) == package]
+    names = by_entry or packages_distributions().get(package, [])
+    return f"the distribution {names[0]!r}" if names else f"the module {module!r}"
+
+
+def _package(entry: EntryPoint) -> str:
+    return entry.module.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Image files of whatever people hold: a path, bytes, a Pillow image, a NumPy array. Needs neither package itself."""
+"""Image files from whatever people hold: a path, bytes, a Pillow image, a NumPy array. Needs neither package itself."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _CONVERTED_MODES = ("CMYK", "YCbCr", "HSV", "LAB", "PA", "La", "RGBa", "RGBX")
 
 
 def image_bytes(fields: Fields, image: Any) -> bytes:
-    """Takes the content of an image file in any form in which people hold one.
+    """Returns the content of an image file in any form in which people hold one.
 
     Args:
-        fields: Gets what cannot be sent, as "image".
-        image: What the caller has. Pillow images and arrays are taken as they are; files may say that they are turned.
+        fields: Records what cannot be sent, as "image".
+        image: What the caller has. Pillow images and arrays are sent unrotated; files may have an orientation.
 
     Raises:
         OSError: A file cannot be read.

@@ -1,4 +1,4 @@
-"""What every answer says beside its media: who made it, from which seed, and how long it took."""
+"""What every result says beside its media: the model, the seed, and how long it took."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ __all__ = ["Info", "Timings", "read_info"]
 
 @dataclass(frozen=True)
 class Timings:
-    """Where the time of one call went, measured in the server."""
+    """Time spent on one call, measured in the server."""
 
     queue_s: float
     """Seconds that the call's rows waited for the engine."""
     compute_s: float
-    """Seconds that the engine ran batches holding the call's rows."""
+    """Seconds that the engine ran batches with the call's rows."""
     encode_s: float
     """Seconds spent on encoding and decoding media."""
 
 
 @dataclass(frozen=True)
 class Info:
-    """Where an answer comes from. The same model, digest, seed and request give the same media, byte for byte."""
+    """Where a result comes from. The same digest, seed and request give the same media, byte for byte."""
 
     model: str
-    """Name of the model that answered."""
+    """Model name."""
     version: int
-    """Its version."""
+    """Model version."""
     digest: str
     """SHA-256 of the bundle's manifest, 64 hex digits."""
     seed: int
-    """The seed that was used: the request's own, or the one that the server drew."""
+    """The seed used: the request's, or one drawn by the server."""
     timings: Timings
-    """Where the time went."""
+    """Time spent."""
     batch_rows: int
-    """Rows of the largest batch that held rows of this call, its own and others'."""
+    """Rows of the largest batch with rows of this call, those of other calls included."""
     request_id: str
-    """Names the call in the server's log."""
+    """The call's name in the server's log."""
     server_version: str
-    """Version of the Muserve build that answered."""
+    """Version of the server."""
 
 
 def read_info(info: common_pb2.ResponseInfo) -> Info:
-    """Reads the wire's form."""
+    """Reads the message."""
     timings = info.timings
     return Info(
         model=info.model,

@@ -14,7 +14,7 @@ import grpc
 from muserve import __version__
 from muserve.configuration import ConfigurationError
 
-__all__ = ["DEFAULT_TARGET", "KEEPALIVE_TIME_MS", "ClientOptions", "Configured", "Retries"]
+__all__ = ["DEFAULT_TARGET", "KEEPALIVE_TIME_MS", "ClientOptions", "Retries"]
 
 DEFAULT_TARGET = "localhost:8001"
 DEFAULT_PORT = 8001
@@ -29,14 +29,14 @@ _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 
 @dataclass(frozen=True)
 class Retries:
-    """When a call is tried again: after UNAVAILABLE and QUEUE_FULL only, and never beyond the call's timeout.
+    """When a call is retried: only after UNAVAILABLE and QUEUE_FULL, and never beyond the call's timeout.
 
     Inference has no side effects, so these are always safe. A queue that is full says when to come back, and that is
     honoured.
     """
 
     attempts: int = 5
-    """Most attempts a call, the first one included; 1 never tries again."""
+    """Maximum attempts per call, the first one included; 1 disables retries."""
     initial_backoff_s: float = 0.1
     """Longest wait before the second attempt, in seconds; each is shortened at random by up to a half."""
     max_backoff_s: float = 5.0
@@ -149,64 +149,6 @@ class ClientOptions:
             ("grpc.dns_min_time_between_resolutions_ms", _RESOLVE_MS),
             *self.channel_options,
         ]
-
-
-class Configured:
-    """What both clients are given: the one constructor of both."""
-
-    def __init__(
-        self,
-        target: str = DEFAULT_TARGET,
-        *,
-        timeout_s: float = 60.0,
-        retries: Retries = Retries(),
-        tls: bool = False,
-        credentials: grpc.ChannelCredentials | None = None,
-        metadata: Mapping[str, str | bytes] | Iterable[tuple[str, str | bytes]] = (),
-        max_message_mib: int = 32,
-        channel_options: Iterable[tuple[str, Any]] = (),
-    ) -> None:
-        """Checks and stores what it is given; opens nothing.
-
-        Args:
-            target: "host:port", balanced over all addresses of the name; or a gRPC target:
-                "ipv4:10.0.0.1:8001,10.0.0.2:8001", "unix:/run/muserve.sock".
-            timeout_s: Seconds that a call may take in all, unless the call says otherwise.
-            retries: When to try again.
-            tls: Encrypt, trusting the certificates that gRPC trusts.
-            credentials: Encrypt with these instead, for own or mutual certificates: `grpc.ssl_channel_credentials`.
-            metadata: Sent with every call: {"authorization": "Bearer …"}.
-            max_message_mib: Largest message both ways, in MiB; the server has its own limit.
-            channel_options: gRPC channel arguments, for what is not named here. They win.
-
-        Raises:
-            ConfigurationError: Something cannot be used.
-        """
-        self._options = ClientOptions.of(
-            target,
-            timeout_s=timeout_s,
-            retries=retries,
-            tls=tls,
-            credentials=credentials,
-            metadata=metadata,
-            max_message_mib=max_message_mib,
-            channel_options=channel_options,
-        )
-        self._prepare()
-
-    def _prepare(self) -> None:
-        """Makes what a connection needs; opens nothing."""
-
-    def _open_channel(self, api: Any) -> Any:
-        """Opens a channel.
-
-        Args:
-            api: `grpc`, or `grpc.aio`.
-        """
-        credentials, arguments = self._options.channel_credentials(), self._options.channel_arguments()
-        if credentials is None:
-            return api.insecure_channel(self._options.target, arguments)
-        return api.secure_channel(self._options.target, credentials, arguments)
 
 
 def _full_target(target: str) -> str:

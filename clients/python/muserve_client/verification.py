@@ -1,7 +1,7 @@
-"""Proves on a live server that answers depend on the request alone: neither on batch-mates, nor on the time of day.
+"""Checks on a live server that responses depend on the request alone, not on what shares its batches.
 
-For each golden request of a model (or a small one of our own, where a model has none) it compares, bit by bit: the same
-request again; the same request amid others, several times; each of its samples or series alone.
+For each golden request of a model (or a small default one, if it has none) it compares, bit by bit: the same request
+again; the same request among others, several times; each of its samples or series alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Finding:
     model: str
     """"digits/1"."""
     request: str
-    """The golden request's name, or that of the small one: "default"."""
+    """Name of the golden request, or of the small one: "default"."""
     check: str
     """What was compared."""
     difference: str = ""
@@ -41,7 +41,7 @@ class Finding:
 
     @property
     def passed(self) -> bool:
-        """Whether all was equal."""
+        """Whether nothing differed."""
         return not self.difference
 
     def __str__(self) -> str:
@@ -57,11 +57,11 @@ async def verify_model(
     Args:
         client: Connected to the server, or to replicas, which are then compared with each other.
         model: As listed.
-        probes: Those of all installed calls.
-        rounds: How often each request is repeated amid others.
+        probes: All that are installed.
+        rounds: How often each request is repeated among others.
 
     Yields:
-        What was found, check by check.
+        One finding per check.
 
     Raises:
         MuserveError: A call failed.
@@ -82,7 +82,7 @@ async def verify_model(
 
 
 def _requests(manifest: manifest_pb2.ModelManifest, probe: Probe, task: str) -> Iterator[tuple[str, Any]]:
-    """Yields the golden requests of a probe's kind; without any, a small one of our own for the task."""
+    """Yields the golden requests of one kind; without any, a small one for the task."""
     has_goldens = False
     for golden in manifest.goldens:
         request = _golden(golden)

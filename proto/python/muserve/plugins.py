@@ -77,7 +77,7 @@ def find_plugins(
                     f"the distribution {origins[entry.name]!r} brings one of this name already; uninstall one"
                 )
             plugin = check(entry, loaded, Plugins(found, problems, origins))
-        except Exception as error:  # noqa: BLE001 - a package's import may raise anything, and must not stop the others
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a package may raise anything, and must not stop others
             reason = str(error) if isinstance(error, PluginError) else f"its import failed ({error!r})"
             name = entry.name if entry.name not in found else f"{entry.name} of {origin}"
             problems[name] = f"entry point {entry.name!r} of the distribution {origin!r}: {reason}"

@@ -13,7 +13,7 @@ from muserve_client.calls.registry import installed_calls
 from muserve_client.contents import content_of
 from muserve_client.fields import Fields
 from muserve_client.flags import add_model_flags, client_arguments
-from muserve_client.flows import OPTIONS, Flow, Method, Pause, Rpc, Work, method_of
+from muserve_client.flows import OPTIONS, Flow, InvalidFlowError, Method, Pause, Rpc, Work, method_of
 from muserve_client.info import Info, read_info
 from muserve_client.naming import name_files
 from muserve_client.pictures import Picture
@@ -27,6 +27,7 @@ __all__ = [
     "Fields",
     "Flow",
     "Info",
+    "InvalidFlowError",
     "Method",
     "Pause",
     "Picture",

@@ -22,9 +22,11 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--context", metavar="FILE", type=Path, help="text to answer from; - reads standard input (default: the corpus)"
     )
-    parser.add_argument("--count", metavar="N", type=int, help="answers: the likeliest, and drawn ones (default: 1)")
-    parser.add_argument("--seed", metavar="N", type=int, help="the seed of what is drawn (default: drawn)")
-    parser.add_argument("--max-tokens", metavar="N", type=int, help="most tokens of an answer (default: the model's)")
+    parser.add_argument(
+        "--count", metavar="N", type=int, help="number of answers: the most likely one, then sampled ones (default: 1)"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, help="seed of what is sampled (default: drawn)")
+    parser.add_argument("--max-tokens", metavar="N", type=int, help="maximum length in tokens (default: the model's)")
     parser.add_argument("--json", action="store_true", help="one JSON object, with evidence and source")
     add_model_flags(parser)
 
@@ -85,4 +87,4 @@ def _described(found: Answers) -> dict[str, Any]:
     }
 
 
-COMMAND = Command("ask", "Answer a question, from a text of yours or what the model knows.", _add_flags, _run)
+COMMAND = Command("ask", "Answer a question, from a text or from what the model knows.", _add_flags, _run)

@@ -17,8 +17,8 @@ __all__ = ["COMMAND"]
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="text in UTF-8; - reads standard input")
-    parser.add_argument("--count", metavar="N", type=int, help="most questions (default: 5)")
-    parser.add_argument("--seed", metavar="N", type=int, help="the seed of what is drawn (default: drawn)")
+    parser.add_argument("--count", metavar="N", type=int, help="maximum number of questions (default: 5)")
+    parser.add_argument("--seed", metavar="N", type=int, help="seed of what is sampled (default: drawn)")
     parser.add_argument("--json", action="store_true", help="JSON Lines: question, answer, kind, evidence, score")
     add_model_flags(parser)
 
@@ -40,4 +40,4 @@ def _run(namespace: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command("questions", "Ask questions that a text answers, each with its answer.", _add_flags, _run)
+COMMAND = Command("questions", "Generate questions that a text answers, with answers.", _add_flags, _run)

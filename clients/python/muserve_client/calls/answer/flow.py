@@ -1,4 +1,4 @@
-"""The calls `ask` and `questions`."""
+"""The calls that answer questions and ask them."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def ask(
     """Answers a question, from a text or from the model's own corpus.
 
     Args:
-        question: As a person asks: "What is a GAN?".
-        context: The text to answer from; entries or paragraphs are set apart by empty lines. None searches the
-            model's corpus, whatever the question's spelling.
-        count: How many answers; None takes 1. The first of a seed is the likeliest, all others are drawn.
-        seed: From 0 up to 2^64 - 1; None lets the server draw one, which the answer names.
-        first_sample: Index in the seed's endless series to begin at.
-        max_tokens: Maximum tokens of an answer, words or pieces of words; None takes the model's own limit.
-        model: Its name; "" takes the server's default.
-        version: Its version; None takes the newest.
+        question: In natural language: "What is a GAN?".
+        context: The text to answer from; empty lines separate entries or paragraphs. None searches the model's
+            corpus, tolerating misspellings.
+        count: How many answers; None takes 1. The first of a seed is the most likely one, the others are sampled.
+        seed: From 0 to 2^64 - 1; None lets the server draw one, which the result reports.
+        first_sample: Index of the first answer in the seed's endless series.
+        max_tokens: Maximum length of an answer in tokens (words or pieces of words); None takes the model's limit.
+        model: Model name; "" takes the server's default.
+        version: Model version; None takes the newest.
         timeout_s: Seconds for this call, retries included; None takes the client's.
         request_id: The call's name in the server's log; None draws one.
 
     Returns:
-        The answers with their evidence and where they were read. There are none if the question cannot be answered
-        from what was read: that is no error.
+        The answers with their evidence and source; empty if the text does not answer the question, which is not an
+        error.
 
     Raises:
         MuserveError: As `muserve.errors` lists them.
@@ -75,13 +75,13 @@ def questions(
     timeout_s: float | None = None,
     request_id: str | None = None,
 ) -> Flow[Questions]:
-    """Asks questions that a text answers, each with its answer.
+    """Generates questions that a text answers, each with its answer.
 
     Args:
-        context: The text; entries or paragraphs are set apart by empty lines.
-        count: Maximum questions; None takes 5. Fewer come where the text does not give more.
+        context: The text; empty lines separate entries or paragraphs.
+        count: Maximum number of questions; None takes 5. There may be fewer.
         seed: See `ask`.
-        model: See `ask`. Not every model can ask.
+        model: See `ask`. Not every model can generate questions.
         version: See `ask`.
         timeout_s: See `ask`. Long texts take long.
         request_id: See `ask`.

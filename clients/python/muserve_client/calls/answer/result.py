@@ -1,4 +1,4 @@
-"""Answers to questions, and questions with answers, as values."""
+"""Answers to questions, and questions with answers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Evidence:
-    """A piece of what was read."""
+    """A passage that supports an answer."""
 
     text: str
-    """The piece itself."""
+    """The passage itself."""
     start: int
-    """Its first character, counted from 0: in the context that was given, or else in `Source.text`."""
+    """Index of its first character, from 0: in the given context, or else in `Source.text`."""
     end: int
-    """One after its last."""
+    """Index after its last character."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Answer:
     text: str
     """A sentence."""
     score: float
-    """Probability of its tokens, as their geometric mean: 0 up to 1."""
+    """Geometric mean of its tokens' probabilities, 0 to 1."""
     evidence: Evidence | None
-    """Where it stands; None if nowhere."""
+    """The passage that supports it; None if there is none."""
     sample: int
-    """Index of the answer in the seed's series."""
+    """Index in the seed's series."""
 
     def __str__(self) -> str:
         return self.text
@@ -57,11 +57,11 @@ class Source:
     title: str
     """Its name."""
     aliases: tuple[str, ...]
-    """What else it is called."""
+    """Its other names."""
     text: str
     """The passage that was read."""
     corpus: str
-    """Which corpus of the model it is from; licences differ, the model's manifest names them."""
+    """Corpus of the model that it is from; licences differ, see the model's manifest."""
 
 
 @dataclass(frozen=True)
@@ -69,17 +69,17 @@ class Answers(Sequence[Answer]):
     """The answers to a question: a sequence, empty if it cannot be answered."""
 
     answers: tuple[Answer, ...]
-    """The likeliest first, then drawn ones."""
+    """The most likely one first, then sampled ones."""
     answerable: float
-    """Probability that what was read answers the question."""
+    """Probability that the passages read answer the question."""
     is_answerable: bool
-    """Whether it is high enough, by the model's own threshold."""
+    """Whether that reaches the model's threshold."""
     source: Source | None
-    """What was read; None for a context that was given, or if nothing was found."""
+    """The entry read; None for a given context, or if nothing was found."""
     nearest: tuple[str, ...]
-    """Entries nearest to the question; of use where there is no answer."""
+    """Entries nearest to the question; useful if there is no answer."""
     question_read: str
-    """The question as it was read, misspelled words mended."""
+    """The question as read, with misspellings corrected."""
     info: Info
     """Model, seed and timings."""
 
@@ -107,18 +107,18 @@ class Answers(Sequence[Answer]):
 
 @dataclass(frozen=True)
 class QuestionAnswer:
-    """A question with its answer, which was found again by asking it of the same passage."""
+    """A question with its answer, which answering the question from the same passage confirmed."""
 
     question: str
-    """What is asked."""
+    """The question."""
     answer: str
     """A sentence."""
     evidence: Evidence
-    """Where the answer stands in the context."""
+    """The passage of the context that supports the answer."""
     kind: str
     """Such as "who"; the model's manifest lists them."""
     score: float
-    """Probability of the question's tokens, as their geometric mean: 0 up to 1."""
+    """Geometric mean of the question's tokens' probabilities, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -126,9 +126,9 @@ class Questions(Sequence[QuestionAnswer]):
     """Questions that a text answers, in the order of the text: a sequence."""
 
     pairs: tuple[QuestionAnswer, ...]
-    """No two ask the same."""
+    """Without duplicates."""
     rejected: int
-    """Questions that were written and left out, since their answers were not found again."""
+    """Number of generated questions that were dropped because answering them did not confirm their answers."""
     info: Info
     """Model, seed and timings."""
 
@@ -147,7 +147,7 @@ class Questions(Sequence[QuestionAnswer]):
 
 
 def read_answers(response: answer_pb2.AnswerQuestionResponse) -> Answers:
-    """Reads the wire's form."""
+    """Reads the response."""
     source = response.source
     return Answers(
         answers=tuple(
@@ -169,7 +169,7 @@ def read_answers(response: answer_pb2.AnswerQuestionResponse) -> Answers:
 
 
 def read_questions(response: answer_pb2.GenerateQuestionsResponse) -> Questions:
-    """Reads the wire's form."""
+    """Reads the response."""
     pairs = tuple(
         QuestionAnswer(pair.question, pair.answer, _evidence(pair.evidence), pair.kind, pair.score)
         for pair in response.pairs

@@ -1,4 +1,4 @@
-"""`muserve forecast`: continues the series of a file, into a table, a file or a picture."""
+"""`muserve forecast`: forecasts the series of a file, into a table, a file or a plot."""
 
 from __future__ import annotations
 
@@ -29,25 +29,27 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         "file",
         metavar="FILE",
         type=Path,
-        help="CSV or Parquet: long (unique_id, ds, y), wide (times, then a column a series), or one column of values; "
+        help="CSV or Parquet: long (unique_id, ds, y), wide (times, then a column per series), or one column; "
         "times are dates, or whole numbers that count steps",
     )
-    parser.add_argument("--horizon", metavar="N", type=int, required=True, help="how many steps")
+    parser.add_argument("--horizon", metavar="N", type=int, required=True, help="number of steps to forecast")
     parser.add_argument(
         "--quantiles",
         metavar="X",
         type=float,
         nargs="*",
         default=[0.1, 0.9],
-        help="levels above 0 and below 1; none: the point forecast alone (default: 0.1 0.9)",
+        help="levels above 0 and below 1; none: the point forecast only (default: 0.1 0.9)",
     )
     parser.add_argument(
         "--frequency",
         metavar="NAME",
-        help="yearly, quarterly, monthly, weekly, daily, hourly or other; or as pandas says it (default: by the times)",
+        help="yearly, quarterly, monthly, weekly, daily, hourly or other; or a pandas alias (default: inferred)",
     )
     parser.add_argument("--non-negative", action="store_true", help="values cannot be negative, such as sales")
-    parser.add_argument("--point", choices=("median", "mean"), default="median", help="what yhat is (default: median)")
+    parser.add_argument(
+        "--point", choices=("median", "mean"), default="median", help="the point forecast, yhat (default: median)"
+    )
     parser.add_argument("--ids", metavar="ID", nargs="+", help="only these series (default: all)")
     default = Columns()
     for name, what in (("id", "ids"), ("time", "times"), ("value", "values")):
@@ -153,4 +155,4 @@ def _report(forecasts: Forecasts) -> None:
         print(f"the model's support of {' and '.join(experimental)} is experimental")
 
 
-COMMAND = Command("forecast", "Continue the time series of a file.", _add_flags, _run)
+COMMAND = Command("forecast", "Forecast the time series of a file.", _add_flags, _run)

@@ -1,4 +1,4 @@
-"""Reads series from CSV and Parquet files into DataFrames, in whatever form people keep them. Needs pandas."""
+"""Reads series from CSV and Parquet files into DataFrames, in any common form. Needs pandas."""
 
 from __future__ import annotations
 

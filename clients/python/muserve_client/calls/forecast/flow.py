@@ -47,57 +47,57 @@ def forecast(
     timeout_s: float | None = None,
     request_id: str | None = None,
 ) -> Flow[Forecasts]:
-    """Continues series, each by itself, with quantiles.
+    """Forecasts series, each by itself, with quantiles.
 
     Args:
-        series: A list or array of numbers, oldest first; several as a list, a dict by id, or a 2-D array; a pandas
-            Series; or a DataFrame, long (`unique_id`, `ds`, `y`) or wide (a column a series). An index of pandas is
-            time: timestamps, dates as text, periods, or whole numbers that count steps. None and NaN, and steps that
-            are left out, are missing. Times without a zone are taken as UTC. Only the newest 10,000 values are sent.
+        series: Numbers, oldest first, as a list, tuple or NumPy array; several of them as a list, a dict by id, or the
+            rows of a 2-D array; a pandas Series with time as its index; or a DataFrame in long form (columns
+            `unique_id`, `ds`, `y`) or wide form (a column per series, time as the index). None, NaN and skipped
+            timestamps are missing values. Times are timestamps, dates as text, periods, or whole numbers that count
+            steps; without a time zone they are UTC. Of each series the newest 10,000 values are sent.
         horizon: Steps to forecast; at most the manifest's `max_horizon`.
-        frequency: "yearly" down to "hourly", "other", or an alias of pandas such as "W-SUN"; None takes what the times
-            tell. Daily means every day of the week: of business days give the dates, so that weekends are missing.
-        quantiles: Levels to return, above 0 and below 1. Empty: the point forecast alone.
+        frequency: "yearly", "quarterly", "monthly", "weekly", "daily", "hourly", "other", or a pandas alias such as
+            "ME". None infers it from the index or the timestamps; without these it is required, unless the model
+            supports only one. Daily means every day of the week: give business days as daily dates, so that weekends
+            are missing and forecast too, or as values without dates and "other".
+        quantiles: Levels to return, above 0 and below 1. Empty: the point forecast only.
         non_negative: Whether values cannot be negative, such as sales: forecasts below 0 become 0.
-        point: What the point forecast is: "median" or "mean".
-        id_column: The long form's column of ids.
-        time_column: Its column of times.
-        value_column: Its column of values.
-        model: Its name; "" takes the server's default.
-        version: Its version; None takes the newest.
-        timeout_s: Seconds for each call to the server, which takes up to 500 series; None takes the client's.
-        request_id: The calls' name in the server's log; None draws one a call.
+        point: The point forecast: "median" or "mean".
+        id_column: Column of ids in long form.
+        time_column: Column of times in long form.
+        value_column: Column of values in long form.
+        model: Model name; "" takes the server's default.
+        version: Model version; None takes the newest.
+        timeout_s: Seconds for each RPC, retries included; None takes the client's. More than 500 series take several
+            RPCs, one after the other, all to one version.
+        request_id: The RPCs' name in the server's log; None draws one for each.
 
     Returns:
-        A forecast a series, in the order of the series. Timestamps come back in the time zone in which they came.
+        One forecast per series, in order (in long form: of their first rows), with model and digest.
 
     Raises:
-        InvalidRequestError: The data cannot be read, or the server refuses it; says what is wrong where.
-        MuserveError: As `muserve.errors` lists them.
+        MuserveError: As `muserve.errors` lists them; InvalidRequestError says where the data is wrong.
     """
     fields, options = Fields(), forecast_pb2.ForecastRequest()
-    fields.fill(options, non_negative=non_negative, model=model, horizon=horizon)
-    options.frequency = read_frequency(fields, frequency)  # type: ignore[assignment]
-    fields.fill(options, quantiles=quantiles, version=version)
-    options.point = _point(fields, point)
     columns = Columns(id_column, time_column, value_column)
-    found = _read(fields, series, options.frequency, columns)
+    fields.fill(options, non_negative=non_negative, model=model, horizon=horizon, quantiles=quantiles, version=version)
+    options.frequency = read_frequency(fields, frequency)  # type: ignore[assignment]
+    options.point = _point(fields, point)
+    read = _read(fields, series, options.frequency, columns)
     fields.check()
-    return (yield from _forecast(found, options, columns, timeout_s, request_id))
+    forecasts, info = yield from _send(options, read, timeout_s, request_id)
+    return Forecasts(forecasts, info, point, columns)
 
 
-def _forecast(
-    found: Sequence[Series],
-    options: forecast_pb2.ForecastRequest,
-    columns: Columns,
-    timeout_s: float | None,
-    request_id: str | None,
-) -> Flow[Forecasts]:
-    """Makes the RPCs and joins their answers."""
+def _send(
+    options: forecast_pb2.ForecastRequest, series: Sequence[Series], timeout_s: float | None, request_id: str | None
+) -> Flow[tuple[tuple[Forecast, ...], Info]]:
+    """Sends as many RPCs as the series take."""
     client: ClientOptions = yield OPTIONS
     infos: list[Info] = []
     forecasts: list[Forecast] = []
-    for start, part in _parts(found, options, client.max_message_mib * 2**20 // 2):  # half is room for what is guessed
+    max_bytes = client.max_message_mib * 2**20 // 2  # the other half is room for what is only estimated
+    for start, part in _parts(series, options, max_bytes):
         request = forecast_pb2.ForecastRequest()
         request.CopyFrom(options)
         request.series.extend(one.newest() for one in part)
@@ -106,11 +106,10 @@ def _forecast(
         try:
             response = yield Rpc(FORECAST, request, timeout_s=timeout_s, request_id=request_id)
         except InvalidRequestError as failure:
-            raise _counted(start, part, failure) from failure
+            raise _counted(start, part, failure) from failure.__cause__
         infos.append(_checked(response, part, infos[:1]))
         forecasts += [read_forecast(one, answer) for one, answer in zip(part, response.forecasts, strict=True)]
-    point = next(name for name, number in _POINTS.items() if number == options.point)
-    return Forecasts(tuple(forecasts), _joined(infos), point, columns)
+    return tuple(forecasts), _joined(infos)
 
 
 def _point(fields: Fields, point: Any) -> forecast_pb2.PointForecast:
@@ -158,7 +157,8 @@ def _checked(response: forecast_pb2.ForecastResponse, series: Sequence[Series], 
     info = read_info(response.info)
     if len(response.forecasts) != len(series):
         raise InternalError(
-            f"{len(series)} series were answered with {len(response.forecasts)} forecasts", request_id=info.request_id
+            f"{len(series)} series were answered with {len(response.forecasts)} forecasts",
+            request_id=info.request_id,
         )
     for before in first:
         if info.digest != before.digest:

@@ -1,4 +1,4 @@
-"""The pandas side of series: Series and DataFrames in, tables of forecasts out. Imported where pandas is wanted."""
+"""Reads series from pandas Series and DataFrames. Imported only where pandas is wanted."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def _read_values(column: pd.Series, name: Any) -> pd.Series:
     if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_complex_dtype(column.dtype):
         raise refused(
             f"{called} holds {column.dtype}; {_NUMBERS_OR_MISSING}. A frame in long form needs the columns unique_id, "
-            "ds and y, or other names shown by id_column, time_column and value_column"
+            "ds and y, or other names given by id_column, time_column and value_column"
         )
     return pd.Series(column.to_numpy(dtype="float64", na_value=math.nan))
 

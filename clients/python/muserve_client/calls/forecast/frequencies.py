@@ -1,4 +1,4 @@
-"""The names of frequencies: our own and those of pandas."""
+"""The names of frequencies: Muserve's own and those of pandas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["BUSINESS_DAYS", "FREQUENCIES", "frequency_name", "is_business_days",
 _PREFIX = "FREQUENCY_"
 _NAMES = {name.removeprefix(_PREFIX).lower(): number for name, number in forecast_pb2.Frequency.items() if number != 0}
 FREQUENCIES = tuple(_NAMES)
-"""Our own names, the longest steps first: "yearly"."""
+"""Muserve's names, the longest steps first: "yearly"."""
 _ALIASES = (
     (re.compile(r"(A|AS|Y|YE|YS|BA|BAS|BY|BYE|BYS)(-[A-Z]{3})?"), "yearly"),
     (re.compile(r"B?(Q|QE|QS)(-[A-Z]{3})?"), "quarterly"),
@@ -24,10 +24,10 @@ _ALIASES = (
     (re.compile(r"[hH]"), "hourly"),
 )
 BUSINESS_DAYS = (
-    "which no model knows; give daily dates, so that weekends count as missing, or the values without dates and "
+    "which no model supports; give daily dates, so that weekends count as missing, or the values without dates and "
     "frequency='other'"
 )
-"""The ways out for who has business days, as the end of a message."""
+"""What to do with business days, as the end of a message."""
 
 _SHORTEST = ("Y", "Q", "M", "W", "D", "h")  # of each alias, for messages
 
@@ -38,7 +38,7 @@ def frequency_name(number: int) -> str:
 
 
 def known_frequency(text: str) -> int:
-    """Finds the `muserve.v1.Frequency` of a name of ours or an alias of pandas: "monthly", "ME", "W-SUN".
+    """Returns the `muserve.v1.Frequency` of one of Muserve's names or a pandas alias: "monthly", "ME", "W-SUN".
 
     Returns:
         Its number; 0 if there is none, as for "15min" and other multiples.
@@ -57,8 +57,8 @@ def read_frequency(fields: Fields, frequency: Any) -> int:
     """Reads the argument `frequency`.
 
     Args:
-        fields: Notes it if there is no such frequency.
-        frequency: A name, an alias of pandas or one of its offsets; None for none.
+        fields: Records an unknown frequency.
+        frequency: A name, a pandas alias or a pandas offset; None for none.
 
     Returns:
         Its number; 0 for none.

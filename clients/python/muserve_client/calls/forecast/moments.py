@@ -1,4 +1,4 @@
-"""Reads times of pandas in whatever form they come: timestamps, dates, text, periods, whole numbers."""
+"""Reads pandas times in any form: timestamps, dates, text, periods, whole numbers."""
 
 from __future__ import annotations
 

@@ -27,10 +27,10 @@ _WIDEST_ALPHA, _NARROWEST_ALPHA = 0.18, 0.35
 
 
 def draw(forecasts: Sequence[Forecast], *, point: str, history_steps: int | None = None) -> Figure:
-    """Draws the first 12 forecasts of an answer, a panel each; says so if there are more.
+    """Draws the first 12 forecasts, one panel each; says so if there are more.
 
     Args:
-        forecasts: The forecasts.
+        forecasts: All of them.
         point: What the point forecasts are: "median" or "mean".
         history_steps: How many of each series' newest values; None takes four times the horizon, and at least 48.
     """

@@ -1,4 +1,4 @@
-"""Forecasts: the answer as numbers, tables, files and pictures."""
+"""Forecasts: numbers, tables, files and plots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`muserve images`: draws images into PNG files, and says how to draw them again."""
+"""`muserve images`: generates images into PNG files, and says how to reproduce them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["COMMAND"]
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--count", metavar="N", type=int, help="how many (default: as many as labels, or 1)")
+    parser.add_argument("--count", metavar="N", type=int, help="number of images (default: one per label, or 1)")
     parser.add_argument(
         "--out",
         metavar="PATH",
-        help="x.png: one file, of several images a contact sheet; a folder, or a pattern as in 'out/{sample}.png': "
-        "one file an image (default: MODEL-SEED.png)",
+        help="x.png: one file, a contact sheet of several images; a folder, or a pattern such as 'out/{sample}.png': "
+        "one file per image (default: MODEL-SEED.png)",
     )
     parser.add_argument(
         "--label",
@@ -29,21 +29,28 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         dest="labels",
         action="append",
         default=[],
-        help="what to show; once for all images, or once an image",
+        help="what to show; give one for all images, or one per image",
     )
     parser.add_argument(
-        "--labels", metavar="A,B,…", action="extend", type=lambda text: text.split(","), help="the same, all at once"
+        "--labels", metavar="A,B,…", action="extend", type=lambda text: text.split(","), help="the same as one list"
     )
-    parser.add_argument("--seed", metavar="N", type=int, help="for the same images again (default: drawn and told)")
+    parser.add_argument("--seed", metavar="N", type=int, help="reproduces the same images (default: drawn and printed)")
     parser.add_argument(
-        "--first-sample", metavar="N", type=int, default=0, help="where in the seed's series to begin (default: 0)"
+        "--first-sample",
+        metavar="N",
+        type=int,
+        default=0,
+        help="index of the first sample in the seed's series (default: 0)",
     )
     parser.add_argument(
-        "--truncation", metavar="X", type=float, help="above 0 up to 1: less is more typical, less varied (default: 1)"
+        "--truncation",
+        metavar="X",
+        type=float,
+        help="above 0, at most 1: lower is more typical, less varied (default: 1)",
     )
     layout = parser.add_mutually_exclusive_group()
     layout.add_argument("--sheet", action="store_true", default=None, help="one contact sheet")
-    layout.add_argument("--separate", action="store_false", dest="sheet", default=None, help="one file an image")
+    layout.add_argument("--separate", action="store_false", dest="sheet", default=None, help="one file per image")
     add_model_flags(parser)
 
 
@@ -100,4 +107,4 @@ def _report(namespace: argparse.Namespace, images: Images, paths: list[Path], ou
     print(f"again: {shlex.join([*again, '--out', out])}")
 
 
-COMMAND = Command("images", "Draw images into PNG files.", _add_flags, _run)
+COMMAND = Command("images", "Generate images into PNG files.", _add_flags, _run)

@@ -1,4 +1,4 @@
-"""The call `images`."""
+"""The call that generates images."""
 
 from __future__ import annotations
 
@@ -27,18 +27,19 @@ def images(
     timeout_s: float | None = None,
     request_id: str | None = None,
 ) -> Flow[Images]:
-    """Draws images.
+    """Generates images.
 
     Args:
-        count: How many; None takes as many as labels, or 1.
-        labels: What to show: one label for all, or one an image. A model with labels draws them if there are none.
-        seed: From 0 up to 2^64 - 1; None lets the server draw one, which the answer names.
-        first_sample: Index in the seed's endless series to begin at: sample 7 of a set again is
-            first_sample=7, count=1.
-        truncation: Above 0 up to 1: less is more typical and less varied. Not every model takes it.
-        sheet: One contact sheet instead of separate images.
-        model: Its name; "" takes the server's default.
-        version: Its version; None takes the newest.
+        count: How many; None takes one per label, or 1.
+        labels: What to show: one label for all images, or one per image. Without any, a model with labels draws them.
+        seed: From 0 to 2^64 - 1; None lets the server draw one, which the result reports.
+        first_sample: Index of the first sample in the seed's endless series: first_sample=7, count=1 gives sample 7
+            of a set again.
+        truncation: Above 0 and at most 1: lower values give more typical, less varied images. Not every model
+            supports it.
+        sheet: Whether to return one contact sheet instead of separate images.
+        model: Model name; "" takes the server's default.
+        version: Model version; None takes the newest.
         timeout_s: Seconds for this call, retries included; None takes the client's.
         request_id: The call's name in the server's log; None draws one.
 

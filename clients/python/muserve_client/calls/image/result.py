@@ -1,4 +1,4 @@
-"""Images: the answer as PNG files that can be saved, shown and made again."""
+"""Images: PNG files that can be saved, shown and reproduced."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Image(Picture):
 
 @dataclass(frozen=True)
 class Images(Sequence[Image]):
-    """The images of one answer, in the order of their samples; or a single contact sheet, if that was asked for."""
+    """The images of one call, in the order of their samples; or a single contact sheet, if requested."""
 
     files: tuple[Image, ...]
     """The images."""
     info: Info
     """Model, seed and timings."""
     sheet: Image | None = None
-    """The contact sheet with all samples; None if separate images were asked for."""
+    """The contact sheet with all samples; None if separate images were requested."""
 
     @overload
     def __getitem__(self, index: int) -> Image: ...
@@ -57,7 +57,7 @@ class Images(Sequence[Image]):
         return iter(self.files)
 
     def save(self, where: str | os.PathLike[str]) -> list[Path]:
-        """Writes every image as a PNG file, and missing folders above them.
+        """Writes each image as a PNG file, creating missing folders.
 
         Args:
             where: A folder; or a pattern such as "out/{label}-{sample}.png" with the fields {index} (from 0),
@@ -86,12 +86,7 @@ class Images(Sequence[Image]):
 
 
 def read_images(response: image_pb2.GenerateImagesResponse, *, is_sheet: bool) -> Images:
-    """Reads the wire's form.
-
-    Args:
-        response: The response.
-        is_sheet: Whether one contact sheet was asked for.
-    """
+    """Reads the response; `is_sheet` says that a contact sheet was requested."""
     files = tuple(
         Image(image.png, image.width, image.height, image.sample, tuple(image.labels)) for image in response.images
     )

@@ -28,7 +28,7 @@ _HARDLY_ON_GRID_STEPS = 0.15
 
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", type=Path, help="MIDI of type 0 or 1, in the metre of the model (4/4)")
+    parser.add_argument("file", metavar="FILE", type=Path, help="MIDI of type 0 or 1, in the model's metre (4/4)")
     parser.add_argument(
         "--role",
         metavar="TRACK=ROLE",
@@ -36,11 +36,11 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="what a track of the file plays, as in 1=bass; 1= keeps it without listening to it; tracks count from 0; "
-        "may be given several times (default: guessed and told)",
+        "may be repeated (default: guessed and printed)",
     )
     add_flags(
         parser,
-        tracks="what to add, as in bass,drums (default: all that the file does not play)",
+        tracks="tracks to add, as in bass,drums (default: all that the file does not play)",
         default_out="FILE-SEED.mid, in this folder",
     )
 

@@ -14,10 +14,10 @@ __all__ = ["COMMAND"]
 
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tempo", metavar="BPM", type=float, help="quarter notes a minute, 40 up to 240 (default: the style's)"
+        "--tempo", metavar="BPM", type=float, help="quarter notes per minute, 40 to 240 (default: the style's)"
     )
-    parser.add_argument("--bars", metavar="N", type=int, help="how long (default: as one run of the model gives)")
-    add_flags(parser, tracks="only these, as in bass,drums (default: all)", default_out="MODEL-SEED.mid")
+    parser.add_argument("--bars", metavar="N", type=int, help="length (default: what one run of the model gives)")
+    add_flags(parser, tracks="only these tracks, as in bass,drums (default: all)", default_out="MODEL-SEED.mid")
 
 
 def _run(namespace: argparse.Namespace) -> int:

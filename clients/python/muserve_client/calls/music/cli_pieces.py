@@ -1,4 +1,4 @@
-"""What `muserve music` and `muserve accompany` share: flags, files, and what is told of a piece."""
+"""What `muserve music` and `muserve accompany` share: flags, files, and the description of a piece."""
 
 from __future__ import annotations
 
@@ -31,21 +31,25 @@ def add_flags(parser: argparse.ArgumentParser, *, tracks: str, default_out: str)
         "--tracks", metavar="A,B,…", action="extend", type=lambda text: text.split(","), default=[], help=tracks
     )
     parser.add_argument(
-        "--density", metavar="X", type=float, help="0: sparse, up to 1: busy; not every model takes it (default: open)"
+        "--density", metavar="X", type=float, help="0 (sparse) to 1 (busy); not every model supports it (default: open)"
     )
-    parser.add_argument("--count", metavar="N", type=int, help="how many pieces (default: 1)")
-    parser.add_argument("--seed", metavar="N", type=int, help="for the same pieces again (default: drawn and told)")
+    parser.add_argument("--count", metavar="N", type=int, help="number of pieces (default: 1)")
+    parser.add_argument("--seed", metavar="N", type=int, help="reproduces the same pieces (default: drawn and printed)")
     parser.add_argument(
-        "--first-sample", metavar="N", type=int, default=0, help="where in the seed's series to begin (default: 0)"
+        "--first-sample",
+        metavar="N",
+        type=int,
+        default=0,
+        help="index of the first sample in the seed's series (default: 0)",
     )
     parser.add_argument(
         "--out",
         metavar="PATH",
-        help="x.mid, of several pieces x-0.mid, x-1.mid and so on; a folder; or a pattern as in "
+        help="x.mid, or x-0.mid, x-1.mid and so on for several pieces; a folder; or a pattern such as "
         f"'out/{{style}}-{{sample}}.mid' (default: {default_out})",
     )
     parser.add_argument(
-        "--piano-roll", metavar="PATH", help="draw the notes too: x.png, a folder, or a pattern, as with --out"
+        "--piano-roll", metavar="PATH", help="draws the notes as well: x.png, a folder, or a pattern, as for --out"
     )
     add_model_flags(parser)
 
@@ -66,10 +70,10 @@ def arguments(namespace: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_paths(namespace: argparse.Namespace) -> None:
-    """Checks before the call what can be checked then.
+    """Checks the paths before the call.
 
     Raises:
-        ConfigurationError: A path is no folder, and ends with what is no MIDI, or no picture.
+        ConfigurationError: A path is neither a folder nor a file of the right type.
     """
     for flag, where, endings in _wanted(namespace, namespace.out):
         is_folder = "{" not in where and (Path(where).is_dir() or where.endswith("/") or not Path(where).suffix)
@@ -78,13 +82,13 @@ def check_paths(namespace: argparse.Namespace) -> None:
 
 
 def save(namespace: argparse.Namespace, music: Music, default_out: str, *, source: Path | None = None) -> str:
-    """Writes the pieces, and their piano rolls if asked for; says where.
+    """Writes the pieces, and their piano rolls if requested; prints where.
 
     Args:
         namespace: The flags.
         music: The pieces.
         default_out: Where they go without --out.
-        source: A file that may not be written over.
+        source: A file that must not be overwritten.
 
     Returns:
         What --out is, or stands for.
@@ -108,7 +112,7 @@ def save(namespace: argparse.Namespace, music: Music, default_out: str, *, sourc
 
 
 def describe(music: Music) -> str:
-    """Says in a line what the pieces are."""
+    """Describes the pieces in one line."""
     styles = " and ".join(sorted({piece.style for piece in music if piece.style}))
     tempi = " and ".join(dict.fromkeys(f"{tempo:g}" for tempo in sorted(piece.tempo_bpm for piece in music)))
     parts = [counted(len(music), "piece")] if len(music) > 1 else []
@@ -122,7 +126,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def new_tracks(music: Music) -> str:
-    """Names the tracks that the model wrote."""
+    """Returns the roles of the tracks that the model wrote."""
     return ", ".join(track.role for track in music[0].tracks if not track.given)
 
 
@@ -149,13 +153,13 @@ def again(command: str, namespace: argparse.Namespace, music: Music, own: Sequen
 
 
 def _wanted(namespace: argparse.Namespace, out: str | None) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Returns what is to be written: the flag, where to, and how files may end."""
+    """Returns what to write: the flag, where to, and how files may end."""
     expected = [("--out", out, MIDI_ENDINGS), ("--piano-roll", namespace.piano_roll, PICTURE_ENDINGS)]
     return [(flag, where, endings) for flag, where, endings in expected if where]
 
 
 def _paths(flag: str, where: str, endings: tuple[str, ...], music: Music) -> list[Path]:
-    """Names a file for each piece; of several, the name of a single file gets their numbers."""
+    """Names a file for each piece; a single file name gets the numbers of several."""
     path = Path(where)
     try:
         if len(music) > 1 and is_file(where, endings) and not is_pattern(where):

@@ -1,4 +1,4 @@
-"""The calls `music` and `accompany`."""
+"""The calls that write music and accompany a piece."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def music(
     timeout_s: float | None = None,
     request_id: str | None = None,
 ) -> Flow[Music]:
-    """Writes music, as MIDI files.
+    """Generates music as MIDI files.
 
     Args:
-        style: Such as "bossanova"; the model's manifest has them all. "" lets the seed draw one for each piece.
-        tempo_bpm: Quarter notes a minute, 40 up to 240; None takes the style's typical tempo.
-        bars: Length, up to the manifest's `max_bars`; None takes as many as one run of the model gives. A longer
-            piece begins with the same bars as a shorter one of the same seed.
-        tracks: Roles of the tracks to keep, as in ["drums", "bass"]; none: all.
-        density: How busy: 0, as the sparsest of the style's training pieces, up to 1, as the busiest; None leaves
-            it open. Not every model takes it.
+        style: Such as "bossanova"; the model's manifest lists them. "" draws one for each piece.
+        tempo_bpm: Quarter notes per minute, 40 to 240; None takes the style's typical tempo.
+        bars: Length, up to the manifest's `max_bars`; None takes what one run of the model gives. A longer piece
+            begins with the same bars as a shorter one of the same seed.
+        tracks: Roles of the tracks to keep, as in ["drums", "bass"]; empty keeps all.
+        density: How busy, from 0, like the sparsest training pieces of the style, to 1, like the busiest; None leaves
+            it open. Not every model supports it.
         count: How many pieces; None takes 1.
-        seed: From 0 up to 2^64 - 1; None lets the server draw one, which the answer names.
-        first_sample: Index in the seed's endless series to begin at: sample 7 of a set again is
-            first_sample=7, count=1.
+        seed: From 0 to 2^64 - 1; None lets the server draw one, which the result reports.
+        first_sample: Index of the first sample in the seed's endless series: first_sample=7, count=1 gives sample 7
+            of a set again.
         piano_roll: Whether each piece comes with a picture of its notes, which notebooks show.
-        model: Its name; "" takes the server's default.
-        version: Its version; None takes the newest.
+        model: Model name; "" takes the server's default.
+        version: Model version; None takes the newest.
         timeout_s: Seconds for this call, retries included; None takes the client's.
         request_id: The call's name in the server's log; None draws one.
 
@@ -95,14 +95,14 @@ def accompany(
     timeout_s: float | None = None,
     request_id: str | None = None,
 ) -> Flow[Accompaniment]:
-    """Adds tracks to a piece of one's own, whose notes come back unchanged.
+    """Adds tracks to a piece of yours, whose own notes come back unchanged.
 
     Args:
-        midi: A MIDI file of type 0 or 1 in the metre of the model: its path, its bytes, a binary file object, a
+        midi: A MIDI file of type 0 or 1 in the model's metre: its path, its bytes, a binary file object, a
             mido.MidiFile, or a piece from this client.
-        roles: What tracks of the file play, by their index in it, as in {1: "bass"}; None for a track that is not
-            listened to, only kept. The server guesses what is not named here; the answer says how.
-        tracks: Roles of the tracks to add, as in ["drums", "bass"]; none: all that the file does not play.
+        roles: What tracks of the file play, by track index, as in {1: "bass"}; None for a track to keep without
+            listening to it. The server guesses the others; the result reports how.
+        tracks: Roles of the tracks to add, as in ["drums", "bass"]; empty adds all that the file does not play.
         style: See `music`.
         density: How busy the new tracks are; see `music`.
         count: How many accompaniments; None takes 1.

@@ -1,4 +1,4 @@
-"""Music: the answer as MIDI files that can be saved, read, accompanied and made again."""
+"""Music: MIDI files that can be saved, read, accompanied and reproduced."""
 
 from __future__ import annotations
 
@@ -48,39 +48,39 @@ class Track:
     name: str
     """Its name in the file: "Bass"."""
     role: str
-    """What it plays for the model: "bass"; empty for a track of the caller's that was only kept."""
+    """What it plays for the model: "bass"; empty for a track of the caller's that was kept without listening to it."""
     program: int
     """General MIDI program, 0 to 127; 0 for drums."""
     drums: bool
     """Whether it plays drums, on channel 10."""
     notes: int
-    """How many."""
+    """Number of notes."""
     given: bool
-    """Whether it is the caller's own."""
+    """Whether it comes from the caller's file."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One MIDI file of type 1, with a track an instrument."""
+    """One MIDI file of type 1, with one track per instrument."""
 
     midi: bytes = field(repr=False)
     """The file's content."""
     sample: int
     """Index in the seed's series."""
     style: str
-    """Style that it was written in; empty for a model without styles."""
+    """Its style; empty for a model without styles."""
     tempo_bpm: float
-    """Tempo at its beginning, in quarter notes a minute."""
+    """Initial tempo, in quarter notes per minute."""
     bars: int
-    """Length."""
+    """Length in bars."""
     tracks: tuple[Track, ...]
     """The tracks with instruments, in the order of the file."""
     piano_roll: bytes | None = field(default=None, repr=False)
-    """A picture of the notes as PNG, time to the right; None unless it was asked for with piano_roll=True."""
+    """A picture of the notes as PNG, time to the right; None unless requested with piano_roll=True."""
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the file says of its making: model, version, digest, seed, sample and more. Empty if it says nothing."""
+        """Provenance stored in the file: model, version, digest, seed, sample and more. Empty if there is none."""
         _, key, text = self.midi.partition(_TEXT_KEY)
         try:
             facts, _ = json.JSONDecoder().raw_decode("{" + text.decode("utf-8", "replace")) if key else ({}, 0)
@@ -89,10 +89,10 @@ class Piece:
         return facts
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes a file in one step, and missing folders above it.
+        """Writes a file atomically, creating missing folders.
 
         Args:
-            path: "x.mid" or "x.midi": the piece; "x.png": its piano roll, if it was asked for.
+            path: "x.mid" or "x.midi": the piece; "x.png": its piano roll, if requested.
 
         Returns:
             The path.
@@ -108,7 +108,7 @@ class Piece:
             allowed = ", ".join((*MIDI_ENDINGS, *PICTURE_ENDINGS))
             raise ValueError(f"{os.fspath(path)!r} ends with {suffix!r}; allowed: {allowed}")
         if self.piano_roll is None:
-            raise ValueError("this piece came without a piano roll; ask for it with piano_roll=True")
+            raise ValueError("this piece has no piano roll; request it with piano_roll=True")
         return write_file(path, self.piano_roll)
 
     def to_mido(self) -> mido.MidiFile:
@@ -122,13 +122,13 @@ class Piece:
         return mido.MidiFile(file=io.BytesIO(self.midi))
 
     def _repr_png_(self) -> bytes | None:
-        """Shows the piano roll in notebooks, if it was asked for: this client draws none itself."""
+        """Shows the piano roll in notebooks, if requested; this client draws none itself."""
         return self.piano_roll
 
 
 @dataclass(frozen=True, repr=False)
 class Music(Sequence[Piece]):
-    """The pieces of one answer, in the order of their samples."""
+    """The pieces of one call, in the order of their samples."""
 
     pieces: tuple[Piece, ...]
     """The pieces."""
@@ -157,7 +157,7 @@ class Music(Sequence[Piece]):
         return f"<{type(self).__name__}: {pieces}, {bars} bars, by {made_by}>"
 
     def save(self, where: str | os.PathLike[str]) -> list[Path]:
-        """Writes every piece as a MIDI file, and missing folders above them; or every piano roll, if it ends with .png.
+        """Writes each piece as a MIDI file, or each piano roll if `where` ends with .png, creating missing folders.
 
         Args:
             where: A folder; or a pattern such as "out/{style}-{sample}.mid" with the fields {index} (from 0),
@@ -179,27 +179,27 @@ class Music(Sequence[Piece]):
 
 @dataclass(frozen=True)
 class Quantisation:
-    """How far a file's notes are from the grid of the model's steps."""
+    """How well a file's notes fit the model's grid of steps."""
 
     notes: int
     """Notes that the model listened to."""
     folded_notes: int
-    """Notes whose pitch was moved by octaves into the model's range, to be listened to."""
+    """Notes whose pitch was moved by octaves into the model's range, for the model to listen to."""
     mean_error_steps: float
-    """Mean distance of a note's start from the nearest step, in steps: 0 to 0.5. About 0.25 is no grid at all."""
+    """Mean distance of a note's start from the nearest step, in steps: 0 to 0.5. About 0.25: no grid."""
     on_grid_share: float
     """Share of starts at most a tenth of a step from the grid."""
     bars: int
-    """Bars of the file that were accompanied, from the first on."""
+    """Bars of the file that were accompanied, counted from the first."""
 
 
 @dataclass(frozen=True, repr=False)
 class Accompaniment(Music):
-    """The caller's piece, its notes unchanged, with new tracks: as many versions as were asked for."""
+    """The caller's piece, its notes unchanged, with new tracks, in as many versions as requested."""
 
     roles: Mapping[int, str]
-    """What each track with notes was taken to play, by its index in the file: "bass"; "drums+bass" where its channels
-    play different roles; "" where it was only kept."""
+    """Role assigned to each track with notes, by its index in the file: "bass"; "drums+bass" where its channels play
+    different roles; "" where it was kept without listening to it."""
     quantisation: Quantisation
     """How well the caller's notes fit the grid on which the model listens. The notes themselves are not moved."""
 
@@ -248,12 +248,12 @@ def _read_piece(piece: music_pb2.MusicPiece) -> Piece:
 
 
 def read_music(response: music_pb2.GenerateMusicResponse) -> Music:
-    """Reads the wire's form."""
+    """Reads the response."""
     return Music(tuple(map(_read_piece, response.pieces)), read_info(response.info))
 
 
 def read_accompaniment(response: music_pb2.AccompanyResponse) -> Accompaniment:
-    """Reads the wire's form."""
+    """Reads the response."""
     fit = response.quantisation
     return Accompaniment(
         pieces=tuple(map(_read_piece, response.pieces)),

@@ -22,7 +22,7 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--task", metavar="TASK", help="only models of this task: image, forecast, music, … (default: all)"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, with whole digests")
+    parser.add_argument("--json", action="store_true", help="print JSON, with full digests")
 
 
 def _run(namespace: argparse.Namespace) -> int:

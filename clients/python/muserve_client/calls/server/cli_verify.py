@@ -18,7 +18,9 @@ __all__ = ["COMMAND"]
 def _add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="only this model (default: all that are ready)")
     parser.add_argument("--version", metavar="N", type=int, help="only this version of them (default: all)")
-    parser.add_argument("--rounds", metavar="N", type=int, default=3, help="how often in a crowd (default: 3)")
+    parser.add_argument(
+        "--rounds", metavar="N", type=int, default=3, help="how often to repeat each request among others (default: 3)"
+    )
 
 
 def _run(namespace: argparse.Namespace) -> int:
@@ -40,7 +42,7 @@ async def _verify(namespace: argparse.Namespace) -> list[Finding]:
             and namespace.version in (None, model.version)
         ]
         if not models:
-            requested = f" that is called {namespace.model!r}" if namespace.model else ""
+            requested = f" named {namespace.model!r}" if namespace.model else ""
             requested += f" of version {namespace.version}" if namespace.version is not None else ""
             raise ModelNotFoundError(f"no model{requested} is ready at {server_of(namespace)}; see: muserve models")
         for model in models:
@@ -52,7 +54,7 @@ async def _verify(namespace: argparse.Namespace) -> list[Finding]:
 
 COMMAND = Command(
     "verify",
-    "Prove on a live server that the same request gives the same bytes, alone and in a crowd.",
+    "Check on a live server that the same request gives the same bytes, alone and among others.",
     _add_flags,
     _run,
 )

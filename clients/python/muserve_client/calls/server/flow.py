@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from importlib.metadata import entry_points
+
+from google.protobuf import wrappers_pb2
 
 from muserve.configuration import nearest
 from muserve.errors import DeadlineExceededError, ModelNotFoundError, MuserveError, UnavailableError
@@ -11,7 +14,7 @@ from muserve_client.attempts import checked_timeout
 from muserve_client.calls.server.health import CHECK, SERVING
 from muserve_client.calls.server.result import Model, read_model
 from muserve_client.fields import Fields
-from muserve_client.flows import OPTIONS, Flow, Pause, Rpc, method_of
+from muserve_client.flows import GROUP, OPTIONS, Flow, Pause, Rpc, method_of
 from muserve_client.options import ClientOptions, Retries
 
 __all__ = ["is_ready", "model", "models", "wait_until_ready"]
@@ -22,7 +25,7 @@ _GET_MODEL = method_of(_SERVICE, "GetModel")
 # Failures of a health check that mean no more than "not ready": health says NOT_FOUND for a name that it doesn't know.
 _NOT_READY: tuple[type[MuserveError], ...] = (UnavailableError, DeadlineExceededError, ModelNotFoundError)
 _TASKS = [name.removeprefix("TASK_").lower() for name, number in common_pb2.Task.items() if number]
-_LONGEST_CHECK_S = 5.0
+_MAX_CHECK_S = 5.0
 _BACKOFF = Retries(max_backoff_s=1.0)
 
 
@@ -32,10 +35,10 @@ def models(
     timeout_s: float | None = None,
     request_id: str | None = None,
 ) -> Flow[list[Model]]:
-    """Lists every model version of the server, the refused ones too, by name and version.
+    """Lists every model version of the server, including refused ones, by name and version.
 
     Args:
-        task: Only those of one task: "image"; None for all.
+        task: Only models of one task: "image", or the name of an installed task kind; None for all.
         timeout_s: See `images`.
         request_id: See `images`.
 
@@ -43,7 +46,7 @@ def models(
         MuserveError: As `muserve.errors` lists them.
     """
     fields, request = Fields(), model_pb2.ListModelsRequest()
-    name = None if task is None else fields.text("task", task)
+    name = None if task is None else _task(fields, task)
     fields.check()
     if name in _TASKS:
         request.task = common_pb2.Task.Value(f"TASK_{name.upper()}")  # type: ignore[assignment]
@@ -60,6 +63,15 @@ def models(
     return listed
 
 
+def _task(fields: Fields, task: str) -> str:
+    """Takes the name of a task; refuses what is probably a misspelled one of the house before anything is sent."""
+    name = fields.text("task", task)
+    hint = nearest(name, _TASKS)
+    if name not in {*_TASKS, *entry_points(group=GROUP).names} and hint.startswith("did you mean"):
+        fields.refuse("task", f"is {name!r}; {hint}")
+    return name
+
+
 def model(
     name: str,
     version: int | None = None,
@@ -67,11 +79,11 @@ def model(
     timeout_s: float | None = None,
     request_id: str | None = None,
 ) -> Flow[Model]:
-    """Gets one model version with its manifest.
+    """Returns one model version with its manifest.
 
     Args:
-        name: Its name.
-        version: Its version; None takes the newest that is ready.
+        name: Model name.
+        version: Model version; None takes the newest that is ready.
         timeout_s: See `images`.
         request_id: See `images`.
 
@@ -90,20 +102,21 @@ def is_ready(
     *,
     timeout_s: float = 5.0,
 ) -> Flow[bool]:
-    """Asks once whether the server takes calls. Of several replicas, one is asked.
+    """Asks once whether the server accepts calls. Of several replicas, one is asked.
 
     Args:
         model: Ask for this model instead of the server as a whole.
-        timeout_s: Seconds to wait; no answer is a no.
+        timeout_s: Seconds to wait; no answer counts as not ready.
 
     Raises:
-        MuserveError: The answer is neither yes nor no: a proxy refuses, or it is no Muserve server.
+        MuserveError: There is no clear answer: a proxy refuses, or it is not a Muserve server.
     """
+    service = wrappers_pb2.StringValue(value=f"models/{model}" if model else "")
     try:
-        response = yield Rpc(CHECK, f"models/{model}" if model else "", timeout_s=timeout_s, attempts=1)
+        response: wrappers_pb2.Int32Value = yield Rpc(CHECK, service, timeout_s=timeout_s, attempts=1)
     except _NOT_READY:
         return False
-    return bool(response == SERVING)
+    return response.value == SERVING
 
 
 def wait_until_ready(
@@ -111,10 +124,10 @@ def wait_until_ready(
     *,
     model: str = "",
 ) -> Flow[None]:
-    """Waits until the server takes calls.
+    """Waits until the server accepts calls.
 
     Args:
-        timeout_s: Maximum seconds to wait.
+        timeout_s: Maximum wait in seconds.
         model: Wait for this model instead of the server as a whole.
 
     Raises:
@@ -124,9 +137,9 @@ def wait_until_ready(
     deadline, attempt = time.monotonic() + checked_timeout(timeout_s), 0
     while (remaining := deadline - time.monotonic()) > 0:
         attempt += 1
-        if (yield from is_ready(model, timeout_s=min(_LONGEST_CHECK_S, remaining))):
+        if (yield from is_ready(model, timeout_s=min(_MAX_CHECK_S, remaining))):
             return
         yield Pause(min(_BACKOFF.backoff_s(attempt, 0.0), remaining))
     options: ClientOptions = yield OPTIONS
     what = f"model {model!r} at {options.address}" if model else options.address
-    raise DeadlineExceededError(f"{what} was not ready within {timeout_s:g} s; the server's log says why")
+    raise DeadlineExceededError(f"{what} was not ready within {timeout_s:g} s; see the server's log")

@@ -1,4 +1,4 @@
-"""Models: what a server has, and what each bundle says of itself."""
+"""Models: what a server has, and what each bundle says about itself."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ class Model:
     version: int
     """Its version."""
     task: str
-    """What it does: "image", "forecast", "music", "translation", "answer"; "unspecified" if its manifest is broken."""
+    """What it does: "image", "forecast", "music", "translation", "answer", or the name of an installed task kind;
+    "unspecified" if its manifest is broken."""
     state: str
-    """"ready" if it answers; "loading", "refused" or "unloading" if not."""
+    """"ready" if it serves; "loading", "refused" or "unloading" if not."""
     reason: str
     """Why it was refused; empty otherwise."""
     digest: str
-    """SHA-256 of its manifest, 64 hex digits; empty if it cannot be read."""
+    """SHA-256 of its manifest, 64 hex digits; empty if the manifest cannot be read."""
     default: bool
     """Whether requests of this task that name no model come here."""
     description: str
     """One line for people."""
     manifest: manifest_pb2.ModelManifest | None = field(default=None, repr=False, compare=False)
-    """Everything the bundle says of itself; only `Client.model` gets it."""
+    """Everything the bundle says about itself; only `Client.model` returns it."""
 
 
 def read_model(model: model_pb2.Model, manifest: manifest_pb2.ModelManifest | None = None) -> Model:
-    """Reads the wire's form."""
+    """Reads the message."""
     return Model(
         name=model.name,
         version=model.version,

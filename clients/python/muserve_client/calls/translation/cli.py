@@ -1,4 +1,4 @@
-"""`muserve translate`: moves an image into another domain, into a PNG file."""
+"""`muserve translate`: translates an image into another domain, into a PNG file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ def _add_flags(parser: argparse.ArgumentParser) -> None:
         "--to", metavar="DOMAIN", default="", help="such as map (default: that of a model with one direction)"
     )
     parser.add_argument("--out", metavar="PATH", type=Path, help="x.png (default: FILE-DOMAIN.png, in this folder)")
-    parser.add_argument("--cycle", metavar="PATH", type=Path, help="x.png: the result translated back; tells the error")
-    parser.add_argument("--side-by-side", metavar="PATH", type=Path, help="x.png: image, result and way back in a row")
+    parser.add_argument(
+        "--cycle", metavar="PATH", type=Path, help="x.png: the result translated back; prints the error"
+    )
+    parser.add_argument(
+        "--side-by-side", metavar="PATH", type=Path, help="x.png: image, result and back-translation in a row"
+    )
     add_model_flags(parser)
 
 
@@ -51,7 +55,7 @@ def _run(namespace: argparse.Namespace) -> int:
 
 
 def _check_paths(namespace: argparse.Namespace) -> None:
-    """Checks before the call what can be checked then, and once more when the default of --out is known.
+    """Checks the paths before the call, and again once the default of --out is known.
 
     Raises:
         ConfigurationError: A path does not end with .png, or two are the same.
@@ -71,4 +75,4 @@ def _check_source(flag: str, path: Path, source: Path) -> None:
         raise ConfigurationError(f"{flag} would write over {source}, which is translated; name another file")
 
 
-COMMAND = Command("translate", "Show an image as another domain would, as PNG of the same size.", _add_flags, _run)
+COMMAND = Command("translate", "Translate an image into another domain, as PNG of the same size.", _add_flags, _run)

@@ -1,4 +1,4 @@
-"""The call `translate`."""
+"""The call that translates an image into another domain."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def translate(
     timeout_s: float | None = None,
     request_id: str | None = None,
 ) -> Flow[Translation]:
-    """Shows an image as another domain would: a photo as a map.
+    """Translates an image into another domain, such as a satellite photo into a map.
 
     Args:
         image: A PNG, JPEG or WebP file with one frame: its path, its bytes, a binary file object, or a picture from
-            this client; it is turned upright as it says. Or a Pillow image, or a NumPy array of uint8, [height,
-            width], [height, width, 3] or [height, width, 4], which are taken as they are.
-        target: Domain to translate into, as in "map"; the model's manifest has them. "" does for a model with one
-            direction.
-        cycle: Whether to translate the answer back as well, and say how far that is from the image. Not every model
-            can.
-        side_by_side: Whether to draw image, translation and way back in a row as well.
-        model: Its name; "" takes the server's default.
-        version: Its version; None takes the newest.
+            this client; the orientation stored in it is applied. Or a Pillow image, or a NumPy array of uint8,
+            [height, width], [height, width, 3] or [height, width, 4], which are sent as they are.
+        target: Domain to translate into, as in "map"; the model's manifest lists them. "" is enough for a model with
+            one direction.
+        cycle: Whether to translate the result back as well, and report how far that is from the image. Not every
+            model supports it.
+        side_by_side: Whether to return image, translation and back-translation in one row as well.
+        model: Model name; "" takes the server's default.
+        version: Model version; None takes the newest.
         timeout_s: Seconds for this call, retries included; None takes the client's. Large images take long.
         request_id: The call's name in the server's log; None draws one.
 

@@ -1,4 +1,4 @@
-"""Translations: the answer as PNG files that can be saved and shown."""
+"""Translations: PNG files that can be saved and shown."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ __all__ = ["Reconstruction", "Translation", "read_translation"]
 
 @dataclass(frozen=True)
 class Reconstruction(Picture):
-    """What came back when a translation was translated back."""
+    """A translation translated back."""
 
     mean_absolute_error: float
-    """Mean absolute difference from the image, over red, green and blue of all pixels that can be seen: 0 up to 255."""
+    """Mean absolute difference from the image, over red, green and blue of all visible pixels: 0 to 255."""
 
 
 @dataclass(frozen=True)
 class Translation(Picture):
-    """An image as another domain would show it, of the image's own size."""
+    """An image in another domain, of the same size."""
 
     source: str
-    """Domain that the image was taken to be of: "satellite"."""
+    """Domain of the image: "satellite"."""
     target: str
     """Domain of the translation: "map"."""
     info: Info
-    """Model and timings. Nothing is drawn by seed: it is 0."""
+    """Model and timings. Nothing is random: the seed is 0."""
     cycle: Reconstruction | None = None
-    """The translation translated back; None unless it was asked for with cycle=True."""
+    """The translation translated back; None unless requested with cycle=True."""
     side_by_side: Picture | None = None
-    """Image, translation and, if it was asked for, the way back; None unless asked for with side_by_side=True."""
+    """Image, translation and, if requested, back-translation in a row; None unless requested with side_by_side=True."""
 
 
 def read_translation(response: translation_pb2.TranslateImageResponse) -> Translation:
-    """Reads the wire's form."""
+    """Reads the response."""
     size = (response.width, response.height)
     cycle = None
     if response.HasField("cycle"):
