@@ -313,7 +313,7 @@ def test_a_graph_that_computes_something_else_is_refused(tmp_path: Path) -> None
 
 
 def test_the_manifest_names_the_opset_of_each_graph(models: Path) -> None:
-    (folder,) = models.glob("*/1")
+    folder = models / "shapes" / "1"  # other tests write others beside it
     for graph in read_bundle(folder).manifest.graphs:
         opsets = {entry.domain: entry.version for entry in onnx.load(folder / graph.onnx_file).opset_import}
         assert opsets[""] == graph.opset
