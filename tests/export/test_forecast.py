@@ -25,10 +25,11 @@ from muserve_export.families.forecast.evaluate import (
     _smape,
 )
 from muserve_export.families.forecast.frequencies import FREQUENCIES, Frequency, frequency_named
-from muserve_export.families.forecast.model import MIDDLE, GlobalForecaster, NextValueForecaster, make_network
+from muserve_export.families.forecast.model import MIDDLE, GlobalForecaster
 from muserve_export.families.forecast.synthetic import make_series
-from muserve_export.families.forecast.train import ForecastLearner
-from muserve_export.families.forecast.windows import global_windows, next_value_windows
+from muserve_export.families.forecast.windows import global_windows
+from muserve_export.families.forecast_tutorial.model import NextValueForecaster
+from muserve_export.families.forecast_tutorial.windows import next_value_windows
 from muserve_export.measuring.evaluate import evaluate_bundle
 
 from .conftest import Command
@@ -240,7 +241,8 @@ def test_made_series_are_positive_and_repeatable(frequency: Frequency) -> None:
 
 def test_the_tutorial_is_the_published_set_up() -> None:
     config = build(ForecastConfig, read_toml(recipe_path("forecast", "tutorial")))
-    network = make_network(config)
+    learner, _ = installed_families()["forecast"].learner(Fabric(accelerator="cpu"), config, load_data(config))
+    network = learner.modules()["forecaster"].module
     assert isinstance(network, NextValueForecaster)
     assert (network.lstm.input_size, network.lstm.hidden_size, network.lstm.num_layers) == (1, 50, 2)
     assert (network.head.in_features, network.head.out_features) == (50, 1)
@@ -264,8 +266,7 @@ def test_every_recipe_takes_a_real_step(recipe: str) -> None:
     values = np.exp(np.random.default_rng(0).normal(0, 0.1, 90).cumsum())
     data = load_data(config) if config.data else ForecastData([Series("one", frequency, values)], [])
     fabric = Fabric(accelerator="cpu", devices=1)
-    windows = global_windows(config, data) if config.architecture == "global" else next_value_windows(config, data)
-    learner = ForecastLearner(fabric, config, windows)
+    learner, windows = installed_families()["forecast"].learner(fabric, config, data)
     before = [weight.clone() for weight in learner.modules()["forecaster"].parameters()]
     torch.manual_seed(0)
     losses = learner.step(windows.batch(torch.arange(min(32, len(windows)))), 50, 100)

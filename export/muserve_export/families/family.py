@@ -121,7 +121,7 @@ class FamilyPackage:
     has_details: bool = False
     """See `Family`."""
     baselines: Mapping[str, str] = field(default_factory=dict)
-    """Packages of published baselines, by the setting `architecture` that selects them. Each has the same modules."""
+    """Packages of published baselines, by the setting `architecture` that selects them. They hold what differs."""
 
     @cached_property
     def recipes(self) -> Path:
@@ -155,5 +155,7 @@ class FamilyPackage:
         return self._module("data").collect(destination, sources)
 
     def _module(self, name: str, config: Any = None) -> Any:
-        package = self.baselines.get(getattr(config, "architecture", ""), self.package)
-        return importlib.import_module(f"{package}.{name}")
+        baseline = self.baselines.get(getattr(config, "architecture", ""), "")
+        if baseline and importlib.util.find_spec(f"{baseline}.{name}"):
+            return importlib.import_module(f"{baseline}.{name}")
+        return importlib.import_module(f"{self.package}.{name}")

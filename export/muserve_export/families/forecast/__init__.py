@@ -5,4 +5,10 @@ from muserve_export.families.forecast.config import ForecastConfig
 
 __all__ = ["FAMILY"]
 
-FAMILY = FamilyPackage("forecast", "an LSTM that continues time series, with quantiles", ForecastConfig, __name__)
+FAMILY = FamilyPackage(
+    "forecast",
+    "an LSTM that continues time series, with quantiles",
+    ForecastConfig,
+    __name__,
+    baselines={"next_value": "muserve_export.families.forecast_tutorial"},
+)

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
 from muserve_export.bundling import BundlePlan, GraphSource, tensor_spec
-from muserve_export.families.forecast.config import SINE, ForecastConfig
+from muserve_export.families.forecast.config import ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, Series
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS
-from muserve_export.families.forecast.model import QUANTILES, make_network
+from muserve_export.families.forecast.model import QUANTILES, GlobalForecaster
 from muserve_export.families.forecast.plots import Panel, plot_panels
 from muserve_export.training.trained import TrainedModel
 from muserve_server.model import LocalModel
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
-__all__ = ["plan_bundle"]
+__all__ = ["MAX_HORIZON", "PARITY_TOLERANCE", "golden_requests", "make_manifest", "plan_bundle", "plot_samples"]
 
 _GOLDEN_TOLERANCE = 1e-4
-_PARITY_TOLERANCE = 1e-4
-_MAX_HORIZON = 240
+PARITY_TOLERANCE = 1e-4
+MAX_HORIZON = 240
 _MIN_POINTS = 3
 _PANELS_EACH = 2
 _SHOWN_STEPS = 60
@@ -37,9 +36,22 @@ def plan_bundle(trained: TrainedModel[ForecastConfig, ForecastData]) -> BundlePl
     config, data = trained.config, trained.data
     return BundlePlan(
         manifest=_manifest(config, data),
-        graphs=[_graph(trained.load(make_network(config), "forecaster"), config)],
-        goldens=_goldens(config, data),
-        samples=lambda model: _samples(model, data),
+        graphs=[_graph(trained.load(GlobalForecaster(config), "forecaster"), config)],
+        goldens=golden_requests(config, data, quantiles=(0.1, 0.5, 0.9)),
+        samples=lambda model: plot_samples(model, data),
+    )
+
+
+def make_manifest(
+    settings: manifest_pb2.ForecastSettings, description: str, config: ForecastConfig, data: ForecastData
+) -> manifest_pb2.ModelManifest:
+    """Makes a manifest of the forecast task."""
+    return manifest_pb2.ModelManifest(
+        task=common_pb2.TASK_FORECAST,
+        description=description,
+        training_data=data.sources,
+        licence="LicenseRef-owner" if config.has_own_data else "Apache-2.0",
+        forecast=settings,
     )
 
 
@@ -47,65 +59,39 @@ def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelM
     learnt = {
         series.frequency.name
         for series in data.series
-        if len(series.training(config.hold_out)) > series.frequency.least_steps or config.data == SINE
+        if len(series.training(config.hold_out)) > series.frequency.least_steps
     }
     if not config.data and config.synthetic_series:
         learnt |= {frequency.name for frequency in FREQUENCIES if frequency.experimental}
-    is_global = config.architecture == "global"
     settings = manifest_pb2.ForecastSettings(
         graph="forecaster",
-        scaling=manifest_pb2.FORECAST_SCALING_RELATIVE if is_global else manifest_pb2.FORECAST_SCALING_NONE,
+        scaling=manifest_pb2.FORECAST_SCALING_RELATIVE,
         window_steps=config.window_steps,
-        horizon_steps=HORIZON_STEPS if is_global else 1,
-        quantiles=QUANTILES if is_global else (),
-        max_horizon=_MAX_HORIZON,
-        min_points=_MIN_POINTS if is_global else config.window_steps,
+        horizon_steps=HORIZON_STEPS,
+        quantiles=QUANTILES,
+        max_horizon=MAX_HORIZON,
+        min_points=_MIN_POINTS,
     )
     for frequency in FREQUENCIES:
-        known = frequency.name in learnt
-        if is_global:
-            settings.frequencies.add(
-                frequency=frequency.number,
-                periods=frequency.periods,
-                context_steps=frequency.context_steps,
-                horizon_steps=frequency.horizon_steps if known else 0,
-                experimental=frequency.experimental and not config.data,
-                spread=config.spreads[frequency.index] if config.spreads and not config.data else 1.0,
-            )
-        elif known:
-            settings.frequencies.add(
-                frequency=frequency.number, context_steps=config.window_steps, horizon_steps=1, spread=1.0
-            )
-    what = (
-        f"Continues {', '.join(sorted(learnt))} series with quantiles: a global LSTM."
-        if is_global
-        else f"Gives the next value after {config.window_steps}: an LSTM, rolled out step by step."
-    )
-    return manifest_pb2.ModelManifest(
-        task=common_pb2.TASK_FORECAST,
-        description=what,
-        training_data=data.sources,
-        licence="LicenseRef-owner" if config.has_own_data else "Apache-2.0",
-        forecast=settings,
-    )
+        settings.frequencies.add(
+            frequency=frequency.number,
+            periods=frequency.periods,
+            context_steps=frequency.context_steps,
+            horizon_steps=frequency.horizon_steps if frequency.name in learnt else 0,
+            experimental=frequency.experimental and not config.data,
+            spread=config.spreads[frequency.index] if config.spreads and not config.data else 1.0,
+        )
+    description = f"Continues {', '.join(sorted(learnt))} series with quantiles: a global LSTM."
+    return make_manifest(settings, description, config, data)
 
 
-def _graph(network: nn.Module, config: ForecastConfig) -> GraphSource:
-    is_global = config.architecture == "global"
-    window = tensor_spec(
-        "window", [config.window_steps, CHANNELS if is_global else 1], "typical steps" if is_global else "values"
-    )
+def _graph(network: GlobalForecaster, config: ForecastConfig) -> GraphSource:
+    window = tensor_spec("window", [config.window_steps, CHANNELS], "typical steps")
     facts = tensor_spec("facts", [FACTS + len(FREQUENCIES)], "facts")
-    forecast = tensor_spec(
-        "forecast",
-        [HORIZON_STEPS, len(QUANTILES)] if is_global else [1, 1],
-        "typical steps from the last level" if is_global else "values",
-    )
+    forecast = tensor_spec("forecast", [HORIZON_STEPS, len(QUANTILES)], "typical steps from the last level")
 
     def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
         drawn = random.standard_normal((rows, *window.shape[1:])).astype(np.float32)
-        if not is_global:
-            return (drawn,)
         described = np.zeros((rows, FACTS + len(FREQUENCIES)), dtype=np.float32)
         described[:, :FACTS] = random.standard_normal((rows, FACTS))
         described[np.arange(rows), FACTS + random.integers(0, len(FREQUENCIES), rows)] = 1
@@ -114,16 +100,18 @@ def _graph(network: nn.Module, config: ForecastConfig) -> GraphSource:
     return GraphSource(
         role="forecaster",
         module=network,
-        inputs=(window, facts) if is_global else (window,),
+        inputs=(window, facts),
         outputs=(forecast,),
         draw=draw,
         max_batch_rows=256,
-        tolerance=_PARITY_TOLERANCE,
+        tolerance=PARITY_TOLERANCE,
     )
 
 
-def _goldens(config: ForecastConfig, data: ForecastData) -> list[manifest_pb2.GoldenRequest]:
-    """Made series with all that can be there: seasons, gaps, values below zero, roll-out."""
+def golden_requests(
+    config: ForecastConfig, data: ForecastData, *, quantiles: Sequence[float] = ()
+) -> list[manifest_pb2.GoldenRequest]:
+    """Makes series with all that can be there: seasons, gaps, values below zero, roll-out."""
     frequencies = list(dict.fromkeys(series.frequency.number for series in data.series))[:3]
     steps = np.arange(max(60, config.window_steps + 10))
     season = 100 + steps + 20 * np.sin(steps * np.pi / 6)
@@ -134,15 +122,14 @@ def _goldens(config: ForecastConfig, data: ForecastData) -> list[manifest_pb2.Go
     request.series.add(id="gaps", values=gaps, frequency=frequencies[-1])
     request.series.add(id="signs", values=np.cos(steps * 0.7) * 5, frequency=frequencies[0])
     longer = forecast_pb2.ForecastRequest(horizon=40, series=[request.series[0]])
-    if config.architecture == "global":
-        request.quantiles.extend((0.1, 0.5, 0.9))
+    request.quantiles.extend(quantiles)
     return [
         manifest_pb2.GoldenRequest(name=name, tolerance=_GOLDEN_TOLERANCE, forecast=golden)
         for name, golden in (("mixed", request), ("rolled_out", longer))
     ]
 
 
-async def _samples(model: LocalModel, data: ForecastData) -> Mapping[str, bytes]:
+async def plot_samples(model: LocalModel, data: ForecastData) -> Mapping[str, bytes]:
     """Plots the first and the middle series of each frequency, uncurated, with what came."""
     panels: list[Panel] = []
     for frequency in FREQUENCIES:

@@ -1,4 +1,4 @@
-"""The networks: a global LSTM with quantiles for all frequencies, and the tutorial's that gives the next value."""
+"""The network: a global LSTM with quantiles for all frequencies."""
 
 from __future__ import annotations
 
@@ -10,15 +10,10 @@ from muserve_export.families.forecast.config import ForecastConfig
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS
 from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
 
-__all__ = ["MIDDLE", "QUANTILES", "GlobalForecaster", "NextValueForecaster", "make_network"]
+__all__ = ["MIDDLE", "QUANTILES", "GlobalForecaster"]
 
 QUANTILES = (0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975)
 MIDDLE = QUANTILES.index(0.5)
-
-
-def make_network(config: ForecastConfig) -> nn.Module:
-    """Makes the network that a configuration asks for."""
-    return GlobalForecaster(config) if config.architecture == "global" else NextValueForecaster(config)
 
 
 class GlobalForecaster(nn.Module):
@@ -50,28 +45,6 @@ class GlobalForecaster(nn.Module):
             return torch.cat([member(part, described) for member, part, described in parts])
         forecasts = [member(window, facts) for member in self.members]
         return torch.stack(forecasts).mean(dim=0)
-
-
-class NextValueForecaster(nn.Module):
-    """The network of the usual first LSTM tutorial: last state of a stacked LSTM to one number."""
-
-    def __init__(self, config: ForecastConfig) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(1, config.hidden_size, config.layers, batch_first=True)
-        self.head = nn.Linear(config.hidden_size, 1)
-
-    def forward(self, window: Tensor) -> Tensor:
-        """Forecasts the next value.
-
-        Args:
-            window: Plain values, [batch, step, 1].
-
-        Returns:
-            [batch, 1, 1].
-        """
-        states, _ = self.lstm(window)
-        value: Tensor = self.head(states[:, -1])
-        return value[:, None]
 
 
 class _Member(nn.Module):

@@ -16,7 +16,7 @@ from muserve_export.families.forecast.model import MIDDLE, QUANTILES
 from muserve_export.families.forecast.windows import GlobalWindows
 from muserve_server.tasks.forecast.windows import FACTS
 
-__all__ = ["Panel", "plot_next_values", "plot_panels", "plot_windows"]
+__all__ = ["Panel", "pixels_of", "plot_panels", "plot_windows"]
 
 _LOW, _HIGH = QUANTILES.index(0.1), QUANTILES.index(0.9)
 _COLUMNS = 3
@@ -61,21 +61,11 @@ def plot_windows(windows: GlobalWindows, network: nn.Module, device: torch.devic
             steps = frequency.horizon_steps
             band = forecast[:steps][:, [_LOW, MIDDLE, _HIGH]].astype(np.float64)
             panels.append((frequency.name, np.where(known, past, np.nan), came[:steps], band))
-    return _pixels(plot_panels(panels))
+    return pixels_of(plot_panels(panels))
 
 
-def plot_next_values(truth: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Plots predictions over the truth, as the tutorial does: uint8 [height, width, channel]."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(truth, label="truth", color="black", linewidth=1)
-    axes.plot(found, label="prediction", color="tab:blue", linewidth=1, linestyle="--")
-    axes.set_xlabel("window")
-    axes.legend()
-    return _pixels(figure)
-
-
-def _pixels(figure: Figure) -> NDArray[np.uint8]:
+def pixels_of(figure: Figure) -> NDArray[np.uint8]:
+    """Draws a figure: uint8 [height, width, channel]."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba(), dtype=np.uint8)[..., :3].copy()

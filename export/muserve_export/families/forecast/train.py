@@ -1,4 +1,4 @@
-"""Trains forecasters: quantile losses for the global network, squared errors for the tutorial's."""
+"""Trains the global network: quantile losses, and the sMAPE of the median."""
 
 from __future__ import annotations
 
@@ -9,37 +9,26 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import mse_loss
+from torch import Tensor, nn
 
 from muserve_export.families.forecast.config import ForecastConfig
 from muserve_export.families.forecast.data import ForecastData
-from muserve_export.families.forecast.model import MIDDLE, QUANTILES, make_network
-from muserve_export.families.forecast.plots import plot_next_values, plot_windows
-from muserve_export.families.forecast.windows import (
-    GlobalWindows,
-    NextValueWindows,
-    global_windows,
-    next_value_windows,
-)
+from muserve_export.families.forecast.model import MIDDLE, QUANTILES, GlobalForecaster
+from muserve_export.families.forecast.plots import plot_windows
+from muserve_export.families.forecast.windows import GlobalWindows, global_windows
 from muserve_export.training.networks import TrainedNetwork, modules_of, optimizers_of
 from muserve_export.training.schedules import warm_up_cosine
 
-__all__ = ["ForecastLearner", "make_learner"]
+__all__ = ["ForecastLearner", "Forecaster", "make_learner"]
 
 
-class ForecastLearner:
-    """The network and what one step does with it; see `training.loop.Learner`."""
+class Forecaster:
+    """One network with AdamW and a cosine schedule; see `training.loop.Learner`. A subclass has losses and a sheet."""
 
-    def __init__(self, fabric: Fabric, config: ForecastConfig, windows: GlobalWindows | NextValueWindows) -> None:
-        torch.manual_seed(config.seed)
-        self._config = config
-        self._windows = windows
-        network = make_network(config)
+    def __init__(self, fabric: Fabric, config: ForecastConfig, network: nn.Module) -> None:
+        self._fabric, self._config = fabric, config
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        self._fabric = fabric
         self._network = TrainedNetwork(fabric, "forecaster", network, optimizer, ema_decay=config.ema_decay)
-        self._quantiles = fabric.to_device(torch.tensor(QUANTILES))
 
     def modules(self) -> Mapping[str, Any]:
         """Networks by name."""
@@ -56,24 +45,41 @@ class ForecastLearner:
             step / steps, warm_up_share=config.warm_up_share, final_share=config.final_learning_rate_share
         )
         self._network.scale_learning_rate(share)
-        losses = self._global_losses(batch) if config.architecture == "global" else self._next_value_losses(batch)
+        losses = self._losses(batch)
         self._network.learn(torch.stack(list(losses.values())).sum(), clip_norm=config.clip_norm)
         self._network.follow(step)
         return losses
 
     def sheet(self) -> NDArray[np.uint8]:
-        """Plots forecasts over what came."""
+        """Plots forecasts over what came: uint8 [height, width, channel]."""
         network = self._network.best.eval()
         with torch.no_grad():
-            if isinstance(self._windows, NextValueWindows):
-                found = network(self._fabric.to_device(self._windows.windows))[:, 0, 0]
-                picture = plot_next_values(self._windows.targets.numpy(), found.cpu().numpy())
-            else:
-                picture = plot_windows(self._windows, network, self._fabric.device)
+            picture = self._plot(network)
         network.train()
         return picture
 
-    def _global_losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def _losses(self, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+        """Returns the losses of a batch by name; their sum is minimized."""
+        raise NotImplementedError
+
+    def _plot(self, network: nn.Module) -> NDArray[np.uint8]:
+        """Plots what the network forecasts."""
+        raise NotImplementedError
+
+
+class ForecastLearner(Forecaster):
+    """The global network and what it learns from."""
+
+    def __init__(self, fabric: Fabric, config: ForecastConfig, windows: GlobalWindows) -> None:
+        torch.manual_seed(config.seed)
+        super().__init__(fabric, config, GlobalForecaster(config))
+        self._windows = windows
+        self._quantiles = fabric.to_device(torch.tensor(QUANTILES))
+
+    def _plot(self, network: nn.Module) -> NDArray[np.uint8]:
+        return plot_windows(self._windows, network, self._fabric.device)
+
+    def _losses(self, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
         """Quantile losses and sMAPE of the median, both in shares of the series' size."""
         windows, facts, targets, weights = batch
         # Each member learns from its own part of the batch, so that their errors differ.
@@ -90,14 +96,8 @@ class ForecastLearner:
             "median_loss": self._config.median_weight * (smape * known).sum() / total,
         }
 
-    def _next_value_losses(self, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        windows, targets = batch
-        return {"squared_error": mse_loss(self._network(windows)[:, 0, 0], targets)}
 
-
-def make_learner(
-    fabric: Fabric, config: ForecastConfig, data: ForecastData
-) -> tuple[ForecastLearner, GlobalWindows | NextValueWindows]:
+def make_learner(fabric: Fabric, config: ForecastConfig, data: ForecastData) -> tuple[ForecastLearner, GlobalWindows]:
     """Builds the network and the windows that it learns from."""
-    windows = global_windows(config, data) if config.architecture == "global" else next_value_windows(config, data)
+    windows = global_windows(config, data)
     return ForecastLearner(fabric, config, windows), windows

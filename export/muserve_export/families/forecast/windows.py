@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from muserve_export.errors import DataError
-from muserve_export.families.forecast.config import SINE, ForecastConfig
+from muserve_export.families.forecast.config import ForecastConfig
 from muserve_export.families.forecast.data import ForecastData, synthetic_series
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS, Frequency, frequency_named
 from muserve_server.tasks.forecast.windows import Windows, make_windows
 
-__all__ = ["GlobalWindows", "NextValueWindows", "global_windows", "next_value_windows"]
+__all__ = ["GlobalWindows", "global_windows"]
 
 _CHUNK = 8192
 _MADE_ORIGINS = 24
@@ -63,23 +63,6 @@ class GlobalWindows:
         return self.windows[chosen], self.facts[chosen], self.targets[chosen], self.weights[chosen]
 
 
-@dataclass(frozen=True)
-class NextValueWindows:
-    """Plain windows and the value after each."""
-
-    windows: Tensor
-    """[window, step, 1]."""
-    targets: Tensor
-    """[window]."""
-
-    def __len__(self) -> int:
-        return len(self.windows)
-
-    def batch(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """Returns windows by index."""
-        return self.windows[indices], self.targets[indices]
-
-
 def global_windows(config: ForecastConfig, data: ForecastData) -> GlobalWindows:
     """Makes the windows of a global network.
 
@@ -107,29 +90,6 @@ def global_windows(config: ForecastConfig, data: ForecastData) -> GlobalWindows:
     chances = np.concatenate(odds)
     cumulated = torch.from_numpy(np.cumsum(chances / chances.sum()))
     return GlobalWindows(windows, facts, wanted, weights, cumulated, config.windows_per_epoch)
-
-
-def next_value_windows(config: ForecastConfig, data: ForecastData) -> NextValueWindows:
-    """Makes the windows of a network that gives the next value.
-
-    Raises:
-        DataError: No series is long enough.
-    """
-    windows, targets = [], []
-    for series in data.series:
-        values = series.values if config.data == SINE else series.training(config.hold_out)
-        if len(values) <= config.window_steps:
-            continue
-        view = np.lib.stride_tricks.sliding_window_view(values, config.window_steps + 1)
-        view = view[~np.isnan(view).any(axis=1)]
-        windows.append(view[:, :-1])
-        targets.append(view[:, -1])
-    if not windows or not sum(len(part) for part in windows):
-        raise DataError(f"no series has {config.window_steps + 1} values in a row to learn from")
-    return NextValueWindows(
-        torch.from_numpy(np.concatenate(windows)).float()[..., None],
-        torch.from_numpy(np.concatenate(targets)).float(),
-    )
 
 
 def _groups(config: ForecastConfig, data: ForecastData) -> Iterator[tuple[Frequency, Sequence[Floats], float, bool]]:
