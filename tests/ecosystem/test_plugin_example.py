@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from tests.repo.snippets import PLACEHOLDER_SERVER, blocks
 from tests.server.calling import get_http
 from tests.servers import ServerProcess, server_process
 from tests.wheels import REPOSITORY, build_all, make_environment
@@ -138,6 +140,23 @@ def test_the_command_the_sdk_and_verify(programs: Path, run_in: Path, server: Se
     assert verified.endswith("4 of 4 checks passed\n")
 
 
+def test_the_snippets_of_its_readme_do_what_they_show(programs: Path, run_in: Path, server: ServerProcess) -> None:
+    """But for the commands that the fixtures here run: what installs, trains, exports and serves it."""
+    address = f"localhost:{server.grpc_port}"
+    called = []
+    for block in blocks("examples/plugin/README.md"):
+        if block.language == "python":
+            run(programs, run_in, "python", "-c", block.text.replace(PLACEHOLDER_SERVER, address))
+            called.append("python")
+            continue
+        for program, *arguments in map(shlex.split, block.text.splitlines()):
+            if program == "muserve":
+                run(programs, run_in, program, *arguments, "--server", address)
+            called.append(program)
+    assert called == ["pip", "muserve-export", "muserve-export", "muserve-server", "muserve", "muserve", "python"]
+    assert (run_in / "calm.png").exists()
+
+
 def test_health_reflection_and_metrics_know_its_service(programs: Path, run_in: Path, server: ServerProcess) -> None:
     run(programs, run_in, "muserve", "palette", "joyful", "--server", f"localhost:{server.grpc_port}")
     with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
@@ -166,7 +185,6 @@ def test_the_stubs_are_in_step_with_the_proto(tmp_path: Path) -> None:
         ).read_text()
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="only Linux shows what a process has loaded")
 def test_the_wheels_bring_no_torch_into_the_server(server: ServerProcess) -> None:
     maps = Path(f"/proc/{server.process.pid}/maps").read_text()
     assert "libtorch" not in maps

@@ -29,6 +29,7 @@ from muserve_server.settings import Settings
 from tests.servers import server_process
 
 __all__ = [
+    "PLACEHOLDER_SERVER",
     "REPOSITORY",
     "Block",
     "Reader",
