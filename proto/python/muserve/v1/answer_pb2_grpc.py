@@ -52,16 +52,16 @@ class AnswerServiceServicer(object):
     """
 
     def AnswerQuestion(self, request, context):
-        """Answers a question from a text of the caller's, or from the model's own corpus. Errors: INVALID_ARGUMENT with the
+        """Answers a question from the caller's text, or from the model's own corpus. Errors: INVALID_ARGUMENT with the
         field paths; NOT_FOUND for an unknown model or version; RESOURCE_EXHAUSTED with RetryInfo when the queue is full;
-        DEADLINE_EXCEEDED; UNAVAILABLE while the server loads or drains. A question that cannot be answered is no error.
+        DEADLINE_EXCEEDED; UNAVAILABLE while the server loads or drains. An unanswerable question is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GenerateQuestions(self, request, context):
-        """Asks questions that a text answers. Errors as AnswerQuestion. A text from which nothing can be asked is no error.
+        """Generates questions that a text answers. Errors as AnswerQuestion. A text that gives no questions is not an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

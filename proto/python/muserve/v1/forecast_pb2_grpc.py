@@ -47,7 +47,7 @@ class ForecastServiceServicer(object):
     """
 
     def Forecast(self, request, context):
-        """Continues series. Each series is forecast by itself: what else is in the call or in the server changes nothing.
+        """Forecasts series. Each is forecast independently: neither the rest of the call nor other calls change it.
         Errors: INVALID_ARGUMENT with the field paths, for the whole call; NOT_FOUND for an unknown model or version;
         RESOURCE_EXHAUSTED with RetryInfo when the queue is full; DEADLINE_EXCEEDED; UNAVAILABLE while the server loads or
         drains.

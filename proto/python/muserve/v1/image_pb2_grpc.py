@@ -47,7 +47,7 @@ class ImageServiceServicer(object):
     """
 
     def GenerateImages(self, request, context):
-        """Draws images from a generator. Errors: INVALID_ARGUMENT with the field paths; NOT_FOUND for an unknown model or
+        """Generates images. Errors: INVALID_ARGUMENT with the field paths; NOT_FOUND for an unknown model or
         version; RESOURCE_EXHAUSTED with RetryInfo when the queue is full; DEADLINE_EXCEEDED; UNAVAILABLE while the server
         loads or drains.
         """

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub(object):
-    """Lists the models of a server. Never runs one.
+    """Lists the models of a server. It never runs one.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class ModelServiceStub(object):
 
 
 class ModelServiceServicer(object):
-    """Lists the models of a server. Never runs one.
+    """Lists the models of a server. It never runs one.
     """
 
     def ListModels(self, request, context):
-        """Lists every model version found in the repository, the refused ones too, by name and version.
+        """Lists every model version in the repository, including refused ones, by name and version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """Gets one model version with its whole manifest. Errors: NOT_FOUND, naming what is there.
+        """Gets one model version with its whole manifest. Errors: NOT_FOUND, which names the models that exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService(object):
-    """Lists the models of a server. Never runs one.
+    """Lists the models of a server. It never runs one.
     """
 
     @staticmethod

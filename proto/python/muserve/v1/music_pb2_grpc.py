@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MusicServiceStub(object):
-    """Writes music. Calls have no side effects: a call may always be repeated.
+    """Generates music. Calls have no side effects: a call may always be repeated.
     """
 
     def __init__(self, channel):
@@ -48,11 +48,11 @@ class MusicServiceStub(object):
 
 
 class MusicServiceServicer(object):
-    """Writes music. Calls have no side effects: a call may always be repeated.
+    """Generates music. Calls have no side effects: a call may always be repeated.
     """
 
     def GenerateMusic(self, request, context):
-        """Writes pieces. Errors: INVALID_ARGUMENT with the field paths; NOT_FOUND for an unknown model or version;
+        """Generates pieces. Errors: INVALID_ARGUMENT with the field paths; NOT_FOUND for an unknown model or version;
         RESOURCE_EXHAUSTED with RetryInfo when the queue is full; DEADLINE_EXCEEDED; UNAVAILABLE while the server loads or
         drains.
         """
@@ -62,7 +62,7 @@ class MusicServiceServicer(object):
 
     def Accompany(self, request, context):
         """Adds tracks to the caller's own MIDI file. Errors as GenerateMusic; also INVALID_ARGUMENT when the model has no
-        accompanist, or the file is no MIDI file that can be accompanied.
+        accompanist, or the file is not a MIDI file that it can accompany.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,7 +90,7 @@ def add_MusicServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MusicService(object):
-    """Writes music. Calls have no side effects: a call may always be repeated.
+    """Generates music. Calls have no side effects: a call may always be repeated.
     """
 
     @staticmethod
