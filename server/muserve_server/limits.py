@@ -3,7 +3,7 @@
 A kind takes one into its own limits by its object:
 
     @dataclass(frozen=True)
-    class PaletteLimits:
+    class SketchLimits:
         max_samples_per_call: int = MAX_SAMPLES_PER_CALL
 
 Two fields of one name are the same setting only if they are the same object; otherwise they clash.

@@ -30,7 +30,7 @@ class Connection(ClientBase):
         """Runs a call that another package brings.
 
         Args:
-            flow: What its function returned, as in `client.run(palettes("calm"))`.
+            flow: What its function returned, as in `client.run(sketches("cat"))`.
 
         Returns:
             What the call returns.

@@ -132,7 +132,7 @@ def check_flow(flow: object) -> None:
     """
     if not isinstance(flow, Generator):
         raise InvalidFlowError(
-            f"run takes a flow, which is what a call's function returns: client.run(palettes('calm')); got {flow!r}"
+            f"run takes a flow, which is what a call's function returns: client.run(sketches('cat')); got {flow!r}"
         )
 
 

@@ -6,7 +6,7 @@ A family says what is its own. The heads of the three commands, which are the sa
 A package adds a family by an entry point of the group "muserve.families" that names a `Family`:
 
     [project.entry-points."muserve.families"]
-    palette = "acme_palette.family:FAMILY"
+    sketch = "acme_sketch.family:FAMILY"
 
 That module is imported for every `--help`, so it must not import torch: `FamilyPackage` sees to that.
 """

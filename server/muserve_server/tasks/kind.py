@@ -7,7 +7,7 @@ evaluation and tests all run the same code.
 A package adds a kind by an entry point of the group "muserve.tasks" that names its `TaskKind`:
 
     [project.entry-points."muserve.tasks"]
-    palette = "acme_palette.kind:KIND"
+    sketch = "acme_sketch.kind:KIND"
 
 The module imports protos and limits alone; `open` imports the rest, so that a server loads only what it serves.
 """

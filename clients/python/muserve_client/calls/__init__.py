@@ -4,7 +4,7 @@ A call is a flow, a generator that yields RPCs and returns a result: `Client.run
 package that also adds commands to `muserve`, or checks to `muserve verify`, names its `Calls` by an entry point:
 
     [project.entry-points."muserve.calls"]
-    palette = "acme_palette.calls:CALLS"
+    sketch = "acme_sketch.calls:CALLS"
 """
 
 from muserve_client.calls.kind import Calls, Command
