@@ -25,7 +25,7 @@ FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="muserve" \
     org.opencontainers.image.description="Serves small trained generators over gRPC." \
-    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.licenses="Apache-2.0 AND GFDL-1.1-or-later" \
     org.opencontainers.image.version="${VERSION}"
 COPY --from=builder /opt/muserve /opt/muserve
 # It writes nothing: the root file system may be read-only. Every setting of `muserve-server --help` can be set as

@@ -9,21 +9,18 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class ContractHook(BuildHookInterface[Any]):
-    """Adds the package `muserve`, the .proto files inside it, and the licence."""
+    """Adds the package `muserve`, with the .proto files inside it."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Adds the files, unless they are linked to for development."""
         if version == "editable":
             return
         root = Path(self.root)
-        checkout = root.parents[1]
-        proto = checkout / "proto"
+        proto = root.parents[1] / "proto"
         if proto.is_dir():
             build_data["force_include"] |= {
                 str(proto / "python" / "muserve"): "muserve",
                 str(proto / "muserve"): "muserve/protos/muserve",
             }
-            if self.target_name == "sdist":
-                build_data["force_include"][str(checkout / "LICENSE")] = "LICENSE"
         else:
             build_data["force_include"][str(root / "muserve")] = "muserve"

@@ -37,7 +37,7 @@ __all__ = ["Settings", "build_settings", "read_settings"]
 def _find_bundled_models() -> Path:
     """Returns the models of the distribution muserve-models, or of the checkout that this file is part of."""
     checkout = Path(__file__).parents[2] / "models"
-    if checkout.is_dir():
+    if (checkout / "pyproject.toml").is_file():  # not just any folder of this name beside an installation
         return checkout
     try:
         return Path(str(distribution("muserve-models").locate_file("muserve_models")))

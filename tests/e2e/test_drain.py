@@ -126,7 +126,11 @@ def test_a_taken_port_names_its_setting(tmp_path: Path, setting: str) -> None:
 @pytest.mark.parametrize(
     ("flags", "text"),
     [
-        (("--models", "/nowhere"), "models is /nowhere, which cannot be read"),
+        (
+            ("--models", "/nowhere"),
+            "models is /nowhere, which cannot be read (No such file or directory); set it to a folder of bundles, or "
+            "install those that come with Muserve: pip install muserve-models",
+        ),
         (("--grpc-port", "x"), "grpc_port is 'x'; it must be a whole number"),
         (("--device", "cuda"), "device is 'cuda', but this onnxruntime offers only"),
         (("--grpcport", "1"), "unknown argument '--grpcport'; did you mean '--grpc-port'?"),

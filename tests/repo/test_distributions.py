@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from email.message import Message
@@ -55,13 +58,35 @@ def test_a_wheel_carries_its_packages_and_nothing_else(name: str, dist: Path) ->
         assert all(f"{package}/py.typed" in listed for package in CARRIED[name])
     else:
         assert f"muserve_models/{PROBE}/1/manifest.json" in listed
+        assert not [path for path in listed if path.endswith(".py")]
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_a_source_distribution_carries_each_file_once(name: str, dist: Path) -> None:
+    with tarfile.open(dist / f"{name}-{__version__}.tar.gz") as sources:
+        listed = sources.getnames()
+    assert sorted(listed) == sorted(set(listed))
+    assert not [path for path in listed if "__pycache__" in path]
+
+
+def test_what_an_export_has_begun_is_no_model(dist: Path, tmp_path: Path) -> None:
+    shutil.copytree(
+        dist.parent / "clone/models", tmp_path / "models", ignore=shutil.ignore_patterns("graphs", "assets")
+    )
+    begun = tmp_path / "models/mine/.unfinished"
+    begun.mkdir(parents=True)
+    (begun / "manifest.json").write_text("{}")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(tmp_path)]
+    subprocess.run([*command, str(tmp_path / "models")], capture_output=True, check=True)
+    assert archive(tmp_path, "muserve_models").namelist()
+    assert not [path for path in archive(tmp_path, "muserve_models").namelist() if "mine" in path]
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_a_wheel_says_who_made_it_and_under_which_terms(name: str, dist: Path) -> None:
     text = metadata(dist, name)
     assert text["Version"] == __version__
-    assert text["License-Expression"] == "Apache-2.0"
+    assert text["License-Expression"] == terms(name, dist.parent / "clone/models")
     assert {"Homepage", "Documentation", "Changelog", "Issues"} == {
         line.partition(",")[0] for line in text.get_all("Project-URL", [])
     }
@@ -105,8 +130,7 @@ def test_a_command_exists_only_where_it_can_run(name: str, dist: Path, tmp_path:
 def test_the_client_is_small_and_needs_grpc_and_protobuf_alone(dist: Path) -> None:
     assert next(dist.glob("muserve-*.whl")).stat().st_size < MIB
     text = metadata(dist, "muserve")
-    plain = [line for line in text.get_all("Requires-Dist", []) if "extra ==" not in line]
-    names = {line.split(">")[0].split("<")[0].strip() for line in plain}
+    names = {line.split(">")[0].split("<")[0].strip() for line in requirements(dist, "muserve")}
     assert names == {"grpcio", "protobuf", "googleapis-common-protos"}
     extras = {"server", "server-gpu", "export", "data", "midi", "classical"}
     assert set(text.get_all("Provides-Extra", [])) == extras
@@ -114,23 +138,51 @@ def test_the_client_is_small_and_needs_grpc_and_protobuf_alone(dist: Path) -> No
     assert set(checkout["optional-dependencies"]) == extras
 
 
+def test_only_export_needs_torch(dist: Path) -> None:
+    needing = {name for name in DISTRIBUTIONS if any(need.startswith("torch") for need in requirements(dist, name))}
+    assert needing == {"muserve_export"}
+
+
+def test_export_of_the_wheels_finds_its_families_and_recipes(dist: Path, tmp_path: Path) -> None:
+    programs = make_environment(tmp_path / "env", dist, "muserve", "muserve_server", "muserve_export")
+    script = (
+        "import importlib, pkgutil, muserve_export as package\n"
+        "for module in pkgutil.walk_packages(package.__path__, 'muserve_export.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+        "print(package.__path__[0])\n"
+    )
+    done = subprocess.run([programs / "python", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert Path(done.stdout.splitlines()[-1]).is_relative_to(tmp_path / "env")
+    done = subprocess.run([programs / "muserve-export", "recipes"], capture_output=True, text=True, check=True)
+    project = tomllib.loads((REPOSITORY / "export/pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {line.split()[0] for line in done.stdout.splitlines()} == set(project["entry-points"]["muserve.families"])
+
+
 def test_the_protos_in_the_client_can_be_compiled(dist: Path, tmp_path: Path) -> None:
     archive(dist, "muserve").extractall(tmp_path)
+    buf = Path(sys.executable).with_name("buf")
+    subprocess.run([buf, "build", tmp_path / "muserve/protos", "-o", tmp_path / "protos.binpb"], check=True)
     for proto in (REPOSITORY / "proto/muserve/v1").iterdir():
         assert (tmp_path / "muserve/protos/muserve/v1" / proto.name).read_bytes() == proto.read_bytes()
 
 
 def test_a_server_of_the_wheels_serves_the_models_of_the_wheel_without_torch(dist: Path, tmp_path: Path) -> None:
     programs = make_environment(tmp_path / "env", dist, "muserve", "muserve_server", "muserve_models")
+    models = next((tmp_path / "env").glob("lib/python*/site-packages/muserve_models"))
+    (models.parents[1] / "models").mkdir()  # another's, where a checkout would have its own
     script = (
         "import sys, muserve_server.app, muserve_server.settings as s\n"
         "print(s.Settings().models[0])\n"
         "assert 'torch' not in sys.modules and 'muserve_client' not in sys.modules\n"
     )
     done = subprocess.run([programs / "python", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
-    models = next((tmp_path / "env").glob("lib/python*/site-packages/muserve_models"))
     assert done.stdout.strip() == str(models)
+    bundles = {path.parent for path in models.glob("*/*/manifest.json")}
     with server_process("bundled", "--default-models", "image=digits", program=programs / "muserve-server") as server:
+        listing = [str(programs / "muserve"), "models", "--server", f"localhost:{server.grpc_port}", "--json"]
+        listed = json.loads(subprocess.run(listing, capture_output=True, text=True, check=True, cwd=tmp_path).stdout)
+        served = {(model["name"], str(model["version"])) for model in listed}
+        assert served == {(bundle.parent.name, bundle.name) for bundle in bundles}
         command = [programs / "muserve", "images", "--count", "2", "--server", f"localhost:{server.grpc_port}"]
         subprocess.run([*map(str, command), "--out", str(tmp_path / "two.png")], check=True, cwd=tmp_path)
     assert (tmp_path / "two.png").read_bytes().startswith(b"\x89PNG")
@@ -143,6 +195,18 @@ def archive(dist: Path, name: str) -> zipfile.ZipFile:
 
 def metadata(dist: Path, name: str) -> Message:
     return Parser().parsestr(archive(dist, name).read(f"{name}-{__version__}.dist-info/METADATA").decode())
+
+
+def requirements(dist: Path, name: str) -> list[str]:
+    return [line for line in metadata(dist, name).get_all("Requires-Dist", []) if "extra ==" not in line]
+
+
+def terms(name: str, models: Path) -> str:
+    """The terms of what a distribution carries: those of the code, or of all its bundles."""
+    if name != "muserve_models":
+        return "Apache-2.0"
+    manifests = [json.loads(path.read_text()) for path in models.glob("*/*/manifest.json") if PROBE not in path.parts]
+    return " AND ".join(sorted({term for manifest in manifests for term in manifest["licence"].split(" AND ")}))
 
 
 def files(folder: Path) -> list[Path]:

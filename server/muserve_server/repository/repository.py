@@ -122,7 +122,10 @@ class Repository:
         try:
             found = await asyncio.to_thread(self._find_all)
         except OSError as error:
-            raise ConfigurationError(f"models is {error.filename}, which cannot be read ({error.strerror})") from error
+            raise ConfigurationError(
+                f"models is {error.filename}, which cannot be read ({error.strerror}); set it to a folder of bundles, "
+                "or install those that come with Muserve: pip install muserve-models"
+            ) from error
         changed = False
         for key in [key for key in self._entries if key not in found]:
             entry = self._entries.pop(key)
