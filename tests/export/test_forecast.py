@@ -274,7 +274,9 @@ def test_every_recipe_takes_a_real_step(recipe: str) -> None:
     assert all(
         not torch.equal(old, new) for old, new in zip(before, learner.modules()["forecaster"].parameters(), strict=True)
     )
-    assert learner.sheet().ndim == 3
+    sheet = learner.sheet()
+    assert sheet is not None
+    assert sheet.ndim == 3
 
 
 def test_quantiles_never_cross_and_a_forecast_is_the_members_mean() -> None:
