@@ -8,6 +8,7 @@ python driver.py ADDRESS
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from muserve.errors import MuserveError
-from muserve_client import Client
+from muserve_client import AsyncClient, Client
 
 SATELLITE = Path(__file__).parents[2] / "clients/examples/satellite.jpg"
 SERIES = [61, 74, 90, 66, 65, 78, 96, 70, 68, 83, 101, 73, 72, 88, 107, 78]
@@ -35,10 +36,11 @@ def info(answer: Any) -> list[Any]:
 
 
 def images(client: Client) -> Any:
-    """Single images, a sheet, and another version."""
+    """Single images, a sheet, another version, and the fixture bundle."""
     some, sheet = client.images(3, labels="7", seed=3), client.images(16, seed=4, sheet=True)
-    first = client.images(2, seed=5, version=1)
-    return [sha(*(image.png for image in (*some, *sheet, *first))), info(some), info(first), some[0].labels]
+    first, shapes = client.images(2, seed=5, version=1), client.images(model="shapes", seed=7)
+    pngs = sha(*(image.png for image in (*some, *sheet, *first, *shapes)))
+    return [pngs, info(some), info(first), info(shapes), some[0].labels]
 
 
 def forecast(client: Client) -> Any:
@@ -82,6 +84,22 @@ def models(client: Client) -> Any:
     return [listed, [m.name for m in client.models("music")], manifest.SerializeToString(deterministic=True).hex()]
 
 
+async def at_once(address: str) -> Any:
+    """Calls of each kind in progress together, through the asynchronous client."""
+    async with AsyncClient(address, max_message_mib=64) as client:
+        found = await asyncio.gather(
+            client.images(2, seed=6),
+            client.forecast(SERIES, 3, frequency="quarterly"),
+            client.music("rock", bars=2, seed=6),
+            client.ask("What is gRPC?", seed=6),
+            client.images(0),
+            return_exceptions=True,
+        )
+    images, forecasts, pieces, answer, error = found
+    media = sha(*(image.png for image in images), pieces[0].midi)
+    return [media, forecasts[0].point, answer.text, type(error).__name__]
+
+
 REFUSED: dict[str, Call] = {
     "count": lambda client: client.images(0, truncation=3),
     "label": lambda client: client.images(labels=["7", "x"]),
@@ -120,6 +138,7 @@ def main() -> None:
         calls: tuple[Call, ...] = (images, forecast, music, translate, ask, questions, models)
         found = {call.__name__: call(client) for call in calls}
         refused = {name: refusal(client, call) for name, call in REFUSED.items()}
+    found["at_once"] = asyncio.run(at_once(sys.argv[1]))
     print(json.dumps({"answers": found, "refusals": refused}))
 
 
