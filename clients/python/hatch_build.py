@@ -16,11 +16,11 @@ class ContractHook(BuildHookInterface[Any]):
         if version == "editable":
             return
         root = Path(self.root)
-        proto = root.parents[1] / "proto"
-        if proto.is_dir():
+        if (root / "muserve").is_dir():
+            build_data["force_include"][str(root / "muserve")] = "muserve"
+        else:
+            proto = root.parents[1] / "proto"
             build_data["force_include"] |= {
                 str(proto / "python" / "muserve"): "muserve",
                 str(proto / "muserve"): "muserve/protos/muserve",
             }
-        else:
-            build_data["force_include"][str(root / "muserve")] = "muserve"

@@ -14,7 +14,7 @@ from typing import Any
 
 from muserve import __version__
 from muserve.bundle import BundleError
-from muserve.configuration import ConfigurationError, add_flags, from_flags, parse_flags
+from muserve.configuration import ConfigurationError, from_flags, parse_flags
 from muserve_export.errors import ExportError
 from muserve_export.families import (
     DEFAULT_RECIPE,
@@ -24,6 +24,7 @@ from muserve_export.families import (
     recipe_names,
     recipe_path,
 )
+from muserve_export.families.registry import add_train_flags
 
 __all__ = ["main"]
 
@@ -67,7 +68,7 @@ def _add_data(commands: Any, families: Families) -> None:
     for family in collecting:
         parser = subcommands.add_parser(
             family.name,
-            help=family.summary,
+            help=_plain(family.summary),
             allow_abbrev=False,
             description=f"Prepare the data that the bundled {family.name} model is trained on.",
         )
@@ -77,11 +78,16 @@ def _add_data(commands: Any, families: Families) -> None:
             action="append",
             default=[],
             metavar="PATH",
-            help=f"file or folder to use instead of a download; repeat for several ({family.sources})",
+            help=f"file or folder to use instead of a download; repeat for several ({_plain(family.sources)})",
         )
         default = Path("data") / family.name
         parser.add_argument("--out", type=Path, default=default, help=f"output folder (default: {default})")
         parser.set_defaults(run=_data)
+
+
+def _plain(text: str) -> str:
+    """Escapes a text for argparse, which takes % for a placeholder."""
+    return text.replace("%", "%%")
 
 
 def _add_train(commands: Any, families: Families) -> None:
@@ -90,19 +96,12 @@ def _add_train(commands: Any, families: Families) -> None:
     for name, family in families.items():
         parser = subcommands.add_parser(
             name,
-            help=family.summary,
+            help=_plain(family.summary),
             allow_abbrev=False,
             description=f"Train {family.summary}. A recipe sets the values below; flags override the recipe.",
         )
-        parser.add_argument(
-            "--recipe", help=f"{', '.join(recipe_names(family))}, or path to a TOML file (default: {DEFAULT_RECIPE})"
-        )
-        parser.add_argument("--out", type=Path, help="run folder (default: runs/<family>-<recipe>)")
-        parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
-        parser.add_argument(
-            "--init-from", type=Path, metavar="PATH", help="initialise the weights from another run or checkpoint"
-        )
-        add_flags(parser, family.config)
+        recipes = f"{', '.join(recipe_names(family))}, or path to a TOML file (default: {DEFAULT_RECIPE})"
+        add_train_flags(parser, family.config, recipes=recipes)
         parser.set_defaults(run=_train)
 
 

@@ -6,7 +6,8 @@ A kind takes one into its own limits by its object:
     class SketchLimits:
         max_samples_per_call: int = MAX_SAMPLES_PER_CALL
 
-Two fields of one name are the same setting only if they are the same object; otherwise they clash.
+Two fields of one name are the same setting only if they are the same object and have the same type; otherwise they
+clash.
 """
 
 from __future__ import annotations

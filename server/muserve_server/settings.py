@@ -128,6 +128,8 @@ class Settings:
             ConfigurationError: Settings contradict each other.
         """
         self.default_model_names()
+        if not self.models:
+            raise ConfigurationError(f"models is empty; name a folder of bundles, or {BUNDLED!r}")
         if not self.host:
             raise ConfigurationError("host is empty; it must be an address: 127.0.0.1, or 0.0.0.0 for every interface")
         for limits in self.limits.values():
@@ -173,11 +175,20 @@ def build_settings(*layers: Mapping[str, Any], kinds: Kinds | None = None) -> Se
         ConfigurationError: A setting is unknown, or its value cannot be used.
     """
     kinds = _without_clashes(installed_kinds() if kinds is None else kinds)
-    values = vars(build(_all_settings(kinds), *layers))
+    values = vars(build(_all_settings(kinds), *map(_with_bundled_models, layers)))
     limits = {name: values[name] for kind in kinds.values() for name in option_names(kind.limits)}
     own = {name: values[name] for name in option_names(Settings)}
-    own["models"] = tuple(BUNDLED_MODELS if folder == Path(BUNDLED) else folder for folder in own["models"])
     return Settings(**own, kinds=kinds, limits=kinds.limits(**limits))
+
+
+def _with_bundled_models(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Puts the folder in place of the word `bundled`, as it was written: ./bundled is a folder of that name."""
+    if "models" not in layer:
+        return layer
+    given = layer["models"]
+    items = [given] if isinstance(given, str | Path) else list(given)
+    parts = [part for item in items for part in (item.split(os.pathsep) if isinstance(item, str) else [item])]
+    return {**layer, "models": [BUNDLED_MODELS if part == BUNDLED else part for part in parts]}
 
 
 def read_settings(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -229,17 +240,29 @@ def _all_settings(kinds: Kinds) -> type[Any]:
 def _without_clashes(kinds: Kinds) -> Kinds:
     """Leaves out each kind that has a limit of the name of another setting, unless both are declared as one."""
     fields: dict[str, tuple[str, Any]] = dict.fromkeys(_OTHER_FLAGS, ("the command line", None))
-    fields |= {name: ("the server itself", field) for name, _, field in options_of(Settings)}
+    fields |= {name: ("the server itself", (type_, field.metadata)) for name, type_, field in options_of(Settings)}
+    bounds = {"", *option_names(Settings)}
     problems = {}
     for kind in kinds.values():
-        own = {name: field for name, _, field in options_of(kind.limits)}
-        clashes = [name for name, field in own.items() if name in fields and fields[name][1] is not field]
+        own = {name: (type_, field.metadata) for name, type_, field in options_of(kind.limits)}
+        what = f"task kind {kind.name!r} of the distribution {kinds.origin(kind.name)!r}"
+        clashes = [name for name, of in own.items() if name in fields and not _are_one(fields[name][1], of)]
+        unbounded = [name for name, (_, metadata) in own.items() if metadata["at_most"] not in bounds]
         if clashes:
             problems[kind.name] = (
-                f"task kind {kind.name!r} of the distribution {kinds.origin(kind.name)!r}: its limit {clashes[0]!r} "
-                f"has the name of a setting of {fields[clashes[0]][0]}; rename it, or share one of "
-                "muserve_server.limits"
+                f"{what}: its limit {clashes[0]!r} has the name of a setting of {fields[clashes[0]][0]}; rename it, or "
+                "share one of muserve_server.limits"
             )
-            continue
-        fields |= {name: (f"the task kind {kind.name!r}", field) for name, field in own.items()}
+        elif unbounded:
+            problems[kind.name] = (
+                f"{what}: its limit {unbounded[0]!r} is at most {own[unbounded[0]][1]['at_most']!r}, which is no "
+                "setting of the server"
+            )
+        else:
+            fields |= {name: (f"the task kind {kind.name!r}", of) for name, of in own.items()}
     return kinds.without(problems)
+
+
+def _are_one(setting: Any, limit: tuple[Any, Mapping[str, Any]]) -> bool:
+    """Whether both are declared by one `option`, with one type; a flag of the command line has none."""
+    return setting is not None and setting[0] == limit[0] and setting[1]["identity"] is limit[1]["identity"]

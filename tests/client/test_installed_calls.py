@@ -49,7 +49,7 @@ _STAMPS = """
         parser.add_argument("--count", type=int, default=1)
         parser.add_argument("--odd", action="store_true")
 
-    CALLS = Calls("stamp", [Command("stamps", "Make stamps.", _add_flags, _run)])
+    CALLS = Calls("stamp", [Command("stamps", "Make stamps, 20% of them red.", _add_flags, _run)])
 """
 
 
@@ -162,6 +162,14 @@ def test_what_is_no_flow_is_refused(skin: Skin, what: Any) -> None:
         call(skin, "127.0.0.1:1", "run", what)
 
 
+@both_skins
+def test_a_flow_runs_once(skin: Skin, stamps: Any) -> None:
+    flow = stamps.odd()
+    next(flow)
+    with pytest.raises(InvalidFlowError, match="'odd' has run already"):
+        call(skin, "127.0.0.1:1", "run", flow)
+
+
 # Commands
 
 
@@ -176,7 +184,7 @@ def test_a_command_of_a_package_is_one_of_muserve(
     assert "did you mean '--count'?" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "Make stamps." in capsys.readouterr().out
+    assert "Make stamps, 20% of them red." in capsys.readouterr().out
 
 
 def test_a_command_whose_flow_is_broken_ends_with_an_error(
@@ -202,7 +210,7 @@ _COMMAND = "Command({name!r}, 'Help.', lambda parser: None, lambda namespace: 0)
         (f"{_HEAD}CALLS = Calls('other')\n", "entry point and calls must have the same name"),
         (f"{_HEAD}CALLS = Calls('broken', [5])\n", "must be a muserve_client.calls.Command"),
         (f"{_HEAD}CALLS = Calls('broken', probes=[5])\n", "must be a muserve_client.calls.Probe"),
-        (f"{_HEAD}CALLS = Calls('broken', 5)\n", "its import failed"),
+        (f"{_HEAD}CALLS = Calls('broken', 5)\n", "it cannot be used"),
         (
             f"{_HEAD}CALLS = Calls('broken', [{_COMMAND.format(name='images')}])\n",
             "the distribution 'muserve' brings a command `muserve images` already",
@@ -219,6 +227,16 @@ _COMMAND = "Command({name!r}, 'Help.', lambda parser: None, lambda namespace: 0)
             f"{_HEAD}CALLS = Calls('broken', [Command('x', 'Help.', lambda parser: parser.add_argument('--server'), "
             "lambda namespace: 0)])\n",
             "--server",
+        ),
+        (
+            f"{_HEAD}CALLS = Calls('broken', [Command('x', 'Help.', lambda parser: parser.add_argument('--run'), "
+            "lambda namespace: 0)])\n",
+            "has the flag --run, a name that `muserve` needs itself",
+        ),
+        (
+            f"{_HEAD}CALLS = Calls('broken', [Command('x', 'H.', "
+            "lambda parser: parser.add_argument('--y', help='5% of'), lambda namespace: 0)])\n",
+            "the flags of `muserve x` cannot be added",
         ),
     ],
 )

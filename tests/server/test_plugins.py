@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import distributions, entry_points
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,7 @@ def test_a_manifest_cannot_name_two_kinds_or_none(models: Path) -> None:
 
 
 ECHO_KIND = "from acme_echo.kind import KIND as K\nfrom dataclasses import dataclass, replace\n"
+LIMITS = ECHO_KIND + "from muserve.configuration import option\n@dataclass(frozen=True)\nclass Limits:\n"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,15 @@ ECHO_KIND = "from acme_echo.kind import KIND as K\nfrom dataclasses import datac
         ("other", ECHO_KIND + "KIND = K", "calls itself 'echo'; entry point and kind must have the same name"),
         ("UP", ECHO_KIND + "KIND = replace(K, name='UP')", "the name is 'UP'; allowed: a lower-case letter"),
         ("bad", ECHO_KIND + "KIND = replace(K, name='bad', limits=3)", "limits are 3; they must be a dataclass"),
+        *(
+            (
+                "bad",
+                f"{LIMITS}    {field}\nKIND = replace(K, name='bad', limits=Limits)",
+                "cannot be made without values",
+            )
+            for field in ("size: 'Nonesuch' = option(1, 'x')", "size: int", "def __post_init__(self): raise OSError")
+        ),
+        ("bad", ECHO_KIND + "KIND = replace(K, name='bad', service=3)", "service is 3; it must be a protobuf"),
         ("echo", ECHO_KIND + "KIND = K", "distribution 'acme-echo' brings one of this name already; uninstall one"),
         ("image", ECHO_KIND + "KIND = replace(K, name='image')", "brings one of this name already; uninstall one"),
         (
@@ -216,6 +227,59 @@ async def test_a_limit_that_clashes_with_a_flag_leaves_its_kind_out(
     assert whose in problem
     with pytest.raises(ConfigurationError, match="default_models has the task 'rude'"):
         build_settings({"default_models": "rude=x"}, kinds=kinds)
+
+
+@pytest.fixture
+def rude(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Finds a kind with one limit, declared by a line."""
+
+    def find(limit: str) -> Kinds:
+        source = (f"{LIMITS}    {limit}\nKIND = replace(K, name='rude', service=None, limits=Limits)\n").replace(
+            "\n@data", "\nfrom muserve_server.limits import MAX_SAMPLES_PER_CALL\n@data"
+        )
+        install(tmp_path / "site", "rude", {"rude.py": source}, {GROUP: {"rude": "rude:KIND"}})
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        monkeypatch.delitem(sys.modules, "rude", raising=False)
+        return found_in(tmp_path / "site")
+
+    return find
+
+
+def test_a_limit_at_most_what_nobody_has_leaves_its_kind_out(rude: Any) -> None:
+    settings = build_settings(kinds=rude("size: int = option(1, 'mine', at_most='nonesuch')"))
+    assert "its limit 'size' is at most 'nonesuch', which is no setting" in settings.kinds.problems["rude"]
+
+
+def test_a_shared_limit_of_another_name_is_another_setting(rude: Any) -> None:
+    settings = build_settings(
+        {"max_colours": 5, "max_samples_per_call": 7}, kinds=rude("max_colours: int = MAX_SAMPLES_PER_CALL")
+    )
+    assert settings.limits["rude"].max_colours == 5
+    assert settings.limits["image"].max_samples_per_call == 7
+    assert settings.limits["music"].max_samples_per_call == 7
+
+
+def test_a_shared_limit_of_another_type_clashes(rude: Any) -> None:
+    settings = build_settings(
+        {"max_samples_per_call": 7}, kinds=rude("max_samples_per_call: float = MAX_SAMPLES_PER_CALL")
+    )
+    assert "its limit 'max_samples_per_call' has the name of a setting of" in settings.kinds.problems["rude"]
+    assert repr(settings.limits["image"].max_samples_per_call) == "7"
+
+
+async def test_a_task_without_a_handler_is_refused_by_the_name_of_its_distribution(
+    site: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = found_in(site)["echo"]
+
+    def open_nothing(bundle: Any, limits: Any) -> Any:
+        task = kind.open(bundle, limits)
+        monkeypatch.setattr(type(task), "handlers", lambda self: {})
+        return task
+
+    kinds = found_in(site).with_kind(replace(kind, open=open_nothing))
+    with pytest.raises(ManifestError, match=r"'echo' is not complete: it handles nothing, .*Echo; .*'acme-echo'"):
+        await LocalModel.open(models / "double" / "1", LocalOptions(kinds=kinds, limits=kinds.limits()))
 
 
 def test_a_setting_of_a_kind_that_is_passed_over_says_why(tmp_path: Path) -> None:

@@ -112,6 +112,10 @@ def test_models_may_be_in_several_folders(tmp_path: Path) -> None:
     file.write_text('models = ["mine", "bundled"]')
     assert read_settings(["--config", str(file)], {}).models == (Path("mine"), BUNDLED_MODELS)
     assert read_settings([], {}).models == (BUNDLED_MODELS,)
+    assert read_settings(["--models", "./bundled:bundled"], {}).models == (Path("bundled"), BUNDLED_MODELS)
+    assert build_settings({"models": Path("bundled")}).models == (Path("bundled"),)
+    with pytest.raises(ConfigurationError, match="models is empty; name a folder of bundles, or 'bundled'"):
+        read_settings([], {"MUSERVE_CONFIG_MODELS": ""})
     assert read_settings(["--models", "a,b"], {}).models == (Path("a,b"),)  # as before there could be several
 
 

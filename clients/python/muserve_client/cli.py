@@ -39,9 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for problem in installed.problems.values():
         print(f"muserve: warning: {problem}", file=sys.stderr)
     for command in installed.commands:
-        subparser = commands.add_parser(
-            command.name, help=command.description, description=command.description, allow_abbrev=False
-        )
+        text = command.description.replace("%", "%%")  # which argparse takes for a placeholder
+        subparser = commands.add_parser(command.name, help=text, description=command.description, allow_abbrev=False)
         add_connection_flags(subparser)
         command.add_flags(subparser)
         subparser.set_defaults(run=command.run)

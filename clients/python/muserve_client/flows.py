@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
@@ -128,12 +129,14 @@ def check_flow(flow: object) -> None:
     """Checks what `run` is given.
 
     Raises:
-        InvalidFlowError: It is not a generator.
+        InvalidFlowError: It is not a generator, or one that has run.
     """
     if not isinstance(flow, Generator):
         raise InvalidFlowError(
             f"run takes a flow, which is what a call's function returns: client.run(sketches('cat')); got {flow!r}"
         )
+    if inspect.isgenerator(flow) and inspect.getgeneratorstate(flow) != inspect.GEN_CREATED:
+        raise InvalidFlowError(f"{flow.__qualname__!r} has run already, and a flow runs once; call the function again")
 
 
 def check_step(flow: object, step: object) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from muserve.bundle import NAME_PATTERN, NAME_RULE
-from muserve.configuration import ConfigurationError, nearest
+from muserve.configuration import ConfigurationError, add_flags, nearest, option_names
 from muserve.plugins import PluginError, Plugins, find_plugins
 from muserve_export.families.family import Family
 from muserve_export.training.config import TrainingConfig
 
-__all__ = ["GROUP", "Families", "find_families", "installed_families"]
+__all__ = ["GROUP", "Families", "add_train_flags", "find_families", "installed_families"]
 
 GROUP = "muserve.families"
 _OWN_PACKAGE = "muserve_export."
@@ -73,5 +75,35 @@ def _checked(entry: EntryPoint, family: Any, _before: Plugins[Family]) -> Family
         raise PluginError(f"its config is {config!r}; it must be a subclass of TrainingConfig")
     if family.sources and not hasattr(family, "collect"):
         raise PluginError("it has sources, but no collect")
+    _try_flags(config)
     checked: Family = family
     return checked
+
+
+def _try_flags(config: type[TrainingConfig]) -> None:
+    """Adds the flags of `train` to a parser of its own, so that what is wrong with a family's shows here.
+
+    Raises:
+        PluginError: They cannot be added.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("family")
+    try:
+        add_train_flags(parser, config, recipes="")
+        parser.format_help()
+    except Exception as error:
+        raise PluginError(f"the settings of its {config.__name__} cannot be flags of `train` ({error!r})") from error
+    clashes = {"family", "run", "command"} & set(option_names(config))
+    if clashes:
+        raise PluginError(f"its {config.__name__} has the setting {clashes.pop()!r}, a name that the command needs")
+
+
+def add_train_flags(parser: argparse.ArgumentParser, config: type[TrainingConfig], *, recipes: str) -> None:
+    """Adds the flags of `muserve-export train` for a family with these settings."""
+    parser.add_argument("--recipe", help=recipes.replace("%", "%%"))
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/<family>-<recipe>)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    parser.add_argument(
+        "--init-from", type=Path, metavar="PATH", help="initialise the weights from another run or checkpoint"
+    )
+    add_flags(parser, config)

@@ -9,6 +9,7 @@ an unknown key is refused with the nearest valid name. Precedence is the caller'
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import difflib
 import os
@@ -72,6 +73,7 @@ def option(
         "maximum": maximum,
         "choices": tuple(choices),
         "at_most": at_most,
+        "identity": object(),
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -195,7 +197,7 @@ def option_names(kind: type[Any]) -> list[str]:
 def options_of(kind: type[Any]) -> list[tuple[str, Any, dataclasses.Field[Any]]]:
     """Returns name, type and field of the fields that were made with `option`.
 
-    A field that is declared once and used in several classes is the same object in all of them.
+    A field that is declared once and used in several classes has the same `metadata["identity"]` in all of them.
     """
     return [(name, field.metadata["resolved"], field) for name, field in _options(kind).items()]
 
@@ -232,11 +234,13 @@ def describe_value(value: Any) -> str:
 def _options(kind: type[Any]) -> dict[str, dataclasses.Field[Any]]:
     hints = typing.get_type_hints(kind)
     options = {}
-    for field in dataclasses.fields(kind):
-        if "help" not in field.metadata:
+    # By the names of the class: a field that several classes share has the name of the last of them.
+    for name, shared in kind.__dataclass_fields__.items():
+        if "identity" not in shared.metadata:
             continue  # not made with `option`: not to be set from outside
-        field.metadata = types.MappingProxyType({**field.metadata, "resolved": hints[field.name]})
-        options[field.name] = field
+        field = copy.copy(shared)
+        field.metadata = types.MappingProxyType({**shared.metadata, "resolved": hints[name]})
+        options[name] = field
     return options
 
 

@@ -71,15 +71,17 @@ def find_plugins(
     for entry in sorted(entries, key=rank):
         origin = origin_of(entry)
         try:
+            step = "its import failed"
             loaded = entry.load()
+            step = "it cannot be used"
             if entry.name in found:
                 raise PluginError(
                     f"the distribution {origins[entry.name]!r} brings one of this name already; uninstall one"
                 )
             plugin = check(entry, loaded, Plugins(found, problems, origins))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a package may raise anything, and must not stop others
-            reason = str(error) if isinstance(error, PluginError) else f"its import failed ({error!r})"
-            name = entry.name if entry.name not in found else f"{entry.name} of {origin}"
+            reason = str(error) if isinstance(error, PluginError) else f"{step} ({error!r})"
+            name = f"{entry.name} of {origin}" if entry.name in found or entry.name in problems else entry.name
             problems[name] = f"entry point {entry.name!r} of the distribution {origin!r}: {reason}"
         else:
             found[entry.name], origins[entry.name] = plugin, origin

@@ -148,7 +148,7 @@ class LocalModel:
             raise ManifestError(f"{self.bundle}: {error}") from error
         # It may read and index a corpus.
         task = await asyncio.to_thread(kind.open, self.bundle, options.limits_of(kind))
-        self._handlers = _handlers_by_request(kind, task)
+        self._handlers = _handlers_by_request(kind, task, options.kinds.origin(kind.name))
         for graph in self.bundle.manifest.graphs:
             try:
                 path = self.bundle.folder / graph.onnx_file
@@ -164,14 +164,18 @@ class LocalModel:
         return lambda rows, seconds: self._options.on_run(self.bundle, role, rows, seconds)
 
 
-def _handlers_by_request(kind: TaskKind, task: Task) -> dict[type[Message], Handler]:
+def _handlers_by_request(kind: TaskKind, task: Task, origin: str) -> dict[type[Message], Handler]:
     """Returns the task's handlers by the class of their requests.
 
     Raises:
-        TypeError: The task does not handle exactly the methods of its kind's service.
+        ManifestError: The task does not handle exactly the methods of its kind's service.
     """
     handlers = task.handlers()
     methods = {method.name: method.input_type for method in kind.service.methods} if kind.service else {}
     if set(handlers) != set(methods):
-        raise TypeError(f"the task kind {kind.name!r} handles {sorted(handlers)}; its service has {sorted(methods)}")
+        raise ManifestError(
+            f"its task kind {kind.name!r} is not complete: it handles {', '.join(sorted(handlers)) or 'nothing'}, and "
+            f"its service has {', '.join(sorted(methods)) or 'no methods'}; ask the authors of the distribution "
+            f"{origin!r}"
+        )
     return {message_factory.GetMessageClass(methods[name]): handler for name, handler in handlers.items()}

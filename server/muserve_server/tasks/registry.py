@@ -96,6 +96,13 @@ def _checked(entry: EntryPoint, kind: object, before: Plugins[TaskKind]) -> Task
         raise PluginError(f"the name is {kind.name!r}; allowed: {NAME_RULE}")
     if not isinstance(kind.limits, type) or not dataclasses.is_dataclass(kind.limits):
         raise PluginError(f"its limits are {kind.limits!r}; they must be a dataclass")
+    try:
+        option_names(kind.limits)
+        kind.limits()
+    except Exception as error:
+        raise PluginError(f"its limits {kind.limits.__name__} cannot be made without values ({error!r})") from error
+    if kind.service is not None and not isinstance(kind.service, ServiceDescriptor):
+        raise PluginError(f"its service is {kind.service!r}; it must be a protobuf ServiceDescriptor")
     if kind.service is not None:
         _check_service(kind.service)
         for name, other in before.items():

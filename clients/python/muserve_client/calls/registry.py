@@ -80,5 +80,9 @@ def _try_flags(command: Command) -> None:
     add_connection_flags(parser)
     try:
         command.add_flags(parser)
+        parser.format_help()
     except Exception as error:
         raise PluginError(f"the flags of `muserve {command.name}` cannot be added ({error!r})") from error
+    taken = {"command", "run"} & {action.dest for action in parser._actions}
+    if taken:
+        raise PluginError(f"`muserve {command.name}` has the flag --{taken.pop()}, a name that `muserve` needs itself")
