@@ -135,7 +135,7 @@ def test_squad_comes_with_its_spans_and_what_it_does_not_say(tmp_path: Path) -> 
         ("a.jsonl", '{"question": "Why?"}', "line 1: answer is None"),
         ("a.jsonl", '{"question": "Why?", "answer": "So", "context": 3}', "line 1: context is 3"),
         ("a.jsonl", "\n[1]", "line 2: is list; each line must be an object"),
-        ("a.jsonl", "{", "line 1: is no JSON"),
+        ("a.jsonl", "{", "line 1: is not JSON"),
         ("a.json", "[]", "is not in the form of SQuAD"),
     ],
 )

@@ -57,7 +57,7 @@ def row(codec: TextCodec, question: str, passage: str, answer: str, evidence: st
 def said(codec: TextCodec, question: str, passage: str, one: Row) -> str:
     sources = [codec.encode(question), codec.encode(passage)]
     written = [Written(token, *place) for token, place in zip(one.answer, one.copied, strict=True)]
-    return codec.say(written, sources)
+    return codec.decode(written, sources)
 
 
 def test_an_answer_is_copied_where_it_can_be(codec: TextCodec) -> None:

@@ -42,7 +42,7 @@ def test_capitals_do_not_matter_and_places_are_exact(codec: TextCodec) -> None:
 def test_what_is_unknown_is_copied_as_it_stands(codec: TextCodec) -> None:
     text = "Es heißt 中文 😀 von Göran-Å."
     tokens = codec.encode(text)
-    assert codec.say(copied(0, tokens), [tokens]) == text
+    assert codec.decode(copied(0, tokens), [tokens]) == text
 
 
 @given(text=st.text(max_size=60))
@@ -51,7 +51,7 @@ def test_what_is_unknown_is_copied_as_it_stands(codec: TextCodec) -> None:
 def test_a_text_that_is_copied_whole_comes_back_but_for_white_space(codec: TextCodec, text: str) -> None:
     tokens = codec.encode(text)
     assert all(0 <= start < end <= len(text) for start, end in tokens.places)
-    said = codec.say(copied(0, tokens), [tokens])
+    said = codec.decode(copied(0, tokens), [tokens])
     kept = [(start, end) for start, end in tokens.places]
     assert kept == sorted(set(kept)), "each character is said once"
     covered = "".join(text[start:end] for start, end in kept)
@@ -70,9 +70,9 @@ def test_a_text_that_is_copied_whole_comes_back_but_for_white_space(codec: TextC
 def test_a_sentence_that_is_copied_is_not_changed(codec: TextCodec, text: str) -> None:
     tokens = codec.encode(text)
     assert not {PADDING, BEGIN, END} & set(tokens.ids)
-    assert codec.say(copied(0, tokens), [tokens]) == text
+    assert codec.decode(copied(0, tokens), [tokens]) == text
     by = generated(codec, "by")
-    assert codec.say([*by, *copied(0, tokens)], [tokens]) == f"By {text}"
+    assert codec.decode([*by, *copied(0, tokens)], [tokens]) == f"By {text}"
 
 
 def test_an_answer_is_put_together_from_question_words_and_passage(codec: TextCodec) -> None:
@@ -88,11 +88,11 @@ def test_an_answer_is_put_together_from_question_words_and_passage(codec: TextCo
         *copied(1, passage, start),
         Written(END),
     ]
-    assert codec.say(answer, [question, passage]) == "PEL is a high-level language by Ada Smith."
+    assert codec.decode(answer, [question, passage]) == "PEL is a high-level language by Ada Smith."
     asked = question.covering(8, 11)
     assert asked is not None
     lower = [*copied(0, question, *asked), *generated(codec, "stands for"), *copied(1, passage, 0, 4)]
-    assert codec.say(lower, [question, passage]) == "Pel stands for Plain Engine for Letters"
+    assert codec.decode(lower, [question, passage]) == "Pel stands for Plain Engine for Letters"
 
 
 def test_a_piece_of_a_text_has_its_tokens(codec: TextCodec) -> None:
@@ -124,11 +124,11 @@ def test_what_is_one_sign_to_the_eye_is_copied_whole_and_once(codec: TextCodec, 
     tokens = codec.encode(text)
     covered = [index for start, end in tokens.places for index in range(start, end)]
     assert covered == [index for index, character in enumerate(text) if not character.isspace()]
-    said = codec.say(copied(0, tokens), [tokens])
+    said = codec.decode(copied(0, tokens), [tokens])
     assert said.lower().replace(" ", "") == (text[:1].title() + text[1:]).lower().replace(" ", "")
 
 
 def test_a_sentence_begins_once(codec: TextCodec) -> None:
     passage = codec.encode("a tool is a tool is a thing. it is what it is.")
-    said = codec.say(copied(0, passage, 0, len(passage)), [passage])
+    said = codec.decode(copied(0, passage, 0, len(passage)), [passage])
     assert said == "A tool is a thing. it is what it is."

@@ -29,7 +29,7 @@ def find_graph(bundle: Bundle, field: str, role: str) -> manifest_pb2.Graph:
     for graph in bundle.manifest.graphs:
         if graph.role == role:
             return graph
-    raise ManifestError(f"{bundle}: {field} is {role!r}, which is no graph of the bundle")
+    raise ManifestError(f"{bundle}: {field} is {role!r}, which is not a graph of the bundle")
 
 
 def specs_of(tensors: Sequence[manifest_pb2.TensorSpec]) -> dict[str, tuple[int, list[int]]]:

@@ -122,7 +122,7 @@ async def test_long_texts_are_read_in_several_passages(model: LocalModel) -> Non
     [
         (Ask(), "question", "is empty; give a text"),
         (Ask(question=" \n\t"), "question", "is empty; give a text"),
-        (Ask(question="what\x00?"), "question", "has the control character U+0000; take it out"),
+        (Ask(question="what\x00?"), "question", "has the control character U+0000; remove it"),
         (Ask(question="x" * 8001), "question", "has 8,001 bytes; allowed: up to 8,000"),
         (Ask(question="é" * 4001), "question", "has 8,002 bytes"),
         (Ask(question="lamp", context=""), "context", "is empty"),
@@ -167,7 +167,7 @@ async def test_without_a_corpus_a_context_is_needed(tmp_path: Path) -> None:
 async def test_a_model_that_was_not_taught_to_ask_says_so(tmp_path: Path) -> None:
     folder = edit_manifest(copy_bundle(tmp_path), lambda manifest: manifest.answer.ClearField("kinds"))
     async with await LocalModel.open(folder) as model:
-        with pytest.raises(InvalidRequestError, match="was not taught to ask questions"):
+        with pytest.raises(InvalidRequestError, match="was not trained to generate questions"):
             await model.answer(Request(context="A lamp."))
 
 
@@ -193,7 +193,7 @@ async def test_any_text_is_answered_or_refused(model: LocalModel, question: str,
 @pytest.mark.parametrize(
     ("edit", "text"),
     [
-        (lambda answer: setattr(answer, "reader", "nothing"), "answer.reader is 'nothing', which is no graph"),
+        (lambda answer: setattr(answer, "reader", "nothing"), "answer.reader is 'nothing', which is not a graph"),
         (lambda answer: setattr(answer, "reader", "writer"), "graph 'writer' must have the inputs"),
         (lambda answer: setattr(answer, "least_share", 1.5), "answer.least_share is 1.5; allowed: 0 up to 1"),
         (lambda answer: setattr(answer, "latent_size", 5), "graph 'writer' must have the inputs"),
@@ -201,7 +201,10 @@ async def test_any_text_is_answered_or_refused(model: LocalModel, question: str,
         (lambda answer: setattr(answer, "passages_read", 65), "answer.passages_read is 65"),
         (lambda answer: setattr(answer, "temperature", 0), "temperature is 0.0; it must be above 0"),
         (lambda answer: setattr(answer, "answerable_offset", float("nan")), "answerable_offset is nan"),
-        (lambda answer: setattr(answer, "tokenizer_file", "other.json"), "'other.json', which the bundle lacks"),
+        (
+            lambda answer: setattr(answer, "tokenizer_file", "other.json"),
+            "'other.json', which is not listed under files",
+        ),
         (lambda answer: answer.kinds.append(KINDS[0]), "must be different names"),
     ],
 )
@@ -217,7 +220,7 @@ async def test_settings_that_contradict_the_graphs_are_refused(
     ("file", "content", "text"),
     [
         ("tokenizer.json", "{}", r"tokenizer\.json: the tokenizer cannot be read"),
-        ("things.jsonl", "no JSON\n", r"things\.jsonl: line 1: is no JSON"),
+        ("things.jsonl", "no JSON\n", r"things\.jsonl: line 1: is not JSON"),
         ("things.jsonl", json.dumps({"title": "lamp"}), r"things\.jsonl: line 1: must have a title and a text"),
         ("things.jsonl", json.dumps({**ENTRIES[0], "aliases": "x"}), r"line 1: aliases and domains must be lists"),
     ],

@@ -324,7 +324,7 @@ def untrained(manifest: manifest_pb2.ModelManifest) -> None:
 @pytest.mark.parametrize(
     ("edit", "text"),
     [
-        (lambda m: setattr(m.forecast, "graph", "other"), "forecast.graph is 'other', which is no graph"),
+        (lambda m: setattr(m.forecast, "graph", "other"), "forecast.graph is 'other', which is not a graph"),
         (lambda m: m.ClearField("forecast"), "forecast.graph is ''"),
         (lambda m: m.forecast.ClearField("scaling"), "forecast.scaling is 0, which this build does not know"),
         (lambda m: setattr(m.forecast, "scaling", 9), "forecast.scaling is 9"),

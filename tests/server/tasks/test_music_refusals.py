@@ -305,8 +305,11 @@ def add_pitched_tracks(manifest: manifest_pb2.ModelManifest) -> None:
             "style 'march' must have a program, up to 127, for each track",
         ),
         (lambda m: m.music.styles[0].programs.__setitem__(1, 128), "style 'march' must have a program"),
-        (lambda m: setattr(m.music, "generator", "x"), "music.generator is 'x', which is no graph of the bundle"),
-        (lambda m: setattr(m.music, "accompanist", "x"), "music.accompanist is 'x', which is no graph of the bundle"),
+        (lambda m: setattr(m.music, "generator", "x"), "music.generator is 'x', which is not a graph of the bundle"),
+        (
+            lambda m: setattr(m.music, "accompanist", "x"),
+            "music.accompanist is 'x', which is not a graph of the bundle",
+        ),
         (lambda m: setattr(m.music, "accompanist", "generator"), "ask for the inputs .* of graph 'generator'"),
         (lambda m: setattr(m.music, "generator", "accompanist"), "ask for the inputs .* of graph 'accompanist'"),
         (lambda m: setattr(m.music, "constant_latent_size", 9), "ask for the inputs"),

@@ -21,7 +21,7 @@ from muserve_export.families.answers.corpus.vocabulary import learn_vocabulary
 from muserve_export.families.answers.examples.maker import Example, ExampleMaker, make_examples
 from muserve_export.families.answers.examples.rows import Batch, Row, make_row, pad_rows
 from muserve_export.families.answers.examples.wordings import BEFORE, FRAMES, WORDINGS
-from muserve_server.tasks.answer.reading import ask_tokens
+from muserve_server.tasks.answer.span_reader import ask_tokens
 from muserve_server.tasks.answer.text import BEGIN, TextCodec, Tokens
 
 __all__ = ["AnswersData", "RowSet", "collect", "load_data"]

@@ -23,7 +23,7 @@ from muserve_export.families.answers.measure.samples import draw_samples
 from muserve_export.families.answers.model import Reader, Writer
 from muserve_export.families.answers.networks.decoding import find_candidates
 from muserve_export.training.trained import TrainedModel
-from muserve_server.tasks.answer.reading import filled_length, reader_lengths
+from muserve_server.tasks.answer.span_reader import filled_length, reader_lengths
 from muserve_server.tasks.answer.text import PADDING, SPECIAL
 
 __all__ = ["ReaderGraph", "WriterGraph", "plan_bundle"]

@@ -1,4 +1,4 @@
-"""Writes texts token by token: many rows in each step of the writer, each until its end."""
+"""Decodes texts token by token, with copying: each text is a row, and rows of all calls share batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from muserve.v1 import manifest_pb2
 from muserve_server.rows import Rows
 from muserve_server.tasks import noise
-from muserve_server.tasks.answer.reading import Reading, filled_length
+from muserve_server.tasks.answer.span_reader import Reading, filled_length
 from muserve_server.tasks.answer.text import BEGIN, END, NOTHING, PADDING, TextCodec, Written
 from muserve_server.tasks.kind import Call
 
@@ -22,107 +22,107 @@ __all__ = ["Draft", "Draw", "TextDecoder"]
 
 _CHOICE_STREAM = noise.FIRST_FREE_STREAM
 _QUESTION, _PASSAGE = 0, 1
-_DRAFTS_AT_ONCE = 16
-"""Texts of one call that are written at a time: each holds its passage's memory, up to three eighths of a MiB."""
-_WRITTEN_AT_ONCE = 64
-"""Calls that write at a time; others wait in turn."""
+_MAX_DRAFTS = 16
+"""Texts of one call that are decoded at a time: each holds its encoder states, up to three eighths of a MiB."""
+_MAX_CALLS = 64
+"""Calls that decode at a time; others wait in turn."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """By what chance a text is written."""
+    """The random numbers that one text is sampled with."""
 
     noise: NDArray[np.float32]
-    """What one text differs from another by, [latent]."""
+    """Latent vector, [latent]."""
     uniform: NDArray[np.float64] | None
-    """A number from 0 up to 1 for each step, [step]; None takes the likeliest token each time."""
+    """A number in [0, 1) for each step, [step]; None for greedy decoding."""
 
 
 @dataclass
 class Draft:
-    """A text as it is written."""
+    """A text while it is decoded."""
 
     reading: Reading
-    """What it is about."""
+    """The question and passage that it is decoded from."""
     draw: Draw
-    """By what chance."""
+    """Its random numbers."""
     written: list[Written] = field(default_factory=list)
-    """Its tokens so far."""
-    logarithm: float = 0.0
-    """Of the probability of its tokens."""
+    """The tokens so far."""
+    log_prob: float = 0.0
+    """Sum of the log-probabilities of the tokens."""
     steps: int = 0
-    """How many there were, the end too."""
+    """Number of decoded tokens, including the end of sequence."""
     is_done: bool = False
-    """Whether its end was written."""
+    """Whether the end of sequence was reached."""
 
     @property
     def score(self) -> float:
-        """Probability of its tokens, as their geometric mean."""
-        return math.exp(self.logarithm / self.steps) if self.steps else 0.0
+        """Geometric mean of the probabilities of the tokens."""
+        return math.exp(self.log_prob / self.steps) if self.steps else 0.0
 
-    def say(self, codec: TextCodec) -> str:
-        """Its text."""
-        return codec.say(self.written, [self.reading.question, self.reading.tokens])
+    def text(self, codec: TextCodec) -> str:
+        """Returns the decoded text."""
+        return codec.decode(self.written, [self.reading.question, self.reading.tokens])
 
 
 class TextDecoder:
-    """Writes texts to their ends. Lives on one event loop."""
+    """Decodes texts to their end of sequence. Lives on one event loop."""
 
     def __init__(self, settings: manifest_pb2.AnswerSettings) -> None:
         self._settings = settings
-        self._most_steps = max(settings.answer_tokens, settings.question_tokens)
-        self._gate = asyncio.Semaphore(_WRITTEN_AT_ONCE)
+        self._max_steps = max(settings.answer_tokens, settings.question_tokens)
+        self._gate = asyncio.Semaphore(_MAX_CALLS)
 
-    def likeliest(self) -> Draw:
-        """No chance at all."""
+    def greedy(self) -> Draw:
+        """Returns the draw of greedy decoding: a latent vector of zeros, always the most likely token."""
         return Draw(np.zeros(self._settings.latent_size, np.float32), None)
 
     def draw(self, seed: int, first_sample: int, count: int) -> list[Draw]:
-        """Draws the chances of some samples of a seed; sample 0 is the likeliest text.
+        """Draws the random numbers of consecutive samples of a seed; sample 0 is decoded greedily.
 
         Args:
             seed: 0 up to 2^64 - 1.
-            first_sample: Index of the first.
-            count: How many.
+            first_sample: Index of the first sample.
+            count: Number of samples.
         """
         vectors = noise.standard_normal(seed, first_sample, count, self._settings.latent_size)
-        chances = noise.uniform(seed, first_sample, count, self._most_steps, stream=_CHOICE_STREAM)
+        uniforms = noise.uniform(seed, first_sample, count, self._max_steps, stream=_CHOICE_STREAM)
         return [
-            Draw(vector, chance) if first_sample + index else self.likeliest()
-            for index, (vector, chance) in enumerate(zip(vectors, chances, strict=True))
+            Draw(vector, uniform) if first_sample + index else self.greedy()
+            for index, (vector, uniform) in enumerate(zip(vectors, uniforms, strict=True))
         ]
 
-    async def write(self, drafts: Sequence[Draft], call: Call, *, maximum: int) -> None:
-        """Fills drafts, some at a time.
+    async def decode(self, drafts: Sequence[Draft], call: Call, *, max_tokens: int) -> None:
+        """Decodes drafts in place, some at a time.
 
         Args:
-            drafts: To fill.
-            call: Runs the writer.
-            maximum: Maximum tokens of a text.
+            drafts: New drafts.
+            call: Runs the decoder graph.
+            max_tokens: Maximum tokens of a text.
 
         Raises:
             MuserveError: The deadline has passed, or the graph failed.
         """
-        for first in range(0, len(drafts), _DRAFTS_AT_ONCE):
+        for first in range(0, len(drafts), _MAX_DRAFTS):
             async with self._gate:
-                await self._write_some(drafts[first : first + _DRAFTS_AT_ONCE], call, maximum)
+                await self._decode_some(drafts[first : first + _MAX_DRAFTS], call, max_tokens)
 
-    async def _write_some(self, drafts: Sequence[Draft], call: Call, maximum: int) -> None:
-        pens = await call.offload(lambda: [_Pen(draft, self._settings, maximum) for draft in drafts])
-        writing = [asyncio.ensure_future(call.iterate(self._settings.writer, pen.rows, pen.go_on)) for pen in pens]
+    async def _decode_some(self, drafts: Sequence[Draft], call: Call, max_tokens: int) -> None:
+        states = await call.offload(lambda: [_DecoderState(draft, self._settings, max_tokens) for draft in drafts])
+        decoding = [asyncio.ensure_future(call.iterate(self._settings.writer, each.rows, each.step)) for each in states]
         try:
-            await asyncio.gather(*writing)
+            await asyncio.gather(*decoding)
         finally:
-            for one in writing:
+            for one in decoding:
                 one.cancel()
 
 
-class _Pen:
-    """What writes a draft, a token at a time."""
+class _DecoderState:
+    """The decoder's inputs for one draft, from step to step."""
 
-    def __init__(self, draft: Draft, settings: manifest_pb2.AnswerSettings, maximum: int) -> None:
+    def __init__(self, draft: Draft, settings: manifest_pb2.AnswerSettings, max_tokens: int) -> None:
         self._draft = draft
-        self._most = maximum
+        self._max_tokens = max_tokens
         self._temperature = settings.temperature
         reading = draft.reading
         length = filled_length(len(reading.source), settings.source_step)
@@ -130,17 +130,17 @@ class _Pen:
             "token": np.array([BEGIN], np.int64),
             "place": np.array([NOTHING], np.int64),
             "noise": draft.draw.noise[None],
-            "memory": _filled(reading.memory, length)[None],
+            "memory": _pad(reading.memory, length)[None],
             "hidden": reading.hidden[None],
             "cell": reading.cell[None],
-            "source": _filled(reading.source, length)[None],
+            "source": _pad(reading.source, length)[None],
         }
-        """Of the next step: one."""
+        """Inputs of the next step: one row."""
 
-    def go_on(self, outputs: Rows) -> Rows | None:
-        """Takes a step's outcome and makes the next one's row; None at the end."""
-        _take(self._draft, outputs, self._temperature)
-        if self._draft.is_done or self._draft.steps == self._most:
+    def step(self, outputs: Rows) -> Rows | None:
+        """Adds the token of a step and returns the inputs of the next one; None at the end."""
+        _add_token(self._draft, outputs, self._temperature)
+        if self._draft.is_done or self._draft.steps == self._max_tokens:
             return None
         last = self._draft.written[-1]
         self.rows = {
@@ -153,39 +153,39 @@ class _Pen:
         return self.rows
 
 
-def _filled(values: NDArray[Any], length: int) -> NDArray[Any]:
-    """Adds padding behind the tokens of a source."""
+def _pad(values: NDArray[Any], length: int) -> NDArray[Any]:
+    """Pads the tokens of a source to a length."""
     filled = np.full((length, *values.shape[1:]), PADDING, values.dtype)
     filled[: len(values)] = values
     return filled
 
 
 def _place(draft: Draft, written: Written) -> int:
-    """Which source token that is, question and passage one behind the other."""
+    """Returns the index of the source token that was copied; question and passage follow each other."""
     if written.source == NOTHING:
         return NOTHING
     return written.place + (written.source == _PASSAGE) * draft.reading.passage_start
 
 
-def _take(draft: Draft, outputs: Rows, temperature: float) -> None:
-    """Chooses a token."""
-    tokens, places, logarithms = (outputs[name][0] for name in ("tokens", "places", "logarithms"))
-    if not np.isfinite(logarithms).all():
+def _add_token(draft: Draft, outputs: Rows, temperature: float) -> None:
+    """Chooses a token by its log-probability, greedily or by sampling, and adds it to the draft."""
+    tokens, places, log_probs = (outputs[name][0] for name in ("tokens", "places", "logarithms"))
+    if not np.isfinite(log_probs).all():
         raise ValueError("the writer returned NaN or infinity")
-    own = logarithms
-    if (not draft.steps or _is_in_a_word(draft)) and (says := tokens != END).any():
-        own = np.where(says, own, -np.inf)  # no text is empty, or ends in the middle of "1.40"
-    chosen = int(own.argmax())
+    allowed = log_probs
+    if (not draft.steps or _is_in_a_word(draft)) and (is_text := tokens != END).any():
+        allowed = np.where(is_text, allowed, -np.inf)  # no text is empty, or ends in the middle of "1.40"
+    chosen = int(allowed.argmax())
     if draft.draw.uniform is not None:
-        chosen = _draw(own, float(draft.draw.uniform[draft.steps]), temperature)
-    draft.logarithm += min(0.0, float(logarithms[chosen]))
+        chosen = _sample(allowed, float(draft.draw.uniform[draft.steps]), temperature)
+    draft.log_prob += min(0.0, float(log_probs[chosen]))
     draft.steps += 1
     draft.is_done = int(tokens[chosen]) == END
     draft.written.append(_written(draft, int(tokens[chosen]), int(places[chosen])))
 
 
 def _is_in_a_word(draft: Draft) -> bool:
-    """Whether what was copied last goes on at once, with a letter or a figure, where it stands."""
+    """Whether the last token was copied from inside a word: the next token of its source continues it."""
     last = draft.written[-1]
     if last.source == NOTHING:
         return False
@@ -195,10 +195,11 @@ def _is_in_a_word(draft: Draft) -> bool:
     return tokens.text[tokens.places[last.place + 1][0]].isalnum()
 
 
-def _draw(logarithms: NDArray[np.float32], chance: float, temperature: float) -> int:
-    weights = np.exp((logarithms - logarithms.max()).astype(np.float64) / temperature)
+def _sample(log_probs: NDArray[np.float32], uniform: float, temperature: float) -> int:
+    """Samples an index with a temperature."""
+    weights = np.exp((log_probs - log_probs.max()).astype(np.float64) / temperature)
     ends = np.cumsum(weights / weights.sum())
-    return min(int(np.searchsorted(ends, chance, side="right")), len(ends) - 1)
+    return min(int(np.searchsorted(ends, uniform, side="right")), len(ends) - 1)
 
 
 def _written(draft: Draft, token: int, place: int) -> Written:
@@ -206,6 +207,6 @@ def _written(draft: Draft, token: int, place: int) -> Written:
         return Written(token)
     offset = draft.reading.passage_start
     if place < offset:
-        # Behind the question stands its end, which has no text.
+        # The question's end of sequence has no text.
         return Written(token, _QUESTION, place) if place < len(draft.reading.question) else Written(token)
     return Written(token, _PASSAGE, place - offset)

@@ -1,4 +1,4 @@
-"""The corpora of a bundle, and what a question is answered from: passages of theirs, or of a text of the caller's."""
+"""Retrieves the passages for a question, from the corpora of a bundle or from a text of the caller."""
 
 from __future__ import annotations
 
@@ -18,52 +18,52 @@ _NEAREST = 5
 
 @dataclass(frozen=True)
 class ToRead:
-    """What is read for a question."""
+    """The passages that are read for a question."""
 
     question: str
-    """As it is read."""
+    """The question with corrected spelling."""
     passages: tuple[Passage, ...]
-    """The likeliest first."""
+    """Best first."""
     points: tuple[float, ...]
-    """What the search gave each, as a share of the best one's."""
+    """Retrieval scores relative to the best one."""
     nearest: tuple[str, ...]
-    """Titles of the entries nearest to the question, the nearest first."""
+    """Titles of the entries that match the question best, best first."""
 
 
 class Library:
-    """The entries of a bundle's corpora, ready to be searched."""
+    """The indexed entries of a bundle's corpora."""
 
     def __init__(self, bundle: Bundle, fit: Callable[[Sequence[Passage]], Sequence[Passage]]) -> None:
         """Reads and indexes the corpora: some seconds for ten thousand entries.
 
         Args:
-            bundle: With the corpora.
-            fit: Cuts passages that have more tokens than are read at once.
+            bundle: The bundle of the corpora.
+            fit: Splits passages that have too many tokens.
 
         Raises:
-            BundleFileError: One cannot be read.
+            BundleFileError: A corpus cannot be read.
         """
         settings = bundle.manifest.answer
         self._settings = settings
         self._fit = fit
         self.entries: Sequence[Entry] = []
-        """Of all corpora, one behind the other."""
+        """The entries of all corpora in their order."""
         self._corpora: list[int] = []
         for number, corpus in enumerate(settings.corpora):
             try:
-                own = list(read_entries(bundle.folder / corpus.file))
+                entries = list(read_entries(bundle.folder / corpus.file))
             except (OSError, ValueError) as error:
                 raise BundleFileError(f"{bundle}: {corpus.file}: {error}") from error
-            self.entries += own
-            self._corpora += [number] * len(own)
+            self.entries += entries
+            self._corpora += [number] * len(entries)
         self._index = index_entries(self.entries) if self.entries else None
 
     def corpus_of(self, entry: int) -> manifest_pb2.AnswerCorpus:
-        """The corpus that an entry belongs to."""
+        """Returns the corpus of an entry."""
         return self._settings.corpora[self._corpora[entry]]
 
     def find(self, question: str) -> ToRead:
-        """Finds what to read for a question."""
+        """Retrieves the passages for a question."""
         if self._index is None:
             return ToRead(question, (), (), ())
         found = self._index.find(question, max(_NEAREST, self._settings.passages_read))
@@ -79,46 +79,46 @@ class Library:
 
 
 def index_entries(entries: Sequence[Entry]) -> Index:
-    """Makes entries ready to be searched."""
+    """Indexes entries."""
     return Index([Document(tuple(name for name in entry.names if name), entry.text) for entry in entries])
 
 
 def passages_of(
     found: Found, cut: Callable[[int], Sequence[Passage]], maximum: int
 ) -> tuple[list[Passage], list[float]]:
-    """Cuts what was found into passages.
+    """Cuts the retrieved entries into passages.
 
     Args:
-        found: Entries, the best first.
-        cut: Gives an entry's passages by its index.
+        found: Entries, best first.
+        cut: Returns the passages of an entry by its index.
         maximum: Maximum passages to return.
 
     Returns:
-        The passages, the best entry's first; and what the search gave the entry of each.
+        The passages, those of the best entry first; and the score of the entry of each.
     """
     passages: list[Passage] = []
     points: list[float] = []
     for number, share in zip(found.documents, found.points, strict=True):
-        own = cut(number)
-        passages += own
-        points += [share] * len(own)
+        pieces = cut(number)
+        passages += pieces
+        points += [share] * len(pieces)
     return passages[:maximum], points[:maximum]
 
 
 def choose(question: str, passages: Sequence[Passage], maximum: int) -> ToRead:
-    """Finds what of a caller's text to read for a question.
+    """Retrieves the passages of a caller's text for a question.
 
     Args:
-        question: To be answered.
-        passages: All of the text.
-        maximum: Passages that are read.
+        question: The question.
+        passages: All passages of the text.
+        maximum: Maximum passages to read.
     """
     if len(passages) <= maximum:
         return ToRead(question, tuple(passages), (1.0,) * len(passages), ())
     names = [(passage.heading.rstrip(": "),) if passage.heading else () for passage in passages]
     index = Index([Document(name, passage.text) for name, passage in zip(names, passages, strict=True)])
     found = index.find(question, maximum)
-    # What shares no word with the question may answer it still; it comes last.
+    # A passage that shares no word with the question may still answer it; it comes last.
     others = [number for number in range(len(passages)) if number not in found.documents]
     chosen = [*found.documents, *others][:maximum]
     points = [*found.points, *[0.0] * len(others)][:maximum]

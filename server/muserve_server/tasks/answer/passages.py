@@ -1,4 +1,4 @@
-"""Cuts texts into passages that a reader can read at once, and knows where each stands in its text."""
+"""Cuts texts into passages that fit the reader, and maps them back to offsets in their text."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ _BLOCK_END = re.compile(r"\n[ \t\r\f\v]*\n\s*")
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\")\]]))\s+(?=[\"'(\[]?[^\Wa-z_])|\n+")
 _HEADING = re.compile(r"(?:(?![.!?]\s)[^\n]){1,160}?: (?=\S)")
 _MIN_SENTENCE = 20
-"""Shorter pieces are no sentences: "e.g. A"."""
+"""Minimum characters of a sentence; shorter pieces are abbreviations: "e.g. A"."""
 
 
 @dataclass(frozen=True)
 class Passage:
-    """What is read at once."""
+    """One input of the reader: a piece of a text."""
 
     text: str
-    """Its heading, if there is one, and a piece of a text."""
+    """The heading, if there is one, and the piece of the text."""
     heading: str
-    """What stands before that piece: "tool (instrument): "; "" if nothing does."""
+    """The prefix of the piece: "tool (instrument): "; "" if there is none."""
     start: int
-    """Where the piece begins in the text that it was cut from."""
+    """Offset of the piece in its text."""
     heading_start: int
-    """Where the heading begins in it."""
+    """Offset of the heading in its text."""
     entry: int = -1
-    """Index of the entry that it belongs to; -1 for a text of the caller's."""
+    """Index of its entry; -1 for a text of the caller."""
 
     def one_piece(self, start: int, end: int) -> tuple[int, int]:
-        """Cuts a part of the passage to what stands in one piece in its text: it loses a heading from elsewhere.
+        """Trims a range to the part that is contiguous in the text: drops a heading that is not next to the piece.
 
         Args:
-            start: First character in the passage.
-            end: One after its last.
+            start: Index of the first character in the passage.
+            end: Index after the last.
         """
         length = len(self.heading)
         is_one = self.heading_start + length == self.start
         return (length, end) if start < length < end and not is_one else (start, end)
 
     def place(self, start: int, end: int) -> tuple[int, int]:
-        """Finds a part of the passage, in one piece, in the text that it was cut from.
+        """Maps a contiguous range of the passage to offsets in its text.
 
         Args:
-            start: First character in the passage.
-            end: One after its last.
+            start: Index of the first character in the passage.
+            end: Index after the last.
         """
         length = len(self.heading)
         first = self.heading_start + start if start < length else self.start + start - length
@@ -58,7 +58,7 @@ class Passage:
         """Cuts the passage in two; both have its heading.
 
         Args:
-            at: A character behind the heading.
+            at: Index of a character after the heading.
         """
         start = at + len(self.text[at:]) - len(self.text[at:].lstrip())
         behind = replace(self, text=self.heading + self.text[start:], start=self.start + start - len(self.heading))
@@ -66,11 +66,11 @@ class Passage:
 
 
 def cut_entry(entry: Entry, index: int, maximum: int) -> list[Passage]:
-    """Cuts an entry; each passage begins with its names.
+    """Cuts an entry into passages; each begins with the names of the entry.
 
     Args:
-        entry: To cut.
-        index: The entry's.
+        entry: The entry.
+        index: Index of the entry.
         maximum: Maximum characters of a passage.
     """
     heading = entry.heading if len(entry.heading) <= maximum // 2 else ""
@@ -79,29 +79,29 @@ def cut_entry(entry: Entry, index: int, maximum: int) -> list[Passage]:
 
 
 def cut_context(context: str, maximum: int) -> list[Passage]:
-    """Cuts a text of the caller's at empty lines, and what is longer than a passage at the ends of sentences.
+    """Cuts a text of the caller at empty lines, and longer paragraphs at the ends of sentences.
 
-    A heading such as "tool: " stands before each passage of its paragraph; without one, passages share a sentence.
+    Each passage of a paragraph repeats its heading, such as "tool: "; without one, passages overlap by a sentence.
 
     Args:
         context: Any text.
         maximum: Maximum characters of a passage.
     """
-    found = []
+    passages = []
     for start, end in _blocks(context):
         heading = _HEADING.match(context, start, end)
         length = heading.end() - start if heading and heading.end() - start <= maximum // 2 else 0
         pieces = _pieces(context, start + length, end, maximum - length, overlap=not length)
         for first, last in pieces:
             name = context[start : start + length]
-            found.append(Passage(name + context[first:last], name, first, start))
-    return found
+            passages.append(Passage(name + context[first:last], name, first, start))
+    return passages
 
 
 def _blocks(text: str) -> Iterator[tuple[int, int]]:
-    """Yields where the pieces between empty lines begin and end, without white space around them."""
+    """Yields start and end of the pieces between empty lines, without surrounding white space."""
     start = 0
-    for first, last in [*(found.span() for found in _BLOCK_END.finditer(text)), (len(text), len(text))]:
+    for first, last in [*(match.span() for match in _BLOCK_END.finditer(text)), (len(text), len(text))]:
         block = text[start:first]
         if block.strip():
             yield start + len(block) - len(block.lstrip()), start + len(block.rstrip())
@@ -109,7 +109,7 @@ def _blocks(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _pieces(text: str, start: int, end: int, maximum: int, *, overlap: bool) -> list[tuple[int, int]]:
-    """Packs sentences into pieces of at most so many characters, none of white space alone or with it around."""
+    """Packs sentences into pieces of up to `maximum` characters, without surrounding white space."""
     return [
         (first + len(piece) - len(piece.lstrip()), first + len(piece.rstrip()))
         for first, last in _pack(text, start, end, maximum, overlap=overlap)
@@ -131,8 +131,8 @@ def _pack(text: str, start: int, end: int, maximum: int, *, overlap: bool) -> li
 
 
 def _sentences(text: str, start: int, end: int, maximum: int) -> Iterator[tuple[int, int]]:
-    """Yields where sentences begin and end; those that are too long are cut at words."""
-    ends = [found.span() for found in _SENTENCE_END.finditer(text, start, end)]
+    """Yields start and end of sentences; long ones are cut at words."""
+    ends = [match.span() for match in _SENTENCE_END.finditer(text, start, end)]
     for first, last in [*ends, (end, end)]:
         if first - start < _MIN_SENTENCE and first < end:
             continue

@@ -1,4 +1,4 @@
-"""Checks requests, and decides what they leave open."""
+"""Checks requests and fills in defaults."""
 
 from __future__ import annotations
 
@@ -54,16 +54,16 @@ def plan_answer(
         violations.refuse("context", "is not set, and this model has no corpus of its own; give a text")
     count = violations.count(request, default=1, maximum=limits.max_samples_per_call)
     first_sample = violations.first_sample(request, count)
-    most = settings.answer_tokens
-    tokens = request.max_tokens if request.HasField("max_tokens") else most
-    if not 1 <= tokens <= most:
-        violations.refuse("max_tokens", f"is {tokens}; allowed: 1 up to {most}")
+    max_tokens = settings.answer_tokens
+    tokens = request.max_tokens if request.HasField("max_tokens") else max_tokens
+    if not 1 <= tokens <= max_tokens:
+        violations.refuse("max_tokens", f"is {tokens}; allowed: 1 up to {max_tokens}")
     violations.check()
     return AnswerPlan(count, seed_of(request), first_sample, tokens)
 
 
 def plan_questions(
-    request: answer_pb2.GenerateQuestionsRequest, limits: AnswerLimits, model: str, *, can_ask: bool
+    request: answer_pb2.GenerateQuestionsRequest, limits: AnswerLimits, model: str, *, can_generate: bool
 ) -> QuestionsPlan:
     """Checks a request for questions.
 
@@ -73,21 +73,21 @@ def plan_questions(
     violations = Violations()
     _check_text(violations, "context", request.context, limits.max_context_bytes)
     count = violations.count(request, default=_QUESTIONS, maximum=limits.max_samples_per_call)
-    if not can_ask:
-        violations.refuse("model", f"is {model}, which was not taught to ask questions; choose another")
+    if not can_generate:
+        violations.refuse("model", f"is {model}, which was not trained to generate questions; choose another model")
     violations.check()
     return QuestionsPlan(count, seed_of(request))
 
 
-def _check_text(violations: Violations, name: str, text: str, most: int) -> None:
+def _check_text(violations: Violations, name: str, text: str, max_bytes: int) -> None:
     size = len(text.encode())
     if not text.strip():
         violations.refuse(name, "is empty; give a text")
-    elif size > most:
-        violations.refuse(name, f"has {size:,} bytes; allowed: up to {most:,}")
+    elif size > max_bytes:
+        violations.refuse(name, f"has {size:,} bytes; allowed: up to {max_bytes:,}")
     else:
-        found = _CONTROL.search(text)
-        if found:
+        match = _CONTROL.search(text)
+        if match:
             violations.refuse(
-                name, f"has the control character U+{ord(found[0]):04X}; take it out, only white space may be"
+                name, f"has the control character U+{ord(match[0]):04X}; remove it: only white space is allowed"
             )

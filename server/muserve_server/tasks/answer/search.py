@@ -1,7 +1,7 @@
-"""Finds what to read for a question: by its words (BM25), by whole names in it, the rarer the better, in any spelling.
+"""Retrieval for questions: BM25 over words, and a bonus for whole names in the question, with spelling correction.
 
-BM25 is that of the library bm25s (Lù, 2024), once over names and once over texts. A word that stands nowhere is taken
-for the nearest that does, by edit distance.
+BM25 is that of the library bm25s (Lù, 2024), once over names and once over texts. An unknown word is replaced by the
+nearest known one, by edit distance.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["Document", "Found", "Index", "split_words"]
 _WORD = re.compile(r"[^\W_]+[+#]*")
 _NAME_WEIGHT = 1.5
 _EXACT = 12.0
-"""Points for each word of a name that stands whole in the question, if no other document has that word."""
+"""Score of each word of a name that the question has in full, if no other document has that word."""
 _SPELLED_AS_NAME = 1.5
-"""As many times these points for a word that is spelled as few but names are: gRPC, PDC, MC68010."""
+"""Factor of that score for a word spelled like a name: gRPC, PDC, MC68010."""
 _MAX_NAME_WORDS = 8
-_FEWEST_COMMON_WORDS = 3
-"""Of a name that has no others: "do what I mean"."""
+_MIN_COMMON_WORDS = 3
+"""Minimum words of a name of stop words alone: "do what I mean"."""
 _MIN_FUZZY = 4
 _COMMON_WEIGHT = 100
 _MIN_SIMILARITY = 0.75
-# What is asked with, not about.
+# Stop words.
 _COMMON = frozenset(
     (
         "a", "about", "an", "and", "any", "are", "as", "at", "be", "been", "being", "by", "can", "could", "define",
@@ -48,40 +48,40 @@ _COMMON = frozenset(
 
 @dataclass(frozen=True)
 class Document:
-    """One thing to find."""
+    """A document to search."""
 
     names: tuple[str, ...]
-    """What it is called; may be none."""
+    """Its names; may be empty."""
     text: str
-    """What it says."""
+    """Its text."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found for a question."""
+    """The documents that match a question."""
 
     question: str
-    """With words spelled as documents spell them."""
+    """The question with corrected spelling."""
     documents: tuple[int, ...]
-    """Indices, the best first."""
+    """Indices, best first."""
     points: tuple[float, ...]
-    """Of each, as a share of the best one's."""
+    """Scores relative to the best one."""
 
     def at_least(self, share: float) -> Found:
-        """Leaves documents with a lower share out.
+        """Drops documents with a lower relative score.
 
         Args:
-            share: 0 for all, 1 for those alone that are as good as the best.
+            share: 0 keeps all, 1 only those that are as good as the best.
         """
         count = sum(points >= share for points in self.points)
         return Found(self.question, self.documents[:count], self.points[:count])
 
 
 class Index:
-    """Documents, ready to be searched."""
+    """An index over documents."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
-        """Reads all documents.
+        """Indexes documents.
 
         Args:
             documents: At least one.
@@ -108,78 +108,79 @@ class Index:
         self._stemmed = {_stem(word) for word in self._spelled}
 
     def find(self, question: str, maximum: int) -> Found:
-        """Finds the documents that a question is likeliest about.
+        """Returns the documents that match a question best.
 
         Args:
-            question: As it was typed.
+            question: As typed.
             maximum: Maximum documents to return.
         """
         question = self._respell(question)
         words = split_words(question)
-        requested = [_stem(word) for word in words if word not in _COMMON]
-        points = _NAME_WEIGHT * self._names.points(requested) + self._texts.points(requested)
-        for telling, own in self._whole_names(question, words):
-            # Documents of one name are told apart by reading them, not by how much else they say.
-            points[own] = points[own].max() + _EXACT * telling
+        terms = [_stem(word) for word in words if word not in _COMMON]
+        points = _NAME_WEIGHT * self._names.points(terms) + self._texts.points(terms)
+        for weight, named in self._whole_names(question, words):
+            # Documents of one name get one score: the reader tells them apart.
+            points[named] = points[named].max() + _EXACT * weight
         best = np.argsort(-points, kind="stable")[:maximum]
-        found = [int(number) for number in best if points[number] > 0]
-        shares = [float(points[number] / points[found[0]]) for number in found]
-        return Found(question, tuple(found), tuple(shares))
+        matches = [int(number) for number in best if points[number] > 0]
+        shares = [float(points[number] / points[matches[0]]) for number in matches]
+        return Found(question, tuple(matches), tuple(shares))
 
     def _whole_names(self, question: str, words: Sequence[str]) -> Iterator[tuple[float, list[int]]]:
-        """Yields how telling the words of each name are that stands in the question, and the documents of that name.
+        """Yields the weight of each name in the question and the documents of that name.
 
-        Each document once, with its most telling name.
+        Each document occurs once, with its name of the highest weight.
         """
-        maximum: dict[int, tuple[float, str]] = {}
+        best: dict[int, tuple[float, str]] = {}
         tried: set[str] = set()
         typed = _WORD.findall(question)
         capitals = {word.lower() for word in typed if word.isupper() and len(word) > 1}
         if len(typed) > 1 and question.isupper():
-            capitals = set()  # who types all in capitals says nothing by them
+            capitals = set()  # in a question typed in capitals they mean nothing
         as_names = {word.lower() for word in typed if word[1:] != word[1:].lower() or any(map(str.isdigit, word))}
         for start in range(len(words)):
             for end in range(start + 1, min(start + _MAX_NAME_WORDS, len(words)) + 1):
                 piece = words[start:end]
-                # "is" and "it" are names too, but what is asked about is IT; and rather "awk" than "go".
-                own = [word for word in piece if word not in _COMMON or word in capitals]
-                if not own and len(piece) < _FEWEST_COMMON_WORDS:
+                # Stop words such as "is" and "it" are names too, but only count as such in capitals: IT.
+                content = [word for word in piece if word not in _COMMON or word in capitals]
+                if not content and len(piece) < _MIN_COMMON_WORDS:
                     continue
-                telling = sum(
-                    self._rarity.get(_stem(word), 1.0) * (_SPELLED_AS_NAME if word in as_names else 1.0) for word in own
+                weight = sum(
+                    self._rarity.get(_stem(word), 1.0) * (_SPELLED_AS_NAME if word in as_names else 1.0)
+                    for word in content
                 )
                 names = {"".join(piece), "".join([*piece[:-1], _stem(piece[-1])])} - tried
                 tried |= names
                 for joined in names:
                     for number in self._exact.get(joined, ()):
-                        maximum[number] = max(maximum.get(number, (0.0, "")), (telling if own else 1.0, joined))
+                        best[number] = max(best.get(number, (0.0, "")), (weight if content else 1.0, joined))
         named: dict[tuple[float, str], list[int]] = defaultdict(list)
-        for number, name in maximum.items():
+        for number, name in best.items():
             named[name].append(number)
-        for (telling, _), documents in named.items():
-            yield telling, documents
+        for (weight, _), documents in named.items():
+            yield weight, documents
 
     def _respell(self, question: str) -> str:
-        """Puts known words in the place of those that stand in no document."""
+        """Replaces words that are in no document by the nearest known ones."""
 
-        def nearest(found: re.Match[str]) -> str:
-            word = found[0].lower()
+        def nearest(match: re.Match[str]) -> str:
+            word = match[0].lower()
             if word in self._spelled or _stem(word) in self._stemmed or len(word) < _MIN_FUZZY:
-                return found[0]
+                return match[0]
             if any(character.isdigit() for character in word):
-                return found[0]
+                return match[0]
             likely = process.extract(
                 word, self._known, scorer=OSA.normalized_similarity, score_cutoff=_MIN_SIMILARITY, limit=None
             )
             if not likely:
-                return found[0]
+                return match[0]
             return str(max(likely, key=lambda each: (round(each[1], 6), self._spelled[each[0]], each[0]))[0])
 
         return _WORD.sub(nearest, question)
 
 
 class _Bm25:
-    """BM25 over words; without documents that have any, all points are 0."""
+    """BM25 over words; all scores are 0 if no document has a word."""
 
     def __init__(self, words: Sequence[list[str]]) -> None:
         self._count = len(words)
@@ -191,7 +192,7 @@ class _Bm25:
             self._index.index(bm25s.tokenization.Tokenized(ids=ids, vocab=dict(self._vocabulary)), show_progress=False)
 
     def points(self, words: Sequence[str]) -> NDArray[np.float32]:
-        """Returns the points of every document: float32 [document]."""
+        """Returns the score of every document: float32 [document]."""
         known = [word for word in words if word in self._vocabulary]
         if self._index is None or not known:
             return np.zeros(self._count, np.float32)
@@ -199,7 +200,7 @@ class _Bm25:
 
 
 def split_words(text: str) -> list[str]:
-    """Returns a text's words in small letters: "C++ and I/O" has c++, and, i, o."""
+    """Returns a text's words in lower case: "C++ and I/O" has c++, and, i, o."""
     return [word.lower() for word in _WORD.findall(text)]
 
 
@@ -208,5 +209,5 @@ def _stems(text: str) -> Iterator[str]:
 
 
 def _stem(word: str) -> str:
-    """Takes the plural's s away."""
+    """Removes the plural s."""
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")) else word

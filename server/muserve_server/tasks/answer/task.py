@@ -1,4 +1,4 @@
-"""Answers AnswerQuestion and GenerateQuestions: finds what to read, reads it, writes token by token."""
+"""Serves AnswerQuestion and GenerateQuestions: retrieves passages, reads them, decodes token by token."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from muserve.v1 import answer_pb2
 from muserve_server.tasks.answer.decoder import Draft, TextDecoder
 from muserve_server.tasks.answer.library import Library, ToRead, choose
 from muserve_server.tasks.answer.limits import AnswerLimits
+from muserve_server.tasks.answer.passage_reader import PassageReader
 from muserve_server.tasks.answer.passages import Passage, cut_context
 from muserve_server.tasks.answer.question_generation import QuestionGenerator, evidence_of
-from muserve_server.tasks.answer.reader import PassageReader
-from muserve_server.tasks.answer.reading import Reading, probability
 from muserve_server.tasks.answer.requests import AnswerPlan, plan_answer, plan_questions
+from muserve_server.tasks.answer.span_reader import Reading, probability
 from muserve_server.tasks.answer.text import TextCodec
 from muserve_server.tasks.answer.validate import check_settings
 from muserve_server.tasks.kind import Call, Handler
@@ -42,18 +42,18 @@ class AnswerTask:
             raise BundleFileError(f"{bundle}: {self._settings.tokenizer_file}: {error}") from error
         self._reader = PassageReader(self._settings, self._codec, limits)
         self._library = Library(bundle, self._reader.fit)
-        self._writer = TextDecoder(self._settings)
-        self._question_generator = QuestionGenerator(self._settings, self._codec, self._reader, self._writer)
+        self._decoder = TextDecoder(self._settings)
+        self._question_generator = QuestionGenerator(self._settings, self._codec, self._reader, self._decoder)
 
     def handlers(self) -> Mapping[str, Handler]:
         """Returns the handlers of both methods; see `Task`."""
-        return {"AnswerQuestion": self._answer, "GenerateQuestions": self._ask}
+        return {"AnswerQuestion": self._answer, "GenerateQuestions": self._generate_questions}
 
-    async def _ask(
+    async def _generate_questions(
         self, request: answer_pb2.GenerateQuestionsRequest, call: Call
     ) -> answer_pb2.GenerateQuestionsResponse:
-        plan = plan_questions(request, self._limits, str(self._bundle), can_ask=bool(self._settings.kinds))
-        return await self._question_generator.ask(request.context, plan, call)
+        plan = plan_questions(request, self._limits, str(self._bundle), can_generate=bool(self._settings.kinds))
+        return await self._question_generator.generate(request.context, plan, call)
 
     async def _answer(self, request: answer_pb2.AnswerQuestionRequest, call: Call) -> answer_pb2.AnswerQuestionResponse:
         plan = plan_answer(request, self._settings, self._limits, has_corpus=bool(self._library.entries))
@@ -67,8 +67,8 @@ class AnswerTask:
         response.is_answerable = response.answerable >= self._settings.answerable_threshold
         self._name_source(response, best.passage)
         if response.is_answerable:
-            drafts = [Draft(best, draw) for draw in self._writer.draw(plan.seed, plan.first_sample, plan.count)]
-            await self._writer.write(drafts, call, maximum=plan.max_tokens)
+            drafts = [Draft(best, draw) for draw in self._decoder.draw(plan.seed, plan.first_sample, plan.count)]
+            await self._decoder.decode(drafts, call, max_tokens=plan.max_tokens)
             await call.offload(self._add_answers, response, drafts, plan)
         return response
 
@@ -98,6 +98,6 @@ class AnswerTask:
         self, response: answer_pb2.AnswerQuestionResponse, drafts: Sequence[Draft], plan: AnswerPlan
     ) -> None:
         for sample, draft in enumerate(drafts, plan.first_sample):
-            answer = response.answers.add(text=draft.say(self._codec), score=draft.score, sample=sample)
+            answer = response.answers.add(text=draft.text(self._codec), score=draft.score, sample=sample)
             if draft.reading.evidence:
                 answer.evidence.CopyFrom(evidence_of(draft.reading.passage, draft.reading.evidence))

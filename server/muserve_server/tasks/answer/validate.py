@@ -15,9 +15,9 @@ _MAX_TOKENS = 2048
 _MAX_PASSAGES = 64
 _FLOAT, _INT = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 _ANY = 0
-"""A size that is not checked: only that it is one."""
+"""Any fixed size."""
 _FREE = -1
-"""Every size, as rows are as long as their texts."""
+"""A dynamic size: rows are as long as their texts."""
 
 Shapes = Mapping[str, tuple[int, tuple[int, ...]]]
 
@@ -26,7 +26,7 @@ def check_settings(bundle: Bundle, limits: AnswerLimits) -> None:
     """Checks that answer settings agree with themselves, with the bundle's graphs and with this server.
 
     Raises:
-        ManifestError: They do not; says where.
+        ManifestError: They do not; the text names the field.
     """
     settings = bundle.manifest.answer
     for name, maximum in (
@@ -54,7 +54,9 @@ def check_settings(bundle: Bundle, limits: AnswerLimits) -> None:
     listed = {file.path for file in bundle.manifest.files}
     for path in (settings.tokenizer_file, *(corpus.file for corpus in settings.corpora)):
         if path not in listed:
-            raise ManifestError(f"{bundle}: the answer settings name the file {path!r}, which the bundle lacks")
+            raise ManifestError(
+                f"{bundle}: the answer settings name the file {path!r}, which is not listed under files"
+            )
     _check_graphs(bundle)
 
 
@@ -82,16 +84,16 @@ def _check_graphs(bundle: Bundle) -> None:
         ("writer", settings.writer, writer_inputs, writer_outputs),
     ):
         if role not in graphs:
-            raise ManifestError(f"{bundle}: answer.{name} is {role!r}, which is no graph of the bundle")
+            raise ManifestError(f"{bundle}: answer.{name} is {role!r}, which is not a graph of the bundle")
         for side, expected, specs in (
             ("inputs", inputs, graphs[role].inputs), ("outputs", outputs, graphs[role].outputs)
         ):  # fmt: skip
             if not _fits(specs, expected):
-                found = {spec.name: list(spec.shape) for spec in specs}
+                actual = {spec.name: list(spec.shape) for spec in specs}
                 needed = {key: list(shape) for key, (_, shape) in expected.items()}
                 raise ManifestError(
-                    f"{bundle}: graph {role!r} must have the {side} {needed} (-1 for every size, 0 for any); it has "
-                    f"{found}"
+                    f"{bundle}: graph {role!r} must have the {side} {needed} (-1 is a dynamic size, 0 any fixed one); "
+                    f"it has {actual}"
                 )
 
 
@@ -104,4 +106,6 @@ def _fits(specs: Sequence[manifest_pb2.TensorSpec], expected: Shapes) -> bool:
 def _is_like(spec: manifest_pb2.TensorSpec, dtype: int, shape: tuple[int, ...]) -> bool:
     if spec.dtype != dtype or len(spec.shape) != len(shape):
         return False
-    return all(size == own or (own == _ANY and size > 0) for size, own in zip(spec.shape, shape, strict=True))
+    return all(
+        size == expected or (expected == _ANY and size > 0) for size, expected in zip(spec.shape, shape, strict=True)
+    )

@@ -181,7 +181,7 @@ def _json_lines(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise DataError(f"line {number}: is no JSON ({error})") from error
+            raise DataError(f"line {number}: is not JSON ({error})") from error
         if not isinstance(row, dict):
             raise DataError(f"line {number}: is {type(row).__name__}; each line must be an object")
         yield number, row

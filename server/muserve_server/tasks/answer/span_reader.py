@@ -1,4 +1,4 @@
-"""Questions and passages as rows of the reader, and what it says of them."""
+"""Input rows of the reader graph and its outputs: encoder states, answerability and the evidence span."""
 
 from __future__ import annotations
 
@@ -27,62 +27,62 @@ __all__ = [
     "split_readings",
 ]
 
-_LONGEST_EVIDENCE = 60
-"""In tokens."""
+_MAX_EVIDENCE_TOKENS = 60
+"""Maximum length of an evidence span, in tokens."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Evidence in a passage."""
+    """An evidence span of a passage, in characters."""
 
     start: int
-    """First character."""
+    """Index of the first character."""
     end: int
-    """One after its last."""
+    """Index after the last character."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One question beside one passage, as it was read."""
+    """The reader's outputs for one pair of question and passage."""
 
     question: Tokens
-    """What was asked, cut to its length."""
+    """The question, truncated."""
     passage: Passage
-    """What was read."""
+    """The passage."""
     tokens: Tokens
-    """Its tokens, cut to their length."""
+    """Tokens of the passage, truncated."""
     source: NDArray[np.int64]
-    """Question, its end, and passage, as the writer takes them: [source token]."""
+    """Source token ids of the decoder: question, end of sequence, passage; [source token]."""
     memory: NDArray[np.float32]
-    """What each of these means: [source token, state]."""
+    """Encoder states of these tokens: [source token, state]."""
     hidden: NDArray[np.float32]
-    """Where the writer begins: [state]."""
+    """Initial hidden state of the decoder: [state]."""
     cell: NDArray[np.float32]
-    """The same of its cells: [state]."""
+    """Initial cell state of the decoder: [state]."""
     answerable: float
     """Logit of whether the passage answers the question."""
     evidence: Span | None
-    """Where; None if the passage has no token."""
+    """The most likely evidence span; None if the passage has no token."""
 
     @property
     def passage_start(self) -> int:
-        """Which token of the source is the passage's first."""
+        """Index of the passage's first token in the source."""
         return len(self.question) + 1
 
 
 def ask_tokens(codec: TextCodec, kind: str) -> Tokens:
-    """What stands in place of a question where one is to be written: a mark, and what kind."""
+    """Returns the prompt of question generation, which takes a question's place: [BOS] and the kind of question."""
     tokens = codec.encode(kind)
     return Tokens(kind, (BEGIN, *tokens.ids), ((0, 0), *tokens.places), (True, *tokens.spaced))
 
 
 def reader_lengths(settings: manifest_pb2.AnswerSettings, question: int, passage: int) -> tuple[int, int]:
-    """Finds the lengths that questions and passages are filled up to.
+    """Returns the lengths that questions and passages are padded to.
 
     Args:
-        settings: Between two lengths.
-        question: Tokens of the longest, its end too.
-        passage: Tokens of the longest.
+        settings: With the steps between two lengths.
+        question: Tokens of the longest question, with its end of sequence.
+        passage: Tokens of the longest passage.
     """
     return filled_length(question, settings.question_step), filled_length(passage, settings.passage_step)
 
@@ -95,34 +95,34 @@ def filled_length(length: int, step: int) -> int:
 def reader_rows(
     settings: manifest_pb2.AnswerSettings, questions: Sequence[Tokens], passages: Sequence[Tokens]
 ) -> dict[str, NDArray[Any]]:
-    """Writes rows for the reader, filled up to one length: what is short is read in a fraction of the time.
+    """Builds input rows of the reader, padded only to the longest of them: short texts take a fraction of the time.
 
     Args:
-        settings: Between two lengths.
-        questions: Of each row.
-        passages: Of each row.
+        settings: With the steps between two lengths.
+        questions: One a row.
+        passages: One a row.
     """
     rows = len(questions)
-    asked_length, read_length = reader_lengths(settings, 1 + max(map(len, questions)), max(map(len, passages)))
-    requested = np.full((rows, asked_length), PADDING, np.int64)
-    read = np.full((rows, read_length), PADDING, np.int64)
+    question_length, passage_length = reader_lengths(settings, 1 + max(map(len, questions)), max(map(len, passages)))
+    question_ids = np.full((rows, question_length), PADDING, np.int64)
+    passage_ids = np.full((rows, passage_length), PADDING, np.int64)
     for row, (question, passage) in enumerate(zip(questions, passages, strict=True)):
-        requested[row, : len(question) + 1] = [*question.ids, END]
-        read[row, : len(passage)] = passage.ids
-    return {"question": requested, "passage": read}
+        question_ids[row, : len(question) + 1] = [*question.ids, END]
+        passage_ids[row, : len(passage)] = passage.ids
+    return {"question": question_ids, "passage": passage_ids}
 
 
 def split_readings(
     rows: Rows, outputs: Rows, questions: Sequence[Tokens], passages: Sequence[Passage], tokens: Sequence[Tokens]
 ) -> list[Reading]:
-    """Takes the reader's outputs apart.
+    """Splits a batch of the reader's outputs into one reading a row.
 
     Args:
-        rows: What it was given.
-        outputs: What it gave.
-        questions: Of each row.
-        passages: Of each row.
-        tokens: Of each row's passage.
+        rows: Inputs of the graph.
+        outputs: Outputs of the graph.
+        questions: One a row.
+        passages: One a row.
+        tokens: Tokens of the passages, one a row.
 
     Raises:
         ValueError: The outputs have NaN or infinity.
@@ -131,18 +131,18 @@ def split_readings(
         raise ValueError("the reader returned NaN or infinity")
     source = np.concatenate([rows["question"], rows["passage"]], axis=1)
     length = rows["question"].shape[1]
-    there = [
-        [*range(len(requested) + 1), *range(length, length + len(read))]
-        for requested, read in zip(questions, tokens, strict=True)
+    unpadded = [
+        [*range(len(question) + 1), *range(length, length + len(passage))]
+        for question, passage in zip(questions, tokens, strict=True)
     ]
     return [
         Reading(
             question=questions[row],
             passage=passages[row],
             tokens=tokens[row],
-            # Copies, all of them, so that one row that is kept does not keep the others.
-            source=source[row][there[row]],
-            memory=outputs["memory"][row][there[row]],
+            # Copies: a view would keep the whole batch in memory.
+            source=source[row][unpadded[row]],
+            memory=outputs["memory"][row][unpadded[row]],
             hidden=outputs["hidden"][row].copy(),
             cell=outputs["cell"][row].copy(),
             answerable=float(outputs["answerable"][row]),
@@ -153,24 +153,24 @@ def split_readings(
 
 
 def probability(settings: manifest_pb2.AnswerSettings, logit: float) -> float:
-    """How likely it is that there is an answer, as fitted at export."""
+    """Returns the calibrated probability that the passage answers the question."""
     value = (settings.answerable_scale or 1.0) * logit + settings.answerable_offset
     return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, value))))
 
 
 def find_span(start: NDArray[np.float32], end: NDArray[np.float32], tokens: Tokens) -> Span | None:
-    """Finds the likeliest evidence: the two ends whose logits are highest together, in order, not too far apart.
+    """Returns the most likely span: the start and end with the highest sum of logits, in order and not too far apart.
 
     Args:
-        start: Of each token of the passage, [token].
-        end: Of each token, [token].
-        tokens: The passage's.
+        start: Start logits, [token].
+        end: End logits, [token].
+        tokens: Tokens of the passage.
     """
     count = len(tokens)
     if not count:
         return None
-    together = start[:count, None] + end[None, :count]
+    scores = start[:count, None] + end[None, :count]
     distance = np.arange(count)[None] - np.arange(count)[:, None]
-    together = np.where((distance >= 0) & (distance < _LONGEST_EVIDENCE), together, -np.inf)
-    first, last = np.unravel_index(int(together.argmax()), together.shape)
+    scores = np.where((distance >= 0) & (distance < _MAX_EVIDENCE_TOKENS), scores, -np.inf)
+    first, last = np.unravel_index(int(scores.argmax()), scores.shape)
     return Span(tokens.places[int(first)][0], tokens.places[int(last)][1])
