@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from muserve.bundle import Bundle, read_bundle, write_manifest
 from muserve.v1 import common_pb2, forecast_pb2, manifest_pb2
 from muserve_server.model import LocalModel, LocalOptions
-from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
+from muserve_server.tasks.forecast.windows import CHANNELS, STATIC_FEATURES
 
 FLOAT32, INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 LATENT_SIZE, HEIGHT, WIDTH = 16, 8, 6
@@ -131,7 +131,7 @@ def forecast_bundle(root: Path, name: str = "series", version: int = 1) -> Path:
     folder = root / name / str(version)
     (folder / "graphs").mkdir(parents=True)
     random = np.random.default_rng(0)
-    facts = FACTS + len(FREQUENCIES)
+    facts = STATIC_FEATURES + len(FREQUENCIES)
     steps = np.sqrt(np.arange(1, HORIZON_STEPS + 1))
     distances = np.array([-2.0, -1.0, 0.0, 1.5, 3.0])
     graph = write_graph(

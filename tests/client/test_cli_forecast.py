@@ -209,7 +209,7 @@ def test_wrong_files_are_refused_with_the_line(capsys: pytest.CaptureFixture[str
         ("x.csv --horizn 1 --horizon 1", 2, "did you mean '--horizon'?"),
         ("x.csv --horizon 1 --frequency mothly", 1, "frequency: is 'mothly'; did you mean 'monthly'?"),
         ("x.csv --horizon 99", 1, "horizon: is 99; allowed by drift/1: 1 up to 24 (request "),
-        ("years.csv --horizon 1", 1, "series[0].frequency: is not set, and it has no timestamps to tell"),
+        ("years.csv --horizon 1", 1, "series[0].frequency: is not set, and it has no timestamps to infer it from"),
         (
             "years.csv --horizon 1",
             1,

@@ -199,7 +199,7 @@ def test_what_can_be_sent_is_judged_by_the_server(skin: Skin, forecaster: Served
     for series, words in (([1, 2, math.inf], "infinite"), ([1, NAN, 3], f"at least {MIN_POINTS}"), ([], "have 0")):
         with pytest.raises(InvalidRequestError, match=words):
             call(skin, forecaster.target, "forecast", series, 1, frequency="daily")
-    with pytest.raises(InvalidRequestError, match="it has no timestamps to tell"):
+    with pytest.raises(InvalidRequestError, match="it has no timestamps to infer it from"):
         call(skin, forecaster.target, "forecast", [1, 2, 3], 1)
 
 

@@ -79,11 +79,15 @@ async def refused(model: LocalModel, asked: Request) -> InvalidRequestError:
         (request(horizon=MAX_HORIZON + 1), "horizon", f"is {MAX_HORIZON + 1}; allowed by series/1: 1 up to"),
         (request(horizon=2**32 - 1), "horizon", "is 4294967295"),
         (request(point=9), "point", "is 9; allowed: POINT_FORECAST_UNSPECIFIED, POINT_FORECAST_MEDIAN"),
-        (request(frequency=99), "frequency", f"is 99; series/1 knows {KNOWN}"),
-        (request(frequency=HOURLY), "frequency", f"is FREQUENCY_HOURLY; series/1 knows {KNOWN}"),
-        (request({"frequency": HOURLY}), "series[0].frequency", "is FREQUENCY_HOURLY; series/1 knows"),
-        (request({}, {"frequency": 99}), "series[1].frequency", "is 99; series/1 knows"),
-        (request(frequency=0), "series[0].frequency", "is not set, and it has no timestamps to tell; set one of"),
+        (request(frequency=99), "frequency", f"is 99; series/1 was trained for {KNOWN}"),
+        (request(frequency=HOURLY), "frequency", f"is FREQUENCY_HOURLY; series/1 was trained for {KNOWN}"),
+        (request({"frequency": HOURLY}), "series[0].frequency", "is FREQUENCY_HOURLY; series/1 was trained for"),
+        (request({}, {"frequency": 99}), "series[1].frequency", "is 99; series/1 was trained for"),
+        (
+            request(frequency=0),
+            "series[0].frequency",
+            "is not set, and it has no timestamps to infer it from; set one of",
+        ),
         (
             request({"times_unix_s": [0, 5000, 10_000, 15_000, 20_000]}, frequency=0),
             "series[0].frequency",
@@ -108,12 +112,12 @@ async def refused(model: LocalModel, asked: Request) -> InvalidRequestError:
         (
             request({"values": [1.0] * 5 + [NAN] * 12}, frequency=1),
             "series[0].values",
-            "have 0 that are not missing; at least 3 of the newest 12 steps must be there",
+            "have 0 that are not missing; at least 3 of the newest 12 steps must be present",
         ),
         (
             request({"values": [1.0] * 8 + [NAN] * 10}, frequency=1),  # counted from the last step, known or not
             "series[0].values",
-            "have 2 that are not missing; at least 3 of the newest 12 steps must be there",
+            "have 2 that are not missing; at least 3 of the newest 12 steps must be present",
         ),
         (request({"values": [1.0] * 21}), "series[0].values", "are 21; allowed: up to 20"),
         (request({"values": [1.0, INF, 3, -INF]}), "series[0].values[1]", "is infinite; NaN stands for a missing"),
@@ -133,24 +137,24 @@ async def refused(model: LocalModel, asked: Request) -> InvalidRequestError:
         (
             request({"times_unix_s": days(5)}),
             "series[0].times_unix_s",
-            "tell FREQUENCY_DAILY, but FREQUENCY_MONTHLY is asked for; leave the frequency out",
+            "are FREQUENCY_DAILY, but FREQUENCY_MONTHLY was requested; leave the frequency out",
         ),
         (
             request(
                 {"times_unix_s": [year * 365 * DAY_S for year in range(5)], "id": "a"}
             ),  # 11 of 12 would be missing
             "series[0].times_unix_s",
-            "tell FREQUENCY_YEARLY, but FREQUENCY_MONTHLY is asked for (id 'a')",
+            "are FREQUENCY_YEARLY, but FREQUENCY_MONTHLY was requested (id 'a')",
         ),
         (
             request({"times_unix_s": days(5), "frequency": WEEKLY}, frequency=DAILY),
             "series[0].times_unix_s",
-            "tell FREQUENCY_DAILY, but FREQUENCY_WEEKLY is asked for",
+            "are FREQUENCY_DAILY, but FREQUENCY_WEEKLY was requested",
         ),
         (
             request({"times_unix_s": [hour * 3600 for hour in range(5)]}, frequency=DAILY),
             "series[0].times_unix_s",
-            "tell FREQUENCY_HOURLY, but FREQUENCY_DAILY is asked for",
+            "are FREQUENCY_HOURLY, but FREQUENCY_DAILY was requested",
         ),
         (
             request({"times_unix_s": [day * 10 * DAY_S for day in range(5)]}),
@@ -195,7 +199,7 @@ async def test_a_model_of_one_frequency_looks_at_the_times_too(tmp_path: Path) -
 
     asked = request({"times_unix_s": days(5)}, frequency=0)
     async with await LocalModel.open(edit_manifest(forecast_bundle(tmp_path), only(MONTHLY))) as monthly_only:
-        text = "tell FREQUENCY_DAILY, but series/1 knows only FREQUENCY_MONTHLY"
+        text = "are FREQUENCY_DAILY, but series/1 was trained for FREQUENCY_MONTHLY only"
         with pytest.raises(InvalidRequestError, match=text) as caught:
             await monthly_only.answer(asked)
         assert [violation.field for violation in caught.value.violations] == ["series[0].times_unix_s"]
@@ -237,8 +241,8 @@ async def test_an_answer_too_large_is_refused_before_it_is_computed(tmp_path: Pa
 
 async def test_what_a_model_does_not_have_is_refused(next_value: LocalModel) -> None:
     for asked, field, text in (
-        (request(frequency=OTHER, quantiles=[0.5]), "quantiles", "model next/1 gives none; leave them out"),
-        (request(), "frequency", "is FREQUENCY_MONTHLY; next/1 knows FREQUENCY_OTHER"),
+        (request(frequency=OTHER, quantiles=[0.5]), "quantiles", "model next/1 has no quantiles; leave them out"),
+        (request(), "frequency", "is FREQUENCY_MONTHLY; next/1 was trained for FREQUENCY_OTHER"),
         (request({"values": [1, 2, 1e39]}, frequency=0), "series[0].values[2]", "is 1e+39; next/1 takes up to 3.4e+38"),
         (request({"values": [1, -INF]}, frequency=0), "series[0].values[1]", "is infinite"),
     ):
@@ -328,30 +332,30 @@ def untrained(manifest: manifest_pb2.ModelManifest) -> None:
         (lambda m: m.ClearField("forecast"), "forecast.graph is ''"),
         (lambda m: m.forecast.ClearField("scaling"), "forecast.scaling is 0, which this build does not know"),
         (lambda m: setattr(m.forecast, "scaling", 9), "forecast.scaling is 9"),
-        (lambda m: setattr(m.forecast, "scaling", manifest_pb2.FORECAST_SCALING_NONE), "ask for the inputs"),
-        (lambda m: setattr(m.forecast, "window_steps", WINDOW_STEPS + 1), "ask for the inputs"),
-        (lambda m: m.forecast.frequencies.pop(), "ask for the inputs"),
-        (lambda m: m.forecast.frequencies.add(frequency=MONTHLY), "ask for the inputs"),
-        (lambda m: setattr(m.graphs[0].inputs[1], "name", "fact"), "ask for the inputs"),
-        (lambda m: setattr(m.graphs[0].inputs[0], "dtype", manifest_pb2.DATA_TYPE_INT64), "ask for the inputs"),
-        (lambda m: setattr(m.forecast, "horizon_steps", 7), "ask for the outputs"),
-        (lambda m: m.forecast.quantiles.pop(), "ask for the outputs"),
-        (lambda m: setattr(m.graphs[0].outputs[0], "name", "forecasts"), "ask for the outputs"),
+        (lambda m: setattr(m.forecast, "scaling", manifest_pb2.FORECAST_SCALING_NONE), "need the inputs"),
+        (lambda m: setattr(m.forecast, "window_steps", WINDOW_STEPS + 1), "need the inputs"),
+        (lambda m: m.forecast.frequencies.pop(), "need the inputs"),
+        (lambda m: m.forecast.frequencies.add(frequency=MONTHLY), "need the inputs"),
+        (lambda m: setattr(m.graphs[0].inputs[1], "name", "fact"), "need the inputs"),
+        (lambda m: setattr(m.graphs[0].inputs[0], "dtype", manifest_pb2.DATA_TYPE_INT64), "need the inputs"),
+        (lambda m: setattr(m.forecast, "horizon_steps", 7), "need the outputs"),
+        (lambda m: m.forecast.quantiles.pop(), "need the outputs"),
+        (lambda m: setattr(m.graphs[0].outputs[0], "name", "forecasts"), "need the outputs"),
         (levels(), "forecast.quantiles are missing"),
-        (levels(0.5), "must rise within 0 … 1 and hold 0.5"),
-        (levels(0.1, 0.9), "must rise within 0 … 1 and hold 0.5"),
-        (levels(0.5, 0.1), "must rise within 0 … 1 and hold 0.5"),
-        (levels(0.1, 0.5, 0.5), "must rise within 0 … 1 and hold 0.5"),
-        (levels(0.0, 0.5), "must rise within 0 … 1 and hold 0.5"),
-        (levels(0.5, 1.0), "must rise within 0 … 1 and hold 0.5"),
-        (levels(0.1, NAN, 0.5, 0.9), "must rise within 0 … 1 and hold 0.5"),
+        (levels(0.5), "must rise within 0 … 1 and include 0.5"),
+        (levels(0.1, 0.9), "must rise within 0 … 1 and include 0.5"),
+        (levels(0.5, 0.1), "must rise within 0 … 1 and include 0.5"),
+        (levels(0.1, 0.5, 0.5), "must rise within 0 … 1 and include 0.5"),
+        (levels(0.0, 0.5), "must rise within 0 … 1 and include 0.5"),
+        (levels(0.5, 1.0), "must rise within 0 … 1 and include 0.5"),
+        (levels(0.1, NAN, 0.5, 0.9), "must rise within 0 … 1 and include 0.5"),
         (lambda m: setattr(m.forecast, "min_points", 0), "min_points must be 1 up to window_steps"),
         (lambda m: setattr(m.forecast, "min_points", WINDOW_STEPS + 1), "min_points must be 1 up to window_steps"),
         (lambda m: setattr(m.forecast, "max_horizon", 0), "max_horizon at least 1"),
         (untrained, "forecast.frequencies has none that the graph was trained for"),
-        (monthly(frequency=0), "frequency 0 is none that this build knows"),
-        (monthly(frequency=99), "frequency 99 is none that this build knows"),
-        (monthly(frequency=DAILY), "FREQUENCY_DAILY stands twice"),
+        (monthly(frequency=0), "frequency 0 is unknown to this build"),
+        (monthly(frequency=99), "frequency 99 is unknown to this build"),
+        (monthly(frequency=DAILY), "FREQUENCY_DAILY is listed twice"),
         (monthly(context_steps=2), "FREQUENCY_MONTHLY: context_steps is 2; allowed: 3 up to 10000"),
         (monthly(context_steps=12_000), "FREQUENCY_MONTHLY: context_steps is 12000"),
         (monthly(context_steps=49), "context_steps must be a multiple of each period"),

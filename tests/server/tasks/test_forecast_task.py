@@ -46,7 +46,7 @@ async def test_the_quantiles_are_those_of_the_graph(
         frequencies=len(FREQUENCIES),
     )  # fmt: skip
     session = ort.InferenceSession(model.bundle.folder / "graphs/forecaster.onnx")
-    (raw,) = session.run(None, {"window": windows.window, "facts": windows.facts})
+    (raw,) = session.run(None, {"window": windows.window, "facts": windows.static_features})
     spread_out = raw[..., 2:3] + (raw.astype(np.float64) - raw[..., 2:3]) * spread
     wanted = restore(spread_out, windows)[0, :horizon_steps]
     found = await forecast(model, values, horizon=horizon_steps, frequency=frequency, quantiles=LEVELS)

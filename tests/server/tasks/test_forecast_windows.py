@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from muserve_server.tasks.forecast.windows import CHANNELS, FACTS, Windows, fill_gaps, make_windows, restore
+from muserve_server.tasks.forecast.windows import CHANNELS, STATIC_FEATURES, Windows, fill_gaps, make_windows, restore
 
 NAN = math.nan
 CONTEXT_STEPS, WINDOW_STEPS, HORIZON_STEPS, FREQUENCY, FREQUENCIES = 48, 24, 15, 2, 5
@@ -78,7 +78,7 @@ def test_what_a_series_is_multiplied_by_its_answer_is_too(factor: float, log: bo
     plain, scaled = windows_of(values), windows_of(values * factor)
     assert plain.is_log[0] == scaled.is_log[0] == log
     np.testing.assert_allclose(scaled.window, plain.window, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(scaled.facts, plain.facts, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(scaled.static_features, plain.static_features, rtol=1e-5, atol=1e-6)
     answer = random.normal(0, 2, (1, HORIZON_STEPS, 3)).astype(np.float32)
     np.testing.assert_allclose(restore(answer, scaled), restore(answer, plain) * factor, rtol=1e-12)
 
@@ -122,16 +122,16 @@ def test_shorter_than_two_seasons_there_is_none() -> None:
     for length in (3, 12, 13, 23, 24, 29):  # a month and a half of each is needed to tell it from chance
         windows = windows_of(values[:length])
         assert not windows.season.any()
-        assert windows.facts[0, 1] == 0
-    assert windows_of(values[:30]).facts[0, 1] == pytest.approx(1)
+        assert windows.static_features[0, 1] == 0
+    assert windows_of(values[:30]).static_features[0, 1] == pytest.approx(1)
 
 
 def test_chance_is_no_season() -> None:
     """A season as large as chance makes it is taken out by little; a plain one nearly whole."""
     noise = np.random.default_rng(3).normal(0, 1, (200, 48))
     plain = noise + 5 * np.sin(np.arange(48) * np.pi / 6)
-    assert windows_of(*noise).facts[:, 1].mean() < 0.25
-    assert windows_of(*plain).facts[:, 1].mean() > 0.9
+    assert windows_of(*noise).static_features[:, 1].mean() < 0.25
+    assert windows_of(*plain).static_features[:, 1].mean() > 0.9
 
 
 @pytest.mark.parametrize("value", [7.25, -7.25, 0.0, 1e300, -1e300, 1e-300, 5e-324, 0.1])
@@ -166,9 +166,9 @@ def test_the_window_says_what_is_missing() -> None:
     assert windows.window[0, :-6].any() == False  # noqa: E712 - nothing before it began
     assert windows.window[0, -6:, 3].tolist() == [1, 1, 0, 1, 1, 0]
     assert not windows.window[0, [-4, -1]].any()
-    assert windows.facts.shape == (1, FACTS + FREQUENCIES)
-    assert windows.facts[0, FACTS:].tolist() == [0, 0, 1, 0, 0]
-    assert windows.facts[0, 2] == np.float32(4 / CONTEXT_STEPS)
+    assert windows.static_features.shape == (1, STATIC_FEATURES + FREQUENCIES)
+    assert windows.static_features[0, STATIC_FEATURES:].tolist() == [0, 0, 1, 0, 0]
+    assert windows.static_features[0, 2] == np.float32(4 / CONTEXT_STEPS)
 
 
 def test_values_without_neighbours_still_have_a_typical_step() -> None:

@@ -18,7 +18,7 @@ from muserve_export.families.forecast.model import QUANTILES, GlobalForecaster
 from muserve_export.families.forecast.plots import Panel, plot_panels
 from muserve_export.training.trained import TrainedModel
 from muserve_server.model import LocalModel
-from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
+from muserve_server.tasks.forecast.windows import CHANNELS, STATIC_FEATURES
 
 __all__ = ["MAX_HORIZON", "PARITY_TOLERANCE", "golden_requests", "make_manifest", "plan_bundle", "plot_samples"]
 
@@ -87,14 +87,14 @@ def _manifest(config: ForecastConfig, data: ForecastData) -> manifest_pb2.ModelM
 
 def _graph(network: GlobalForecaster, config: ForecastConfig) -> GraphSource:
     window = tensor_spec("window", [config.window_steps, CHANNELS], "typical steps")
-    facts = tensor_spec("facts", [FACTS + len(FREQUENCIES)], "facts")
+    facts = tensor_spec("facts", [STATIC_FEATURES + len(FREQUENCIES)], "facts")
     forecast = tensor_spec("forecast", [HORIZON_STEPS, len(QUANTILES)], "typical steps from the last level")
 
     def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[Any], ...]:
         drawn = random.standard_normal((rows, *window.shape[1:])).astype(np.float32)
-        described = np.zeros((rows, FACTS + len(FREQUENCIES)), dtype=np.float32)
-        described[:, :FACTS] = random.standard_normal((rows, FACTS))
-        described[np.arange(rows), FACTS + random.integers(0, len(FREQUENCIES), rows)] = 1
+        described = np.zeros((rows, STATIC_FEATURES + len(FREQUENCIES)), dtype=np.float32)
+        described[:, :STATIC_FEATURES] = random.standard_normal((rows, STATIC_FEATURES))
+        described[np.arange(rows), STATIC_FEATURES + random.integers(0, len(FREQUENCIES), rows)] = 1
         return drawn, described
 
     return GraphSource(

@@ -8,7 +8,7 @@ from torch.nn.functional import softplus
 
 from muserve_export.families.forecast.config import ForecastConfig
 from muserve_export.families.forecast.frequencies import FREQUENCIES, HORIZON_STEPS
-from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
+from muserve_server.tasks.forecast.windows import CHANNELS, STATIC_FEATURES
 
 __all__ = ["MIDDLE", "QUANTILES", "GlobalForecaster"]
 
@@ -54,7 +54,7 @@ class _Member(nn.Module):
 
     def __init__(self, config: ForecastConfig) -> None:
         super().__init__()
-        hidden, facts = config.hidden_size, FACTS + len(FREQUENCIES)
+        hidden, facts = config.hidden_size, STATIC_FEATURES + len(FREQUENCIES)
         self.lstm = nn.LSTM(CHANNELS + len(FREQUENCIES), hidden, config.layers, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
         last = nn.Linear(hidden, HORIZON_STEPS * len(QUANTILES))
@@ -66,7 +66,7 @@ class _Member(nn.Module):
         self.register_buffer("root_of_step", torch.sqrt(steps)[None, :, None])
 
     def forward(self, window: Tensor, facts: Tensor) -> Tensor:
-        frequency = facts[:, None, FACTS:].expand(-1, window.shape[1], -1)
+        frequency = facts[:, None, STATIC_FEATURES:].expand(-1, window.shape[1], -1)
         states, _ = self.lstm(torch.cat([window, frequency], dim=2))
         seen = torch.cat([self.dropout(states[:, -1]), facts], dim=1)
         raw = self.head(seen).reshape(-1, HORIZON_STEPS, len(QUANTILES))

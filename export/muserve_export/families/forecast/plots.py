@@ -14,7 +14,7 @@ from torch import nn
 from muserve_export.families.forecast.frequencies import FREQUENCIES
 from muserve_export.families.forecast.model import MIDDLE, QUANTILES
 from muserve_export.families.forecast.windows import GlobalWindows
-from muserve_server.tasks.forecast.windows import FACTS
+from muserve_server.tasks.forecast.windows import STATIC_FEATURES
 
 __all__ = ["Panel", "pixels_of", "plot_panels", "plot_windows"]
 
@@ -45,7 +45,7 @@ def plot_panels(panels: Sequence[Panel]) -> Figure:
 
 def plot_windows(windows: GlobalWindows, network: nn.Module, device: torch.device) -> NDArray[np.uint8]:
     """Plots some windows of each frequency as the network sees them: uint8 [height, width, channel]."""
-    own = windows.facts[:, FACTS:].argmax(dim=1)
+    own = windows.facts[:, STATIC_FEATURES:].argmax(dim=1)
     panels: list[Panel] = []
     for frequency in FREQUENCIES:
         is_own = own == frequency.index

@@ -177,7 +177,7 @@ def _learnable(
         wanted, weights = _relative_targets(targets[chosen], windows)
         moving = (windows.step > 0) & (weights.sum(axis=1) > 0)
         places.append(chosen[moving])
-        tensors = (windows.window, windows.facts, wanted.astype(np.float32), weights.astype(np.float32))
+        tensors = (windows.window, windows.static_features, wanted.astype(np.float32), weights.astype(np.float32))
         parts.append(tuple(torch.from_numpy(array[moving]) for array in tensors))
     if not parts:
         raise DataError("no window has two values")

@@ -156,7 +156,7 @@ def _next_times(times_s: Times, frequency: int, steps: Times) -> Times:
 
 
 def _usual_distance(times_s: Times) -> int:
-    """The median of the distances that are no gaps, in seconds: less than one and a half of the shortest.
+    """Returns the median of the distances that are not gaps, in seconds: less than one and a half of the shortest.
 
     1 of a single timestamp.
     """

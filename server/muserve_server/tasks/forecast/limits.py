@@ -12,7 +12,7 @@ __all__ = ["ForecastLimits"]
 
 @dataclass(frozen=True)
 class ForecastLimits:
-    """What is checked before memory is taken; `muserve-server --help` explains each."""
+    """Limits that are checked before memory is allocated; `muserve-server --help` explains each."""
 
     max_series_per_call: int = option(
         1000, "maximum series per call", unit="series", minimum=1, at_most="max_queue_rows"

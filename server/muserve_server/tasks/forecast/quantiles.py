@@ -1,4 +1,4 @@
-"""Any quantile, and the mean, from the quantiles that a model gives. Pure functions."""
+"""Quantiles at any level, and the mean, from the quantiles of a model. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _MIN_LOG, _LARGEST_LOG = float(np.log(LEAST)), float(np.log(LARGEST))
 def at_levels(
     quantiles: Floats, known: Sequence[float], requested: Sequence[float], *, above_zero: Flags | None = None
 ) -> Floats:
-    """Interpolates between quantiles, linearly over the normal distribution's; beyond them their slope goes on.
+    """Interpolates quantiles linearly over normal quantiles, and extrapolates beyond the outermost ones.
 
     Args:
         quantiles: [series, step, known level], rising along the last axis.
         known: At least two levels, rising.
         requested: Levels above 0 and below 1.
-        above_zero: [series]: those whose quantiles are all above 0 and stay so: the slope is that of their logarithms.
+        above_zero: [series]: those with positive quantiles: extrapolated on the logarithms, so that they stay positive.
 
     Returns:
-        [series, step, requested level], finite, rising with the level; at known levels the model's numbers bit by bit.
+        [series, step, requested level], finite, ascending with the level; at known levels exactly the model's numbers.
     """
     left, share = _places(known, requested)
-    found = _between(quantiles[..., left], quantiles[..., left + 1], share)
+    values = _between(quantiles[..., left], quantiles[..., left + 1], share)
     tails = np.flatnonzero((share < 0) | (share > 1))
     if above_zero is not None and above_zero.any() and len(tails):
         chosen = above_zero[:, None, None]
@@ -46,8 +46,8 @@ def at_levels(
         slopes = (
             quantiles[..., left[tails]] < quantiles[..., left[tails] + 1]
         )  # elsewhere the last one goes on as it is
-        found[..., tails] = np.where(chosen & slopes, np.where(share[tails] < 0, below, above), found[..., tails])
-    return np.clip(found, -LARGEST, LARGEST)
+        values[..., tails] = np.where(chosen & slopes, np.where(share[tails] < 0, below, above), values[..., tails])
+    return np.clip(values, -LARGEST, LARGEST)
 
 
 def mean(quantiles: Floats, known: Sequence[float]) -> Floats:
@@ -62,13 +62,13 @@ def mean(quantiles: Floats, known: Sequence[float]) -> Floats:
 
 
 def widen(quantiles: Floats, middle: int, spread: float, before: Floats | None = None) -> Floats:
-    """Scales the distance of quantiles from their median, and adds what was uncertain before.
+    """Scales the distance of quantiles from their median, and adds the uncertainty of the previous run.
 
     Args:
         quantiles: [series, step, level].
         middle: Index of the median.
         spread: Factor; 1 changes nothing.
-        before: [series, level]: distances of the last step of the run before, added as independent errors are.
+        before: [series, level]: distances of the last step of the previous run, added as independent errors.
 
     Returns:
         [series, step, level].
@@ -94,5 +94,5 @@ def _between(lower: Floats, upper: Floats, share: Floats) -> Floats:
     """Goes a share of the way from lower to upper, or on beyond them: never falls as the share rises."""
     beyond = share >= 1
     with np.errstate(over="ignore"):
-        found = np.where(beyond, upper, lower) + (upper - lower) * np.where(beyond, share - 1, share)
-    return np.where(beyond, found, np.minimum(found, upper))
+        value = np.where(beyond, upper, lower) + (upper - lower) * np.where(beyond, share - 1, share)
+    return np.where(beyond, value, np.minimum(value, upper))

@@ -6,7 +6,7 @@ import math
 
 from muserve.bundle import Bundle, ManifestError
 from muserve.v1 import forecast_pb2, manifest_pb2
-from muserve_server.tasks.forecast.windows import CHANNELS, FACTS
+from muserve_server.tasks.forecast.windows import CHANNELS, STATIC_FEATURES
 from muserve_server.tasks.graphs import find_graph
 
 __all__ = ["check_settings"]
@@ -21,7 +21,7 @@ def check_settings(bundle: Bundle) -> None:
     """Checks that forecast settings agree with themselves and with the bundle's graphs.
 
     Raises:
-        ManifestError: They do not; says where.
+        ManifestError: They do not; the text names the field.
     """
     settings = bundle.manifest.forecast
     graph = find_graph(bundle, "forecast.graph", settings.graph)
@@ -31,12 +31,12 @@ def check_settings(bundle: Bundle) -> None:
     float32 = manifest_pb2.DATA_TYPE_FLOAT32
     inputs = {"window": (float32, [-1, settings.window_steps, CHANNELS if relative else 1])}
     if relative:
-        inputs["facts"] = (float32, [-1, FACTS + len(settings.frequencies)])
+        inputs["facts"] = (float32, [-1, STATIC_FEATURES + len(settings.frequencies)])
     outputs = {"forecast": (float32, [-1, settings.horizon_steps, max(1, len(settings.quantiles))])}
     for side, specs, expected in (("inputs", graph.inputs, inputs), ("outputs", graph.outputs, outputs)):
-        found = {spec.name: (spec.dtype, list(spec.shape)) for spec in specs}
-        if found != expected:
-            raise ManifestError(f"{bundle}: the forecast settings ask for the {side} {expected}, the graph has {found}")
+        actual = {spec.name: (spec.dtype, list(spec.shape)) for spec in specs}
+        if actual != expected:
+            raise ManifestError(f"{bundle}: the forecast settings need the {side} {expected}, the graph has {actual}")
     levels = list(settings.quantiles)
     if levels and (
         levels != sorted(set(levels))
@@ -44,7 +44,7 @@ def check_settings(bundle: Bundle) -> None:
         or len(levels) < 2
         or not all(0 < level < 1 for level in levels)
     ):
-        raise ManifestError(f"{bundle}: forecast.quantiles are {levels}; they must rise within 0 … 1 and hold 0.5")
+        raise ManifestError(f"{bundle}: forecast.quantiles are {levels}; they must rise within 0 … 1 and include 0.5")
     if relative and not levels:
         raise ManifestError(f"{bundle}: forecast.quantiles are missing")
     if not 1 <= settings.min_points <= settings.window_steps or not settings.max_horizon:
@@ -58,10 +58,10 @@ def check_settings(bundle: Bundle) -> None:
 def _check_frequency(bundle: Bundle, entry: manifest_pb2.FrequencySettings) -> None:
     settings = bundle.manifest.forecast
     if entry.frequency not in _FREQUENCIES:
-        raise ManifestError(f"{bundle}: frequency {entry.frequency} is none that this build knows")
+        raise ManifestError(f"{bundle}: frequency {entry.frequency} is unknown to this build")
     name = forecast_pb2.Frequency.Name(entry.frequency)
     if [other.frequency for other in settings.frequencies].count(entry.frequency) != 1:
-        raise ManifestError(f"{bundle}: {name} stands twice")
+        raise ManifestError(f"{bundle}: {name} is listed twice")
     minimum = settings.window_steps if settings.scaling == _NONE else settings.min_points
     if not minimum <= entry.context_steps <= _MAX_CONTEXT_STEPS:
         raise ManifestError(
@@ -72,4 +72,4 @@ def _check_frequency(bundle: Bundle, entry: manifest_pb2.FrequencySettings) -> N
     if entry.horizon_steps > settings.horizon_steps:
         raise ManifestError(f"{bundle}: {name}: horizon_steps must be at most {settings.horizon_steps}")
     if not (math.isfinite(entry.spread) and entry.spread >= 0):
-        raise ManifestError(f"{bundle}: {name}: spread is {entry.spread}")
+        raise ManifestError(f"{bundle}: {name}: spread is {entry.spread}; it must be finite, 0 or more")

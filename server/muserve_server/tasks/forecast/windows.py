@@ -1,7 +1,7 @@
-"""From series to what the graph sees, and back: logarithm, seasons, level and step are taken out, then put in again.
+"""Normalizes series to the graph's inputs, and back: logarithm, seasons, level and step are removed, then restored.
 
-Training uses these functions too, so that a network is served what it learnt from. Everything works row by row: what a
-series gets does not depend on the series beside it. Pure functions on 64-bit floats.
+Training uses these functions too, so that a network is served what it was trained on. Everything works row by row: a
+series does not depend on the other series of a batch. Pure functions on 64-bit floats.
 
 Seasons are taken out by classical decomposition (centred moving average; Makridakis, Wheelwright and Hyndman,
 "Forecasting: Methods and Applications", 1998, chapter 3), each season shrunk by how much of it may be chance (James and
@@ -16,16 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CHANNELS", "FACTS", "LARGEST", "LEAST", "Windows", "fill_gaps", "make_windows", "restore"]
+__all__ = ["CHANNELS", "LARGEST", "LEAST", "STATIC_FEATURES", "Windows", "fill_gaps", "make_windows", "restore"]
 
 CHANNELS = 4
-"""Of a window: distance to the last level, change, season, whether a value was there."""
-FACTS = 7
-"""Numbers that describe a window as a whole, before those that say which frequency it has."""
+"""Channels of a window: distance to the last level, change, season, whether a value is present."""
+STATIC_FEATURES = 7
+"""Static features of a window, before its one-hot frequency."""
 LARGEST = float(np.finfo(np.float64).max) / 4
-"""Nothing that is forecast is further from 0: differences of any two do not overflow."""
+"""Maximum absolute value of a forecast: differences of any two do not overflow."""
 LEAST = 5e-324
-"""The smallest number above 0: what is continued above zero never becomes 0."""
+"""The smallest number above 0: forecasts of positive series never become 0."""
 
 _MAX_DISTANCE, _MAX_CHANGE, _MAX_SEASON = 8.0, 8.0, 5.0
 _MIN_STEP = 1e-5
@@ -40,26 +40,26 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Windows:
-    """What the graph sees of some series, and what is needed to put its answer back on their scale."""
+    """Inputs of the graph for a batch of series, and what restores its outputs to their scale."""
 
     window: NDArray[np.float32]
     """[series, step, channel], the newest step last."""
-    facts: NDArray[np.float32]
-    """[series, fact]: `FACTS` numbers, then one a frequency, 1 for the series' own."""
+    static_features: NDArray[np.float32]
+    """[series, feature]: `STATIC_FEATURES` numbers, then the one-hot frequency. The graph's input is named "facts"."""
     scale: Floats
-    """[series]: size of the values; the rest is relative to it."""
+    """[series]: scale of the values; the rest is relative to it."""
     is_log: Flags
     """[series]: whether the logarithm was taken."""
     level: Floats
-    """[series]: last value without its season."""
+    """[series]: seasonally adjusted last value."""
     season: Floats
-    """[series, horizon]: the season of the steps to come."""
+    """[series, horizon]: seasonal component of the forecast steps."""
     step: Floats
-    """[series]: mean absolute change from step to step; 0 for a series that does not change but by season."""
+    """[series]: mean absolute change from step to step; 0 for a series of season alone."""
 
 
 def fill_gaps(values: Floats) -> tuple[Floats, Flags]:
-    """Fills missing values: between neighbours on a straight line, before the first and after the last by these.
+    """Fills missing values: linearly between neighbours, by the first or last value at the ends.
 
     Args:
         values: [series, step]; NaN where missing, at least one a row that is not.
@@ -91,15 +91,15 @@ def make_windows(
     frequencies: int,
     linear: bool | Flags = False,
 ) -> Windows:
-    """Takes scale, logarithm, seasons, level and step out of series of one frequency.
+    """Normalizes series of one frequency by scale, logarithm, seasons, level and step.
 
     Args:
         values: [series, step], the newest last, NaN where missing; the number of steps is a multiple of each period.
         periods: Lengths of the seasons, the shortest first.
-        window_steps: Steps that the graph sees.
-        horizon_steps: Steps that it gives.
+        window_steps: Input steps of the graph.
+        horizon_steps: Output steps of the graph.
         frequency: Index of the series' frequency among those that the graph knows.
-        frequencies: How many it knows.
+        frequencies: Number of these frequencies.
         linear: Never take the logarithm; [series], or one for all.
     """
     filled, present = fill_gaps(values)
@@ -130,24 +130,24 @@ def make_windows(
         ],
         axis=-1,
     )
-    facts = np.zeros((len(values), FACTS + frequencies))
-    facts[:, 0] = np.log(np.clip(step, _MIN_STEP, 1e3)) / 3
-    facts[:, 1] = strength
-    facts[:, 2] = present.mean(axis=1)
-    facts[:, 3] = both.mean(axis=1)
-    facts[:, 4] = change.sum(axis=1) / pairs / unit
-    facts[:, 5] = np.clip(np.abs(season).mean(axis=1) / unit, 0, _MAX_SEASON)
-    facts[:, 6] = is_log
-    facts[:, FACTS + frequency] = 1
-    return Windows(window.astype(np.float32), facts.astype(np.float32), scale, is_log, level, coming, step)
+    static_features = np.zeros((len(values), STATIC_FEATURES + frequencies))
+    static_features[:, 0] = np.log(np.clip(step, _MIN_STEP, 1e3)) / 3
+    static_features[:, 1] = strength
+    static_features[:, 2] = present.mean(axis=1)
+    static_features[:, 3] = both.mean(axis=1)
+    static_features[:, 4] = change.sum(axis=1) / pairs / unit
+    static_features[:, 5] = np.clip(np.abs(season).mean(axis=1) / unit, 0, _MAX_SEASON)
+    static_features[:, 6] = is_log
+    static_features[:, STATIC_FEATURES + frequency] = 1
+    return Windows(window.astype(np.float32), static_features.astype(np.float32), scale, is_log, level, coming, step)
 
 
 def restore(forecast: NDArray[np.floating], windows: Windows) -> Floats:
-    """Puts a graph's answer back on the scale of its series.
+    """Restores the graph's outputs to the scale of their series.
 
     Args:
         forecast: [series, horizon, quantile].
-        windows: Of the same series.
+        windows: The windows of the same series.
 
     Returns:
         [series, horizon, quantile], always finite; above 0 where the logarithm was taken.
