@@ -1,4 +1,4 @@
-"""Everything that can be set on a server, checked at the start. Command line > environment > file > default."""
+"""The settings of a server, checked at the start. Command line > environment > file > default."""
 
 from __future__ import annotations
 
@@ -60,36 +60,39 @@ class Settings:
     models: tuple[Path, ...] = option(
         (BUNDLED_MODELS,),
         f"folder of bundles: <name>/<version>/manifest.json. Several may be given; {BUNDLED!r} stands for the models "
-        "that come with Muserve. Where two hold the same name and version, the first one counts",
+        "that come with Muserve. If two have the same name and version, the first one is used",
     )
     default_models: tuple[str, ...] = option(
-        (), "TASK=NAME pairs: the model that answers requests that name none, where a task has several: image=digits"
+        (), "TASK=NAME pairs: the default model of a task that has several, for requests without a model: image=digits"
     )
     poll_interval_s: float = option(
-        5.0, "how often the models folder is looked at for new and removed bundles; 0 never", unit="s", minimum=0
+        5.0,
+        "interval at which the model folders are scanned for new and removed bundles; 0 disables scanning",
+        unit="s",
+        minimum=0,
     )
 
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
-    grpc_port: int = option(8001, "port of gRPC; 0 takes a free one", minimum=0, maximum=65535)
+    grpc_port: int = option(8001, "gRPC port; 0 picks a free one", minimum=0, maximum=65535)
     http_port: int = option(
-        8002, "port of /metrics, /healthz and /readyz; 0 takes a free one", minimum=0, maximum=65535
+        8002, "port of /metrics, /healthz and /readyz; 0 picks a free one", minimum=0, maximum=65535
     )
     reuse_port: bool = option(default=False, help="let several servers share the gRPC port (SO_REUSEPORT)")
 
-    device: str = option("cpu", "where graphs run", choices=("cpu", "cuda"))
+    device: str = option("cpu", "device that graphs run on", choices=("cpu", "cuda"))
     runs_at_once: int = option(
         0,
-        "runs of one graph at a time; 0 takes one, or up to four on as many cores if a run takes one row or one thread",
+        "concurrent runs of one graph; 0 means one, or up to four (one a core) if a run takes one row or one thread",
         minimum=0, maximum=64,
     )  # fmt: skip
-    engine_threads: int = option(0, "threads of one engine's run; 0 takes one a core", minimum=0, maximum=1024)
+    engine_threads: int = option(0, "threads of each run of a graph; 0 means one a core", minimum=0, maximum=1024)
     offload_threads: int = option(
-        0, "threads that encode and decode media; 0 takes one a core", minimum=0, maximum=1024
+        0, "threads that encode and decode media; 0 means one a core", minimum=0, maximum=1024
     )
-    max_batch_rows: int = option(64, "maximum rows in one run of a graph", unit="rows", minimum=1, maximum=65536)
-    max_queue_rows: int = option(1024, "maximum rows that wait for one graph", unit="rows", minimum=1)
+    max_batch_rows: int = option(64, "maximum batch size of a graph", unit="rows", minimum=1, maximum=65536)
+    max_queue_rows: int = option(1024, "maximum rows in the queue of a graph", unit="rows", minimum=1)
     max_delay_ms: float = option(
-        0.0, "how long an idle engine waits for a fuller batch", unit="ms", minimum=0, maximum=10_000
+        0.0, "batching delay: how long an idle graph waits for a fuller batch", unit="ms", minimum=0, maximum=10_000
     )
     busy_delay_ms: float = option(
         4.0,
@@ -101,20 +104,23 @@ class Settings:
     )
 
     max_message_mib: int = MAX_MESSAGE_MIB
-    max_concurrent_calls: int = option(4096, "maximum calls in the server at a time", minimum=1)
-    default_deadline_s: float = option(60.0, "deadline of calls that set none", unit="s", minimum=0.001)
+    max_concurrent_calls: int = option(4096, "maximum concurrent calls", minimum=1)
+    default_deadline_s: float = option(60.0, "deadline of calls without one", unit="s", minimum=0.001)
     max_connection_age_s: float = option(
-        300.0, "age at which clients are asked to reconnect, so that they rebalance; 0 never", unit="s", minimum=0
+        300.0,
+        "connection age after which clients reconnect, so that they rebalance; 0 disables it",
+        unit="s",
+        minimum=0,
     )
 
     drain_delay_s: float = option(
-        5.0, "after SIGTERM: how long to go on serving while balancers notice", unit="s", minimum=0, maximum=3600
+        5.0, "after SIGTERM: how long to keep serving until load balancers notice", unit="s", minimum=0, maximum=3600
     )
     grace_s: float = option(
-        30.0, "after that: how long running calls may take to finish", unit="s", minimum=0, maximum=3600
+        30.0, "after drain_delay_s: how long running calls may take to finish", unit="s", minimum=0, maximum=3600
     )
-    log_level: str = option("info", "minimum level that is logged", choices=("debug", "info", "warning", "error"))
-    log_format: str = option("json", "one JSON object a line, or text for people", choices=("json", "text"))
+    log_level: str = option("info", "minimum level to log", choices=("debug", "info", "warning", "error"))
+    log_format: str = option("json", "JSON lines, or human-readable text", choices=("json", "text"))
 
     kinds: Kinds = field(default_factory=installed_kinds)
     """The task kinds that are served."""
@@ -122,7 +128,7 @@ class Settings:
     """The limits of each kind by its name."""
 
     def __post_init__(self) -> None:
-        """Checks what no single field shows.
+        """Checks the settings against each other.
 
         Raises:
             ConfigurationError: Settings contradict each other.
@@ -177,8 +183,8 @@ def build_settings(*layers: Mapping[str, Any], kinds: Kinds | None = None) -> Se
     kinds = _without_clashes(installed_kinds() if kinds is None else kinds)
     values = vars(build(_all_settings(kinds), *map(_with_bundled_models, layers)))
     limits = {name: values[name] for kind in kinds.values() for name in option_names(kind.limits)}
-    own = {name: values[name] for name in option_names(Settings)}
-    return Settings(**own, kinds=kinds, limits=kinds.limits(**limits))
+    shared = {name: values[name] for name in option_names(Settings)}
+    return Settings(**shared, kinds=kinds, limits=kinds.limits(**limits))
 
 
 def _with_bundled_models(layer: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -206,7 +212,7 @@ def read_settings(arguments: Sequence[str] | None = None, environ: Mapping[str, 
         prog="muserve-server",
         allow_abbrev=False,
         description="Serve trained generators over gRPC.",
-        epilog=f"Each setting can also stand in a TOML file (grpc_port = 8001; --config, or {FILE_VARIABLE}) or in the "
+        epilog=f"Each setting can also be in a TOML file (grpc_port = 8001; --config, or {FILE_VARIABLE}) or in the "
         f"environment ({ENVIRONMENT_PREFIX}GRPC_PORT=8001). Command line > environment > file > default.",
     )
     parser.add_argument("--version", action="version", version=f"muserve-server {__version__}")
@@ -244,10 +250,10 @@ def _without_clashes(kinds: Kinds) -> Kinds:
     bounds = {"", *option_names(Settings)}
     problems = {}
     for kind in kinds.values():
-        own = {name: (type_, field.metadata) for name, type_, field in options_of(kind.limits)}
+        limits = {name: (type_, field.metadata) for name, type_, field in options_of(kind.limits)}
         what = f"task kind {kind.name!r} of the distribution {kinds.origin(kind.name)!r}"
-        clashes = [name for name, of in own.items() if name in fields and not _are_one(fields[name][1], of)]
-        unbounded = [name for name, (_, metadata) in own.items() if metadata["at_most"] not in bounds]
+        clashes = [name for name, of in limits.items() if name in fields and not _are_one(fields[name][1], of)]
+        unbounded = [name for name, (_, metadata) in limits.items() if metadata["at_most"] not in bounds]
         if clashes:
             problems[kind.name] = (
                 f"{what}: its limit {clashes[0]!r} has the name of a setting of {fields[clashes[0]][0]}; rename it, or "
@@ -255,11 +261,11 @@ def _without_clashes(kinds: Kinds) -> Kinds:
             )
         elif unbounded:
             problems[kind.name] = (
-                f"{what}: its limit {unbounded[0]!r} is at most {own[unbounded[0]][1]['at_most']!r}, which is no "
+                f"{what}: its limit {unbounded[0]!r} is at most {limits[unbounded[0]][1]['at_most']!r}, which is not a "
                 "setting of the server"
             )
         else:
-            fields |= {name: (f"the task kind {kind.name!r}", of) for name, of in own.items()}
+            fields |= {name: (f"the task kind {kind.name!r}", of) for name, of in limits.items()}
     return kinds.without(problems)
 
 

@@ -56,7 +56,7 @@ def test_the_way_back_and_the_row_of_pictures(photo: str, capsys: pytest.Capture
         (["photo.jpg"], 1, "target: is not set; valid: map, photo"),
         (["photo.jpg", "--to", "mapp"], 1, "target: is 'mapp'; did you mean 'map'?"),
         (["nothing.jpg", "--to", "map"], 1, "nothing.jpg: No such file"),
-        (["text.png", "--to", "map"], 1, "image: is no image file that is known here"),
+        (["text.png", "--to", "map"], 1, "image: is not a supported image file"),
     ],
 )
 def test_what_is_wrong_is_said(

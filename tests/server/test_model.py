@@ -106,7 +106,7 @@ async def test_a_golden_that_is_no_archive_is_refused(tmp_path: Path, content: b
     folder = await golden_bundle(tmp_path)
     (folder / "goldens/one.npz").write_bytes(content)
     rewrite(folder, lambda manifest: None)
-    with pytest.raises(BundleFileError, match=r"goldens/one\.npz is no \.npz"):
+    with pytest.raises(BundleFileError, match=r"goldens/one\.npz is not an \.npz"):
         await LocalModel.open(folder)
 
 

@@ -247,7 +247,7 @@ def rude(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_limit_at_most_what_nobody_has_leaves_its_kind_out(rude: Any) -> None:
     settings = build_settings(kinds=rude("size: int = option(1, 'mine', at_most='nonesuch')"))
-    assert "its limit 'size' is at most 'nonesuch', which is no setting" in settings.kinds.problems["rude"]
+    assert "its limit 'size' is at most 'nonesuch', which is not a setting" in settings.kinds.problems["rude"]
 
 
 def test_a_shared_limit_of_another_name_is_another_setting(rude: Any) -> None:

@@ -1,4 +1,4 @@
-"""Reads a frozen dataclass from flags, environment and TOML: the one way in which Muserve's programs are set.
+"""Reads a frozen dataclass from flags, environment and TOML: how all programs of Muserve are configured.
 
 Used by the server's settings and by training recipes. A field made with `option` carries its help, unit and bounds;
 an unknown key is refused with the nearest valid name. Precedence is the caller's: `build` lets later layers win.
@@ -36,7 +36,7 @@ __all__ = [
     "read_toml",
 ]
 
-_LONGEST_NAME = 200
+_MAX_NAME_LENGTH = 200
 
 Config = TypeVar("Config")
 
@@ -61,10 +61,10 @@ def option(
         default: Its value where nothing sets it.
         help: What it does, for --help and the docs.
         unit: "ms", "rows"; empty for a plain number or text.
-        minimum: Least value allowed.
-        maximum: Greatest value allowed.
-        choices: The only texts allowed, if any.
-        at_most: Name of another setting that this one may not exceed, for whoever has both.
+        minimum: Minimum value.
+        maximum: Maximum value.
+        choices: The allowed texts, if not all are.
+        at_most: Name of another setting that this one must not exceed, where both exist.
     """
     metadata = {
         "help": help,
@@ -79,10 +79,10 @@ def option(
 
 
 def nearest(name: str, valid: Sequence[str]) -> str:
-    """Says which valid name was probably meant: "did you mean 'epochs'?", or else lists them all."""
+    """Returns a hint at the valid name: "did you mean 'epochs'?", or the list of them all."""
     bare = {text.lstrip("-"): text for text in valid}  # the dashes of flags would make all of them alike
-    # Names come from anyone, and likeness takes time: what is so long is like none.
-    close = difflib.get_close_matches(name.lstrip("-"), bare, n=1) if len(name) <= _LONGEST_NAME else []
+    # Names are untrusted, and matching takes time: long ones are not compared.
+    close = difflib.get_close_matches(name.lstrip("-"), bare, n=1) if len(name) <= _MAX_NAME_LENGTH else []
     return f"did you mean {bare[close[0]]!r}?" if close else f"valid: {', '.join(sorted(valid))}"
 
 
@@ -94,7 +94,7 @@ def build(kind: type[Config], *layers: Mapping[str, Any]) -> Config:
         layers: Field name to value, as the field's own type or as text.
 
     Raises:
-        ConfigurationError: A key that is no field, or a value that does not fit its field.
+        ConfigurationError: A key is not a field, or a value does not fit its field.
     """
     options = _options(kind)
     values: dict[str, Any] = {}
@@ -127,7 +127,7 @@ def from_environment(kind: type[Any], prefix: str, environ: Mapping[str, str]) -
         ConfigurationError: A variable with the prefix that sets no field.
     """
     options = _options(kind)
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for variable, value in environ.items():
         if not variable.startswith(prefix):
             continue
@@ -135,8 +135,8 @@ def from_environment(kind: type[Any], prefix: str, environ: Mapping[str, str]) -
         if name not in options:
             valid = [prefix + field.upper() for field in options]
             raise ConfigurationError(f"unknown environment variable {variable!r}; {nearest(variable, valid)}")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
 def add_flags(parser: argparse.ArgumentParser, kind: type[Any], *, defaults: Any = None) -> None:
@@ -262,7 +262,7 @@ def _convert(name: str, value: Any, field: dataclasses.Field[Any]) -> Any:
     try:
         converted = _convert_to(kind, value)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{name} is {value!r}; it must be {_wanted(kind)}") from error
+        raise ConfigurationError(f"{name} is {value!r}; it must be {_expected_type(kind)}") from error
     _check_bounds(name, converted, field.metadata)
     return converted
 
@@ -296,11 +296,11 @@ def _lower(value: Any) -> str:
     return text
 
 
-def _wanted(kind: Any) -> str:
+def _expected_type(kind: Any) -> str:
     if _is_paths(kind):
         return f"one path, or several with {os.pathsep!r} between them"
     if typing.get_origin(kind) is tuple:
-        return f"a comma-separated list, each item {_wanted(typing.get_args(kind)[0])}"
+        return f"a comma-separated list, each item {_expected_type(typing.get_args(kind)[0])}"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}[kind]
 
 

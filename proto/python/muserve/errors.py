@@ -91,7 +91,7 @@ class MuserveError(Exception):
 
 
 class InvalidRequestError(MuserveError, code=grpc.StatusCode.INVALID_ARGUMENT, reason="INVALID_REQUEST"):
-    """The request cannot be answered as it stands.
+    """The request is invalid.
 
     Attributes:
         violations: The wrong fields, at most 20.
@@ -150,7 +150,7 @@ class PermissionDeniedError(MuserveError, code=grpc.StatusCode.PERMISSION_DENIED
 
 
 class InternalError(MuserveError, code=grpc.StatusCode.INTERNAL, reason="INTERNAL"):
-    """The server failed in a way that the caller cannot mend; the request id finds it in the server's log."""
+    """The server failed in a way that the caller cannot fix; the request id finds it in the server's log."""
 
 
 ERRORS: tuple[type[MuserveError], ...] = (
@@ -223,18 +223,18 @@ def from_status(code: grpc.StatusCode, message: str, details: bytes | None = Non
     Returns:
         The error of the table that carries the code and, where one is given, the reason.
     """
-    found = _read_details(details or b"")
-    kind = _kind(code, found.reason, message)
+    parsed = _read_details(details or b"")
+    kind = _kind(code, parsed.reason, message)
     if kind is InvalidRequestError:
-        return InvalidRequestError(message, violations=found.violations, request_id=found.request_id)
+        return InvalidRequestError(message, violations=parsed.violations, request_id=parsed.request_id)
     if kind is QueueFullError:
-        return QueueFullError(message, retry_after_s=found.retry_after_s, request_id=found.request_id)
-    return kind(message, request_id=found.request_id)
+        return QueueFullError(message, retry_after_s=parsed.retry_after_s, request_id=parsed.request_id)
+    return kind(message, request_id=parsed.request_id)
 
 
 @dataclass
 class _Details:
-    """What the details of a status say."""
+    """The parsed details of a status."""
 
     reason: str = ""
     request_id: str = ""
@@ -243,27 +243,27 @@ class _Details:
 
 
 def _read_details(content: bytes) -> _Details:
-    """Reads what can be read; whatever a proxy put there, the code and the message still count."""
-    found, status = _Details(), status_pb2.Status()
+    """Parses the details; unreadable ones, such as a proxy's, are ignored: the code and the message still count."""
+    parsed, status = _Details(), status_pb2.Status()
     with contextlib.suppress(DecodeError):
         status.MergeFromString(content)
         for detail in status.details:
-            _read_detail(detail, found)
-    return found
+            _read_detail(detail, parsed)
+    return parsed
 
 
-def _read_detail(detail: any_pb2.Any, found: _Details) -> None:
+def _read_detail(detail: any_pb2.Any, parsed: _Details) -> None:
     info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
     retry, request = error_details_pb2.RetryInfo(), error_details_pb2.RequestInfo()
     if detail.Unpack(info) and info.domain == DOMAIN:
-        found.reason = info.reason
+        parsed.reason = info.reason
     elif detail.Unpack(bad_request):
-        found.violations = [FieldViolation(item.field, item.description) for item in bad_request.field_violations]
+        parsed.violations = [FieldViolation(item.field, item.description) for item in bad_request.field_violations]
     elif detail.Unpack(retry):
         # Not ToTimedelta: it refuses durations that a foreign server may well send.
-        found.retry_after_s = max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
+        parsed.retry_after_s = max(0.0, retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9)
     elif detail.Unpack(request):
-        found.request_id = request.request_id
+        parsed.request_id = request.request_id
 
 
 def _kind(code: grpc.StatusCode, reason: str, message: str) -> type[MuserveError]:

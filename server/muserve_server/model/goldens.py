@@ -1,4 +1,4 @@
-"""Golden requests: what a bundle computed at export, computed again before it serves."""
+"""Golden requests: recorded at export and replayed before a bundle is served."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Tensors = dict[str, NDArray[Any]]
 
 
 class WarmUpError(BundleError):
-    """A golden request gave other tensors than at export: wrong weights, or a machine that computes otherwise."""
+    """A golden request gave other tensors than at export: wrong weights, or a machine with other numerics."""
 
 
 async def replay(
@@ -52,7 +52,7 @@ async def replay(
     try:
         recorded = await asyncio.to_thread(_read_tensors, bundle.folder / golden.file)
     except Exception as error:  # numpy and zipfile raise whatever a broken file makes them
-        raise BundleFileError(f"{bundle}: {golden.file} is no .npz without pickles ({error})") from error
+        raise BundleFileError(f"{bundle}: {golden.file} is not an .npz file without pickles ({error})") from error
     try:
         tensors = await record(request)
     except (MuserveError, EngineError) as error:
@@ -73,7 +73,7 @@ def _read_tensors(path: Path) -> Tensors:
         return dict(file)
 
 
-def _max_abs_diff(found: NDArray[Any], recorded: NDArray[Any]) -> float:
-    if found.shape != recorded.shape or found.dtype != recorded.dtype:
+def _max_abs_diff(actual: NDArray[Any], recorded: NDArray[Any]) -> float:
+    if actual.shape != recorded.shape or actual.dtype != recorded.dtype:
         return float("inf")
-    return float(np.max(np.abs(found.astype(np.float64) - recorded.astype(np.float64)), initial=0.0))
+    return float(np.max(np.abs(actual.astype(np.float64) - recorded.astype(np.float64)), initial=0.0))

@@ -1,4 +1,4 @@
-"""A bundle becomes answers in this process, without RPC: what the server serves, evaluation scores and tests call.
+"""Loads a bundle and answers its requests in this process, without RPC: for the server, evaluation and tests.
 
 async with await LocalModel.open(Path("models/digits/1")) as model:
     response = await model.answer(image_pb2.GenerateImagesRequest(count=16, seed=7))
@@ -48,11 +48,11 @@ class LocalModel:
         Args:
             folder: The bundle.
             options: How to run it.
-            offloader: Shared threads for encoding; the model makes its own if there are none.
+            offloader: Shared threads for encoding; if None, the model makes its own.
 
         Raises:
-            BundleError: The bundle is not whole, contradicts itself, computes something else than at export, or is of
-                a task kind that is not installed.
+            BundleError: The bundle is incomplete or inconsistent, computes other values than at export, or its task
+                kind is not installed.
         """
         options = options or LocalOptions()
         bundle = await asyncio.to_thread(read_bundle, folder, import_protos=options.kinds.named)
@@ -80,9 +80,9 @@ class LocalModel:
         """Answers one request of the task's service; the class of the request tells the method.
 
         Args:
-            request: The request message; its model and version are not looked at.
+            request: The request message; its model and version are ignored.
             deadline: On the clock of `time.monotonic`.
-            stats: Filled in while the call runs, so that a failed call has its share too.
+            stats: Updated while the call runs, so that a failed call is timed too.
             request_id: Written into the answer.
 
         Returns:
@@ -121,14 +121,14 @@ class LocalModel:
         """
         if type(request) not in self._handlers:
             raise ManifestError(
-                f"{self.bundle}: a {request.DESCRIPTOR.full_name} is no request of a {self.bundle.task} task"
+                f"{self.bundle}: {request.DESCRIPTOR.full_name} is not a request of the task {self.bundle.task!r}"
             )
         call = RecordingCall(self._batchers, self._offloader, None, CallStats())
         await self._handler(request)(request, call)
         return call.tensors
 
     async def close(self) -> None:
-        """Fails what waits, lets running batches end, frees the graphs."""
+        """Fails waiting calls, lets running batches finish, frees the graphs."""
         for batcher in self._batchers.values():
             await batcher.close()
         if self._owns_offloader:

@@ -12,7 +12,7 @@ __all__ = ["FLOAT32", "INT64", "Specs", "check_tensors", "find_graph", "specs_of
 FLOAT32, INT64 = manifest_pb2.DATA_TYPE_FLOAT32, manifest_pb2.DATA_TYPE_INT64
 
 Specs = Mapping[str, tuple[int, Sequence[int]]]
-"""Tensors by name: element type, and shape with -1 for sizes that are free."""
+"""Tensors by name: element type, and shape with -1 for dynamic sizes."""
 
 
 def find_graph(bundle: Bundle, field: str, role: str) -> manifest_pb2.Graph:
@@ -38,7 +38,7 @@ def specs_of(tensors: Sequence[manifest_pb2.TensorSpec]) -> dict[str, tuple[int,
 
 
 def check_tensors(bundle: Bundle, graph: manifest_pb2.Graph, side: str, needed: Specs) -> None:
-    """Checks that a graph has exactly the tensors that the settings ask for.
+    """Checks that a graph has exactly the tensors that the settings need.
 
     Args:
         bundle: The bundle.
@@ -49,12 +49,11 @@ def check_tensors(bundle: Bundle, graph: manifest_pb2.Graph, side: str, needed: 
     Raises:
         ManifestError: It has others.
     """
-    found = specs_of(graph.inputs if side == "inputs" else graph.outputs)
+    actual = specs_of(graph.inputs if side == "inputs" else graph.outputs)
     expected = {name: (dtype, list(shape)) for name, (dtype, shape) in needed.items()}
-    if found != expected:
+    if actual != expected:
         raise ManifestError(
-            f"{bundle}: the settings ask for the {side} {_text(expected)} of graph {graph.role!r}; it has "
-            f"{_text(found)}"
+            f"{bundle}: the settings need the {side} {_text(expected)} of graph {graph.role!r}; it has {_text(actual)}"
         )
 
 

@@ -112,7 +112,7 @@ async def test_of_two_models_the_settings_choose(tmp_path: Path) -> None:
         assert (await server.music.GenerateMusic(Generate(model="chords"))).info.model == "chords"
         error = await failure_of(server.music.Accompany(Accompany(midi=LINE, model="chords")))
         assert isinstance(error, InvalidRequestError)
-        assert error.message == "model: chords/1 has no accompanist; ask another model, or GenerateMusic"
+        assert error.message == "model: chords/1 has no accompanist; choose another model, or call GenerateMusic"
 
 
 async def test_health_is_that_of_the_task(tmp_path: Path) -> None:
@@ -135,8 +135,8 @@ async def test_each_wrong_field_comes_back_as_a_violation(server: Running) -> No
     assert error.violations[1].description == "is 'marsch'; did you mean 'march'?"
     for midi, text in (
         (b"", "midi: the file is empty"),
-        (b"not MIDI", "midi: is no MIDI file: a MIDI file begins with MThd"),
-        (LINE[:-4], "midi: is cut off in track 0: 83 bytes are promised, 79 are there"),
+        (b"not MIDI", "midi: is not a MIDI file: a MIDI file begins with MThd"),
+        (LINE[:-4], "midi: is truncated in track 0: its header names 83 bytes, it has 79"),
     ):
         error = await failure_of(server.music.Accompany(Accompany(midi=midi)))
         assert isinstance(error, InvalidRequestError)

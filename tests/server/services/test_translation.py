@@ -141,7 +141,7 @@ async def test_health_is_that_of_the_task_and_it_describes_itself(tmp_path: Path
     [
         (b"", "image: is empty; allowed: a whole PNG, JPEG or WebP file"),
         (b"GIF89a", "image: is a GIF file; allowed: PNG, JPEG or WebP"),
-        (IMAGE[:-3], "image: is a PNG file that is cut short; send all of it"),
+        (IMAGE[:-3], "image: is a PNG file that is truncated; send the whole file"),
         (
             png_header(5000, 5000) + chunk(b"IEND", b""),
             "image: is 5000 × 5000, which counts as 25,000,000 pixels; allowed: up to 16,777,216; send a smaller image",

@@ -230,9 +230,9 @@ def without_truncation(root: Path) -> Path:
     [
         (lambda m: setattr(m.image, "graph", "other"), "image.graph is 'other'"),
         (lambda m: m.ClearField("image"), "image.graph is ''"),
-        (lambda m: setattr(m.image, "latent_size", 17), "ask for the inputs"),
-        (lambda m: setattr(m.image, "latent_input", "z"), "ask for the inputs"),
-        (lambda m: setattr(m.image, "truncation_input", ""), "ask for the inputs"),
+        (lambda m: setattr(m.image, "latent_size", 17), "need the inputs"),
+        (lambda m: setattr(m.image, "latent_input", "z"), "need the inputs"),
+        (lambda m: setattr(m.image, "truncation_input", ""), "need the inputs"),
         (lambda m: setattr(m.image, "image_output", "x"), "must have the shape"),
         (lambda m: setattr(m.image, "channels", 2), "must have the shape"),
         (lambda m: setattr(m.image, "height", 2**31), "must have the shape"),

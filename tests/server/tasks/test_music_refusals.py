@@ -91,10 +91,10 @@ async def test_what_a_model_does_not_have_is_refused(chords: LocalModel) -> None
     assert found == {
         "style": "model chords/1 has no styles; leave it out",
         "tracks[1]": "is 'drums'; valid: keys",
-        "density": "model chords/1 takes none; leave it out",
+        "density": "model chords/1 has no density input; leave it out",
     }
     found = await violations(chords, Accompany(midi=LINE))
-    assert found == {"model": "chords/1 has no accompanist; ask another model, or GenerateMusic"}
+    assert found == {"model": "chords/1 has no accompanist; choose another model, or call GenerateMusic"}
 
 
 async def test_too_many_bars_are_refused_before_they_are_written(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ async def test_a_picture_or_file_of_which_none_fits_is_refused_by_its_own_name(t
     async with await LocalModel.open(music_bundle(tmp_path), options) as model:
         found = await violations(model, Request(piano_roll=True))
         assert found == {
-            "piano_roll": "would be 1 pictures of 477 × 280 pixels; allowed: 1000 pixels a call, so leave it out"
+            "piano_roll": "would be 1 pictures of 477 × 280 pixels; allowed: 1000 pixels a call; leave it out"
         }
         midi = midi_file(note_track((0, 240, 60), (20 * BAR, 20 * BAR + 240, 60)))
         found = await violations(model, Accompany(midi=midi))
@@ -174,8 +174,8 @@ async def test_a_file_of_type_0_whose_channels_rest_longer_than_a_track_can_coun
     ("midi", "text"),
     [
         (b"", "the file is empty"),
-        (b"\x89PNG\r\n\x1a\n", "is no MIDI file: a MIDI file begins with MThd"),
-        (LINE[:40], "is cut off in track 0"),
+        (b"\x89PNG\r\n\x1a\n", "is not a MIDI file: a MIDI file begins with MThd"),
+        (LINE[:40], "is truncated in track 0"),
         (LINE[:8] + b"\0\2" + LINE[10:], "is of type 2"),
         (LINE[:12] + b"\xe7\x28" + LINE[14:], "counts time in SMPTE frames"),
         (LINE[:10] + b"\x03\xe8" + LINE[12:], "has 1000 tracks; allowed: 1 up to 256"),
@@ -225,11 +225,11 @@ async def test_too_many_events_are_refused(tmp_path: Path) -> None:
         ({"roles": [role_of(9, ""), role_of(1, "x")]},
          {"roles[0].track": "is 9; tracks with notes are 1, 3", "roles[1].role": "is 'x'; valid: bass, drums, keys"}),
         ({"roles": [role_of(1, ""), role_of(3, "")]},
-         {"roles": "leave no notes to listen to; say what the tracks with notes play, 1, 3"}),
+         {"roles": "leave no notes to accompany; name the roles of the tracks with notes: 1, 3"}),
         ({"roles": [role_of(1, "bass"), role_of(3, "bass")], "tracks": ["bass"]},
-         {"roles": "leave no notes to listen to; say what the tracks with notes play, 1, 3"}),
+         {"roles": "leave no notes to accompany; name the roles of the tracks with notes: 1, 3"}),
         ({"roles": [role_of(1, "drums"), role_of(3, "")]},
-         {"roles": "leave no notes within the model's pitches to listen to"}),
+         {"roles": "leave no notes within the model's pitch range"}),
         ({"tracks": ["flute", "keys", "keys"]},
          {"tracks[0]": "is 'flute'; valid: bass, drums, keys", "tracks[2]": "is 'keys' again; name each role once"}),
     ],
@@ -310,19 +310,19 @@ def add_pitched_tracks(manifest: manifest_pb2.ModelManifest) -> None:
             lambda m: setattr(m.music, "accompanist", "x"),
             "music.accompanist is 'x', which is not a graph of the bundle",
         ),
-        (lambda m: setattr(m.music, "accompanist", "generator"), "ask for the inputs .* of graph 'generator'"),
-        (lambda m: setattr(m.music, "generator", "accompanist"), "ask for the inputs .* of graph 'accompanist'"),
-        (lambda m: setattr(m.music, "constant_latent_size", 9), "ask for the inputs"),
+        (lambda m: setattr(m.music, "accompanist", "generator"), "need the inputs .* of graph 'generator'"),
+        (lambda m: setattr(m.music, "generator", "accompanist"), "need the inputs .* of graph 'accompanist'"),
+        (lambda m: setattr(m.music, "constant_latent_size", 9), "need the inputs"),
         (lambda m: setattr(m.music, "constant_latent_size", 0), "the latent input 'constant' has the shape"),
         (lambda m: setattr(m.music, "constant_latent_size", 2**17), "the latent input 'constant' has the shape"),
         (lambda m: setattr(m.music, "bar_latents_input", ""), "the latent input '' has the shape"),
-        (lambda m: setattr(m.music, "tempo_input", ""), "ask for the inputs"),
-        (lambda m: setattr(m.music, "density_input", "busy"), "ask for the inputs"),
-        (lambda m: setattr(m.music, "bars", 1), "ask for the inputs"),
-        (lambda m: setattr(m.music, "onset_output", ""), "ask for the outputs"),
-        (lambda m: setattr(m.music, "hold_output", ""), "ask for the outputs"),
-        (lambda m: setattr(m.music, "hold_output", "onset"), "ask for the outputs"),
-        (lambda m: setattr(m.graphs[0].outputs[0], "dtype", manifest_pb2.DATA_TYPE_BOOL), "ask for the outputs"),
+        (lambda m: setattr(m.music, "tempo_input", ""), "need the inputs"),
+        (lambda m: setattr(m.music, "density_input", "busy"), "need the inputs"),
+        (lambda m: setattr(m.music, "bars", 1), "need the inputs"),
+        (lambda m: setattr(m.music, "onset_output", ""), "need the outputs"),
+        (lambda m: setattr(m.music, "hold_output", ""), "need the outputs"),
+        (lambda m: setattr(m.music, "hold_output", "onset"), "need the outputs"),
+        (lambda m: setattr(m.graphs[0].outputs[0], "dtype", manifest_pb2.DATA_TYPE_BOOL), "need the outputs"),
         (lambda m: setattr(m.music, "onset_threshold", NAN), "onset_threshold and hold_threshold must be finite"),
         (lambda m: setattr(m.music, "hold_threshold", INFINITE), "onset_threshold and hold_threshold must be finite"),
     ],

@@ -12,10 +12,10 @@ __all__ = ["AnswerLimits"]
 
 @dataclass(frozen=True)
 class AnswerLimits:
-    """What is checked before memory is taken; `muserve-server --help` explains each."""
+    """Limits that are checked before memory is allocated; `muserve-server --help` explains each."""
 
     max_samples_per_call: int = MAX_SAMPLES_PER_CALL
     max_question_bytes: int = option(8_000, "maximum length of a question, in UTF-8", unit="bytes", minimum=1)
     max_context_bytes: int = option(
-        64_000, "maximum length of a text that one call may bring to be read, in UTF-8", unit="bytes", minimum=1
+        64_000, "maximum length of the context of a request, in UTF-8", unit="bytes", minimum=1
     )

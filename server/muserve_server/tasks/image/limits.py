@@ -11,7 +11,7 @@ __all__ = ["ImageLimits"]
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """What is checked before memory is taken; `muserve-server --help` explains each."""
+    """Limits that are checked before memory is allocated; `muserve-server --help` explains each."""
 
     max_samples_per_call: int = MAX_SAMPLES_PER_CALL
     max_pixels_per_call: int = MAX_PIXELS_PER_CALL

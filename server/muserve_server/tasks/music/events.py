@@ -59,7 +59,7 @@ class Track:
             its time, of its first data byte (of a meta event: its type), and after its last byte.
 
         Raises:
-            MidiError: The bytes are no events.
+            MidiError: The bytes are not MIDI events.
         """
         data, size = self.data, len(self.data)
         at = tick = status = 0
@@ -75,7 +75,7 @@ class Track:
                 begin, byte = at, data[at]
                 if byte < 0x80:
                     if not status:
-                        raise MidiError(f"track {self.number} has data without a status at its byte {at}")
+                        raise MidiError(f"track {self.number} has data without a status byte at its byte {at}")
                 elif byte < _SYSEX:
                     status = byte
                     at += 1
@@ -90,7 +90,7 @@ class Track:
                     continue
                 end = at + _DATA_BYTES[(status >> 4) - 8]
                 if data[at] > 0x7F or data[end - 1] > 0x7F:
-                    raise MidiError(f"track {self.number} has a status where data should be at its byte {at}")
+                    raise MidiError(f"track {self.number} has a status byte instead of data at its byte {at}")
                 yield tick, status, begin, at, end
                 at = end
         except IndexError:
@@ -105,7 +105,7 @@ class Track:
         """Returns the offset after the system or meta event that begins at this one."""
         status = self.data[at]
         if status not in (META, _SYSEX, _ESCAPE):
-            raise MidiError(f"track {self.number} has the byte 0x{status:02x} at {at}, which no file may have")
+            raise MidiError(f"track {self.number} has the byte 0x{status:02x} at {at}, which is not allowed in a file")
         length, begin = self._length(at + 2 if status == META else at + 1)
         if begin + length > len(self.data):
             raise MidiError(f"track {self.number} ends in the middle of an event: the file is damaged")
@@ -134,21 +134,21 @@ class MidiFile:
 
 
 def split_chunks(midi: bytes, *, max_tracks: int) -> MidiFile:
-    """Finds the tracks of a file.
+    """Splits a file into its tracks.
 
     Args:
         midi: The file.
-        max_tracks: Most tracks that it may have.
+        max_tracks: Maximum tracks.
 
     Raises:
-        MidiError: It is no MIDI file, cut off, of type 2, in SMPTE time, or has too many tracks.
+        MidiError: It is not a MIDI file, truncated, of type 2, in SMPTE time, or has too many tracks.
     """
     if not midi:
         raise MidiError("the file is empty")
     if midi[:4] != b"MThd":
-        raise MidiError("is no MIDI file: a MIDI file begins with MThd")
+        raise MidiError("is not a MIDI file: a MIDI file begins with MThd")
     if len(midi) < _CHUNK_HEADER.size + _FILE_HEADER.size:
-        raise MidiError("is cut off in its header")
+        raise MidiError("is truncated in its header")
     _, size = _CHUNK_HEADER.unpack_from(midi)
     kind, count, division = _FILE_HEADER.unpack_from(midi, _CHUNK_HEADER.size)
     _check_header(size, kind, count, division, max_tracks)
@@ -156,11 +156,13 @@ def split_chunks(midi: bytes, *, max_tracks: int) -> MidiFile:
     at = _CHUNK_HEADER.size + size
     while len(tracks) < count:
         if at + _CHUNK_HEADER.size > len(midi):
-            raise MidiError(f"is cut off: its header promises {count} tracks, there are {len(tracks)}")
+            raise MidiError(f"is truncated: its header names {count} tracks, it has {len(tracks)}")
         name, size = _CHUNK_HEADER.unpack_from(midi, at)
         at += _CHUNK_HEADER.size
         if at + size > len(midi):
-            raise MidiError(f"is cut off in track {len(tracks)}: {size} bytes are promised, {len(midi) - at} are there")
+            raise MidiError(
+                f"is truncated in track {len(tracks)}: its header names {size} bytes, it has {len(midi) - at}"
+            )
         if name == b"MTrk":  # other chunks are to be ignored
             tracks.append(Track(len(tracks), midi[at : at + size]))
         at += size

@@ -1,4 +1,4 @@
-"""The caller's own music: the file read, its tracks given roles, and its notes put where the accompanist hears them."""
+"""Reads the caller's MIDI file for the accompanist: its tracks get roles, its notes become piano rolls."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class Given:
-    """A caller's file, understood."""
+    """A caller's file with the roles of its tracks and its piano rolls."""
 
     kept: KeptFile
     song: Song
     roles: tuple[int | None, ...]
     """For each of the song's tracks the model's track that it plays; None if it is only kept."""
     rolls: Rolls
-    """What the accompanist hears: the tracks with roles."""
+    """Input of the accompanist: the tracks with roles."""
     tracks: tuple[int, ...]
     """The model's tracks to add."""
     channels: tuple[int, ...]
@@ -47,11 +47,11 @@ def listen(
     limits: MusicLimits,
     violations: Violations,
 ) -> Given | None:
-    """Reads and understands a caller's file.
+    """Reads a caller's file.
 
     Args:
-        request: The request; its midi and roles are looked at.
-        tracks: The model's tracks that it asks for; empty for all that the file does not play.
+        request: The request; only its midi and roles are read.
+        tracks: Indices of the requested tracks; empty for all that the file does not play.
         settings: The model's settings.
         limits: The server's limits.
         violations: Gets the wrong fields.
@@ -72,7 +72,7 @@ def listen(
     if not added:
         violations.refuse("tracks", "are all played by the file; name those to add, or give roles")
         return None
-    # Nobody accompanies himself: a track whose role is to be written anew is kept, but not heard.
+    # A track whose role is generated anew is kept in the file, but is not an input of the accompanist.
     heard = [None if role in added else role for role in roles]
     grid = Grid.of(settings)
     try:
@@ -93,12 +93,12 @@ def _roles(
     settings: manifest_pb2.MusicSettings,
     violations: Violations,
 ) -> list[int | None]:
-    """Returns the role of each of the song's tracks: as asked, else guessed."""
+    """Returns the role of each of the song's tracks: as requested, else guessed."""
     names = [track.role for track in settings.tracks]
     known = sorted({track.index for track in song.tracks})
     named: dict[int, int | None] = {}
     for position, entry in enumerate(requested):
-        if violations.is_full:  # no more are told
+        if violations.is_full:  # the error names no more
             break
         if entry.track not in known:
             has = ", ".join(str(index) for index in known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
@@ -116,16 +116,16 @@ def _roles(
 def _check_heard(
     file: MidiFile, song: Song, heard: Sequence[int | None], rolls: Rolls, violations: Violations, *, grid: Grid
 ) -> None:
-    """Checks that the accompanist has something to listen to, in its own metre and in time that can be counted."""
+    """Checks that the accompanist has notes to follow, in its metre and at a resolution that fits its steps."""
     if missed := np.flatnonzero(rolls.missed).tolist():
         bars = ", ".join(str(bar + 1) for bar in missed[:_SHOWN]) + (", …" if len(missed) > _SHOWN else "")
         metre = f"{grid.beats_per_bar}/{grid.beat_unit}"
         violations.refuse("midi", f"has notes outside {metre}, the model's metre, in the bars {bars}")
     elif not rolls.fit.notes:
         known = ", ".join(dict.fromkeys(str(track.index) for track in song.tracks[:_SHOWN]))
-        text = f"leave no notes to listen to; say what the tracks with notes play, {known}"
+        text = f"leave no notes to accompany; name the roles of the tracks with notes: {known}"
         if any(role is not None for role in heard):
-            text = "leave no notes within the model's pitches to listen to"
+            text = "leave no notes within the model's pitch range"
         violations.refuse("roles", text)
     step_ticks = grid.step_ticks(song.ticks_per_beat)
     if step_ticks < 1:

@@ -125,7 +125,7 @@ def read_song(midi: bytes, *, max_events: int = 100_000, max_tracks: int = MAX_T
         max_tracks: Most tracks that it may have.
 
     Raises:
-        MidiError: It is no MIDI file of type 0 or 1 with metrical time, damaged, too large, or has no notes.
+        MidiError: It is not a MIDI file of type 0 or 1 with metrical time, damaged, too large, or has no notes.
     """
     return to_song(split_chunks(midi, max_tracks=max_tracks), max_events=max_events)
 

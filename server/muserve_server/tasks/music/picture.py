@@ -16,11 +16,11 @@ from muserve_server.tasks.music.song import SongTrack
 
 __all__ = ["draw_piano_roll", "picture_size"]
 
-_WIDTH, _WIDEST_BAR, _NARROWEST_BAR = 1536, 192, 32
+_WIDTH, _MAX_BAR_WIDTH, _MIN_BAR_WIDTH = 1536, 192, 32
 _MARGIN, _TOP, _GAP = 92, 16, 6
 _LANE, _DRUM_LANE = 96, 54
 _MIN_PITCHES, _OCTAVE = 18, 12
-_THICKEST_NOTE, _THICKEST_HIT = 6, 7
+_MAX_NOTE_HEIGHT, _MAX_HIT_HEIGHT = 6, 7
 _LETTERS, _NAME_HEIGHT = 13, 13
 _PAPER, _LANE_PAPER, _FAINT, _BAR, _INK, _GIVEN, _FIRST_COLOUR = range(7)
 _COLOURS = (
@@ -45,7 +45,7 @@ def draw_piano_roll(
     tracks: Sequence[SongTrack],
     bar_starts: NDArray[np.float64],
     beats_per_bar: int,
-    facts: Mapping[str, Any],
+    metadata: Mapping[str, Any],
     *,
     given: int = 0,
 ) -> bytes:
@@ -55,8 +55,8 @@ def draw_piano_roll(
         tracks: The tracks, from the top; names in Latin letters are shown.
         bar_starts: [bar + 1], in ticks; the last is the end. All bars are drawn equally wide.
         beats_per_bar: For the lines of the beats.
-        facts: Written as JSON into the text chunk "muserve".
-        given: How many of the tracks, from the top, are the caller's own: these are grey.
+        metadata: Stored as JSON in the text chunk "muserve".
+        given: Number of tracks, from the top, that are the caller's: they are drawn in grey.
 
     Returns:
         The PNG file. Equal input gives equal bytes.
@@ -83,14 +83,14 @@ def draw_piano_roll(
     for bar in range(0, bars, max(1, -(-28 // bar_width))):
         draw.text((int(edges[bar]) + 2, 2), str(bar + 1), fill=_INK, font=font)
     text = PngInfo()
-    text.add_text("muserve", json.dumps(facts, separators=(",", ":")))
+    text.add_text("muserve", json.dumps(metadata, separators=(",", ":")))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", pnginfo=text)
     return buffer.getvalue()
 
 
 def _bar_width(bars: int) -> int:
-    return min(max(_WIDTH // bars, _NARROWEST_BAR), _WIDEST_BAR)
+    return min(max(_WIDTH // bars, _MIN_BAR_WIDTH), _MAX_BAR_WIDTH)
 
 
 def _draw_time(
@@ -113,11 +113,11 @@ def _draw_notes(
     if track.drums:
         rows = {value: row for row, value in enumerate(np.unique(pitch).tolist())}
         row = np.array([rows[value] for value in pitch.tolist()], dtype=np.int64)
-        count, lowest, thickest = max(len(rows), 4), 0, _THICKEST_HIT
+        count, lowest, max_height = max(len(rows), 4), 0, _MAX_HIT_HEIGHT
     else:
         low, high = (int(pitch.min()), int(pitch.max())) if len(pitch) else (60, 60)
         lowest = low - max(0, (_MIN_PITCHES - (high - low + 1)) // 2)
-        count, thickest = max(_MIN_PITCHES, high - lowest + 1), _THICKEST_NOTE
+        count, max_height = max(_MIN_PITCHES, high - lowest + 1), _MAX_NOTE_HEIGHT
         row = pitch - lowest
     height = (bottom - top - 2) / count
 
@@ -132,7 +132,7 @@ def _draw_notes(
             if top + _NAME_HEIGHT <= y - 6:
                 draw.text((_MARGIN - 22, y - 6), f"C{c // _OCTAVE - 1}", fill=_BAR, font=font)
     left, right = np.interp(start, *time), np.interp(end, *time)
-    thickness = int(min(max(height - 1, 2), thickest))
+    thickness = int(min(max(height - 1, 2), max_height))
     for x, to, line in zip(left.tolist(), right.tolist(), row.tolist(), strict=True):
         y = int(y_of(line) - thickness / 2)
         last = x + 3 if track.drums else to - 2  # a gap, so that repeated notes are seen

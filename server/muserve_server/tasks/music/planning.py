@@ -1,4 +1,4 @@
-"""What a request asks for: every field checked, and everything that was left open decided."""
+"""Checks music requests and fills in defaults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from muserve_server.tasks.requests import Violations, refuse, seed_of
 __all__ = ["OPEN_DENSITY", "Plan", "Planner"]
 
 OPEN_DENSITY = -1.0
-"""What the density input gets where a request names none."""
+"""Value of the density input for requests without a density."""
 
 Request = music_pb2.GenerateMusicRequest | music_pb2.AccompanyRequest
 
@@ -34,9 +34,9 @@ class Plan:
     """A checked request."""
 
     graph: str
-    """Role of the graph that writes."""
+    """Role of the graph to run."""
     count: int
-    """Pieces."""
+    """Number of pieces."""
     seed: int
     """0 up to 2^64 - 1."""
     first_sample: int
@@ -44,17 +44,17 @@ class Plan:
     bars: int
     """Bars of each piece."""
     phrases: int
-    """Runs of the graph for each piece: its bars, and bars that are cut off."""
+    """Phrases of each piece, one run of the graph each; surplus bars are cut off."""
     styles: NDArray[np.int64] | None
     """[sample]: indices; None for a model without styles."""
     tempo_bpm: NDArray[np.float64]
-    """[sample]: at the beginning."""
+    """[sample]: tempo at the beginning."""
     heard_tempo_bpm: NDArray[np.float32]
-    """[sample, phrase]: as the graph is told; 0 for unknown."""
+    """[sample, phrase]: tempo input of the graph; 0 for unknown."""
     density: float
     """0 up to 1, or `OPEN_DENSITY`."""
     tracks: tuple[int, ...]
-    """Indices of the model's tracks that are written."""
+    """Indices of the model's tracks to generate."""
     channels: tuple[int, ...]
     """Their channels in the file."""
     ticks_per_beat: int
@@ -64,9 +64,9 @@ class Plan:
     bar_starts: NDArray[np.float64]
     """[bar + 1], in ticks; the last is the end."""
     piano_roll: bool
-    """Whether each piece is drawn too."""
+    """Whether a piano roll of each piece is drawn."""
     given: Given | None
-    """The caller's own music; None for a piece from nothing."""
+    """The caller's music to accompany; None for an unconditional piece."""
 
 
 class Planner:
@@ -124,13 +124,13 @@ class Planner:
         )
 
     def accompany(self, request: music_pb2.AccompanyRequest) -> Plan:
-        """Checks a request for accompaniments, and listens to the file.
+        """Checks a request for accompaniments and reads its file.
 
         Raises:
             InvalidRequestError: Names each wrong field.
         """
         if not self._settings.accompanist:
-            text = f"{self._bundle} has no accompanist; ask another model, or GenerateMusic"
+            text = f"{self._bundle} has no accompanist; choose another model, or call GenerateMusic"
             refuse("model", text)
         violations = Violations()
         count = self._count(request, violations)
@@ -194,25 +194,25 @@ class Planner:
         return None
 
     def _bars(self, request: music_pb2.GenerateMusicRequest, violations: Violations) -> int:
-        most = self._settings.max_bars
-        bars = request.bars if request.HasField("bars") else min(self._settings.bars, most)
-        if not 1 <= bars <= most:
-            violations.refuse("bars", f"is {bars}; allowed by {self._bundle}: 1 up to {most}")
+        max_bars = self._settings.max_bars
+        bars = request.bars if request.HasField("bars") else min(self._settings.bars, max_bars)
+        if not 1 <= bars <= max_bars:
+            violations.refuse("bars", f"is {bars}; allowed by {self._bundle}: 1 up to {max_bars}")
         return bars
 
     def _tracks(self, roles: Sequence[str], violations: Violations) -> tuple[int, ...]:
         """Returns the model's tracks of these roles, in the model's order."""
-        found: list[int] = []
+        indices: list[int] = []
         for position, role in enumerate(roles):
-            if violations.is_full:  # no more are told
+            if violations.is_full:  # the error names no more
                 break
             if role not in self._roles:
                 violations.refuse(f"tracks[{position}]", f"is {role!r}; {nearest(role, self._roles)}")
-            elif self._roles.index(role) in found:
+            elif self._roles.index(role) in indices:
                 violations.refuse(f"tracks[{position}]", f"is {role!r} again; name each role once")
             else:
-                found.append(self._roles.index(role))
-        return tuple(sorted(found))
+                indices.append(self._roles.index(role))
+        return tuple(sorted(indices))
 
     def _channels(self, tracks: Sequence[int]) -> tuple[int, ...]:
         """Returns the channel of each track: that of drums, or the next of the others."""
@@ -223,13 +223,13 @@ class Planner:
         if not request.HasField("density"):
             return OPEN_DENSITY
         if not self._settings.density_input:
-            violations.refuse("density", f"model {self._bundle} takes none; leave it out")
+            violations.refuse("density", f"model {self._bundle} has no density input; leave it out")
         elif not 0.0 <= request.density <= 1.0:
             violations.refuse("density", f"is {request.density:g}; allowed: 0 up to 1")
         return request.density
 
     def _check_room(self, count: int, size: int, violations: Violations) -> None:
-        """Refuses an answer that no message has room for: so many times a caller's file, with its names, in bytes."""
+        """Refuses an answer over the message limit: it repeats the caller's file, of `size` bytes, `count` times."""
         room = self._limits.max_answer_bytes
         if count * size > room:
             fit = f"{room // size} times into an answer of {room} bytes"
@@ -238,19 +238,19 @@ class Planner:
     def _check_size(
         self, request: Request, count: int, bars: int, drums: Sequence[bool], violations: Violations
     ) -> None:
-        """Refuses what would take too much memory, before any of it is taken."""
-        written, most = self._phrases(bars) * self._settings.bars, self._limits.max_bars_per_call
-        if written > most:
-            text = f"has {bars} bars, in whole phrases {written}; allowed: up to {most} a call"
+        """Refuses requests that need too much memory, before it is allocated."""
+        generated, max_bars = self._phrases(bars) * self._settings.bars, self._limits.max_bars_per_call
+        if generated > max_bars:
+            text = f"has {bars} bars, in whole phrases {generated}; allowed: up to {max_bars} a call"
             violations.refuse("midi" if isinstance(request, music_pb2.AccompanyRequest) else "bars", text)
-        elif count * written > most:
-            text = f"is {count}; allowed: up to {most // written} pieces of {bars} bars a call"
+        elif count * generated > max_bars:
+            text = f"is {count}; allowed: up to {max_bars // generated} pieces of {bars} bars a call"
             violations.refuse("count", text)
         width, height = picture_size(bars, drums)
-        most = self._limits.max_pixels_per_call
-        if request.piano_roll and count * width * height > most:
-            fit = most // (width * height)
-            allowed = f"up to {fit} a call" if fit else f"{most} pixels a call, so leave it out"
+        max_pixels = self._limits.max_pixels_per_call
+        if request.piano_roll and count * width * height > max_pixels:
+            fit = max_pixels // (width * height)
+            allowed = f"up to {fit} a call" if fit else f"{max_pixels} pixels a call; leave it out"
             text = f"would be {count} pictures of {width} × {height} pixels; allowed: {allowed}"
             violations.refuse("piano_roll", text)
 

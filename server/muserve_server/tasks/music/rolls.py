@@ -76,7 +76,7 @@ def to_rolls(
         roles: For each of the song's tracks the index among `tracks`; None to leave it out.
         grid: The model's grid.
         tracks: The model's tracks. Those of drums have onsets only.
-        max_bars: Most bars.
+        max_bars: Maximum bars.
 
     Raises:
         MidiError: There are more than `max_bars`.
@@ -116,7 +116,7 @@ def to_rolls(
 
 
 def to_notes(onset: NDArray[Any], hold: NDArray[Any] | None, settings: manifest_pb2.MusicSettings) -> list[Integers]:
-    """Makes notes of a graph's output by the decoding rule of a manifest: `to_flags`, then `flags_to_notes`.
+    """Decodes a graph's output to notes by the decoding rule of a manifest: `to_flags`, then `flags_to_notes`.
 
     Args:
         onset: [bar, track, step, pitch], any number or bool.
@@ -132,7 +132,7 @@ def to_notes(onset: NDArray[Any], hold: NDArray[Any] | None, settings: manifest_
 def to_flags(
     onset: NDArray[Any], hold: NDArray[Any] | None, settings: manifest_pb2.MusicSettings
 ) -> tuple[Flags, Flags]:
-    """Decides what begins and what sounds: the part of the decoding rule that looks at one step alone.
+    """Thresholds a graph's output to onsets and holds: the part of the decoding rule that looks at single steps.
 
     A note begins where the onset is above its threshold; of more than max_notes_per_step that begin together in a track
     the highest onsets stay, the lower pitch of equals. It sounds where the hold is above its own threshold.
@@ -154,9 +154,9 @@ def to_flags(
 
 
 def flags_to_notes(begins: Flags, sounding: Flags, settings: manifest_pb2.MusicSettings) -> list[Integers]:
-    """Makes notes of what begins and sounds.
+    """Turns onsets and holds into notes.
 
-    A note goes on while its pitch sounds without a gap; what sounds without a beginning is nothing. It lasts at least
+    A note goes on while its pitch sounds without a gap; a hold without an onset is ignored. It lasts at least
     min_note_steps, but never into the next note of its pitch nor beyond the piece. Notes of drums last one step.
 
     Args:
@@ -169,7 +169,7 @@ def flags_to_notes(begins: Flags, sounding: Flags, settings: manifest_pb2.MusicS
         pitch. Steps are counted from the first bar's.
     """
     bars, tracks, steps, pitches = begins.shape
-    least = np.array([1 if track.drums else max(track.min_note_steps, 1) for track in settings.tracks])
+    min_steps = np.array([1 if track.drums else max(track.min_note_steps, 1) for track in settings.tracks])
     velocity = np.array([(track.off_beat_velocity, track.velocity) for track in settings.tracks])
     is_drums = np.array([track.drums for track in settings.tracks])
     # One line a track and pitch, in time: what ends a note stands behind it.
@@ -180,7 +180,7 @@ def flags_to_notes(begins: Flags, sounding: Flags, settings: manifest_pb2.MusicS
     follows = line[1:] == line[:-1]
     next_onset[:-1][follows] = start[1:][follows]
     end = np.minimum(_ends(sounding, line, start), next_onset)
-    end = np.where(is_drums[track], start + 1, np.maximum(end, np.minimum(start + least[track], next_onset)))
+    end = np.where(is_drums[track], start + 1, np.maximum(end, np.minimum(start + min_steps[track], next_onset)))
     beat_steps = max(steps // settings.beats_per_bar, 1)
     is_on_beat = start % steps % beat_steps == 0
     columns = (start, end, line % pitches + settings.lowest_pitch, velocity[track, is_on_beat.astype(np.int64)])
@@ -268,13 +268,13 @@ def _ends(sounding: Flags, line: Integers, start: Integers) -> Integers:
     return ends
 
 
-def _keep_highest(values: NDArray[Any], begins: Flags, most: int) -> None:
-    """Leaves, where more than `most` notes begin at one time, those of the highest values. All [..., step, pitch]."""
-    crowded = np.nonzero(np.count_nonzero(begins, axis=-1) > most)
+def _keep_highest(values: NDArray[Any], begins: Flags, maximum: int) -> None:
+    """Keeps the `maximum` notes of the highest values where more begin at one time. All [..., step, pitch]."""
+    crowded = np.nonzero(np.count_nonzero(begins, axis=-1) > maximum)
     if not len(crowded[0]):
         return
     ranked = np.where(begins[crowded], -values[crowded].astype(np.float64), np.inf)
-    best = np.argsort(ranked, axis=1, kind="stable")[:, :most]
+    best = np.argsort(ranked, axis=1, kind="stable")[:, :maximum]
     kept = np.zeros(ranked.shape, dtype=bool)
     np.put_along_axis(kept, best, values=True, axis=1)
     begins[crowded] = kept

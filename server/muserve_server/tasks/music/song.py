@@ -1,6 +1,6 @@
-"""A song as its notes: what a MIDI file says, in ticks, without its events. Values only.
+"""A song as notes: the content of a MIDI file, in ticks. Values only.
 
-MidiError (a ValueError): the file is no MIDI file that can be used here.
+MidiError (a ValueError): the file is not a MIDI file, or one that is not supported.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 __all__ = ["DEFAULT_TEMPO_BPM", "DRUM_CHANNEL", "US_PER_MINUTE", "MidiError", "Song", "SongTrack"]
 
 DRUM_CHANNEL = 9
-"""Counted from 0; people call it channel 10."""
+"""Counted from 0; known as channel 10."""
 DEFAULT_TEMPO_BPM = 120.0
-"""What the standard says of a piece before its first tempo."""
+"""Tempo before the first tempo event, by the MIDI standard."""
 
 US_PER_MINUTE = 60e6
 """Microseconds."""
 
 
 class MidiError(ValueError):
-    """What is wrong with a MIDI file."""
+    """A MIDI file cannot be used. The text says why."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class SongTrack:
     channel: int
     """0 up to 15."""
     name: str
-    """Empty if the file gives none."""
+    """Empty if the file has none."""
     program: int
     """General MIDI program, 0 up to 127: the first that the channel gets in this track."""
     notes: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""What a PNG, JPEG or WebP file says of itself, read from bytes that nobody vouches for, before a pixel is decoded.
+"""Reads the headers of PNG, JPEG and WebP files from untrusted bytes, before a pixel is decoded.
 
 Of PNG and JPEG files only what is needed to decode the pixels is passed on: profiles, texts, thumbnails, previews and
 what follows the picture never reach a decoder.
@@ -21,10 +21,9 @@ _OTHERS = {
     b"8BPS": "Photoshop", b"\0\0\1\0": "ICO", b"\xff\x0a": "JPEG XL", b"\0\0\0\x0cJXL ": "JPEG XL",
 }  # fmt: skip
 _MAX_PARTS = 65_536
-"""Most chunks or segments of a file: 32 MiB have a twentieth of that, as encoders write them."""
+"""Maximum chunks or segments of a file: 32 MiB have a twentieth of that, as encoders write them."""
 _MAX_SCANS = 32
-"""Most passes over the pixels of a JPEG file: encoders make up to about a dozen, and each can cost as much as a whole
-image."""
+"""Maximum passes over the pixels of a JPEG file: encoders make up to a dozen, and each can cost as much as an image."""
 
 _PNG_KEPT = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # ITU T.81, table B.1
@@ -42,12 +41,12 @@ _WEBP_ANIMATION = 0x02
 
 
 class ImageError(Exception):
-    """Bytes are no image that is taken. The text follows on "image": "is a GIF file; …"."""
+    """The bytes are not a supported image. The text follows on "image": "is a GIF file; …"."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image before its pixels."""
+    """The header of an image file."""
 
     format: str
     """"PNG", "JPEG" or "WebP"."""
@@ -56,20 +55,20 @@ class Header:
     height: int
     """Pixels, as stored."""
     parts: Sequence[bytes | memoryview]
-    """What of the file is needed to decode it; of its bytes, not copies."""
+    """The parts of the file that are needed to decode it; views, not copies."""
     frames: int = 1
-    """More than 1: it is animated."""
+    """Number of frames; more than 1 in animations."""
     bit_depth: int = 8
     """Bits of a stored value."""
     orientation: int = 1
-    """How it is turned, 1 up to 8, as in Exif."""
+    """Exif orientation, 1 up to 8."""
 
 
 def read_header(data: bytes) -> Header:
-    """Reads what an image file says of itself.
+    """Reads the header of an image file.
 
     Raises:
-        ImageError: It is no PNG, JPEG or WebP file, or is damaged where that can be seen without decoding.
+        ImageError: It is not a PNG, JPEG or WebP file, or its structure is damaged.
     """
     if data.startswith(_PNG_SIGNATURE):
         header = _read_png(data)
@@ -80,26 +79,26 @@ def read_header(data: bytes) -> Header:
     else:
         raise ImageError(_name_other(data))
     if not (header.width and header.height):
-        raise ImageError(f"is a {header.format} file without pixels: it says {header.width} × {header.height}")
+        raise ImageError(f"is a {header.format} file without pixels: its size is {header.width} × {header.height}")
     return header
 
 
 def _name_other(data: bytes) -> str:
     if not data:
         return f"is empty; allowed: a whole {ALLOWED} file"
-    found = next((name for start, name in _OTHERS.items() if data.startswith(start)), "")
-    found = "HEIF or AVIF" if data[4:8] == b"ftyp" else found
-    if found:
-        return f"is a {found} file; allowed: {ALLOWED}"
-    return f"is no image file that is known here: it begins with the bytes {data[:8].hex(' ')}; allowed: {ALLOWED}"
+    name = next((name for start, name in _OTHERS.items() if data.startswith(start)), "")
+    name = "HEIF or AVIF" if data[4:8] == b"ftyp" else name
+    if name:
+        return f"is a {name} file; allowed: {ALLOWED}"
+    return f"is not a supported image file: it begins with the bytes {data[:8].hex(' ')}; allowed: {ALLOWED}"
 
 
 def _cut_short(name: str) -> ImageError:
-    return ImageError(f"is a {name} file that is cut short; send all of it")
+    return ImageError(f"is a {name} file that is truncated; send the whole file")
 
 
 def _too_many(name: str, what: str) -> ImageError:
-    return ImageError(f"is a {name} file of more than {_MAX_PARTS:,} {what}; save it anew")
+    return ImageError(f"is a {name} file of more than {_MAX_PARTS:,} {what}; save it again")
 
 
 def _read_png(data: bytes) -> Header:
@@ -183,7 +182,7 @@ def _end_of_scans(data: bytes, position: int) -> int:
             return position
         scans += marker == _SOS
         if scans > _MAX_SCANS:
-            raise ImageError(f"is a JPEG file of more than {_MAX_SCANS} scans; save it anew")
+            raise ImageError(f"is a JPEG file of more than {_MAX_SCANS} scans; save it again")
         position += int.from_bytes(data[position : position + 2], "big")
     raise _too_many("JPEG", "segments")
 

@@ -1,4 +1,4 @@
-"""Bounds how many pixels are held at a time, over all calls: those beyond wait in turn; too many are refused."""
+"""Limits the pixels in memory over all calls: further calls wait in turn; too many are refused."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from muserve.errors import QueueFullError
 
 __all__ = ["PixelGate"]
 
-_WAITING = 16
-"""How many times the pixels inside may wait: each call that does holds its file."""
+_MAX_WAITING_FACTOR = 16
+"""Maximum waiting pixels, as a multiple of those admitted: each waiting call holds its file."""
 _RETRY_AFTER_S = 1.0
 
 
 class PixelGate:
-    """Lets calls in while their pixels are within a bound. One that is larger by itself is let in alone.
+    """A semaphore over pixels: admits calls up to a total. A call that exceeds it by itself is admitted alone.
 
     Lives on one event loop.
     """
 
     def __init__(self, max_pixels: int) -> None:
         self._max_pixels = max_pixels
-        self._inside = 0
+        self._admitted = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
     def pixels(self) -> int:
-        """Pixels of those inside."""
-        return self._inside
+        """Pixels of the admitted calls."""
+        return self._admitted
 
     @property
     def waiting(self) -> int:
-        """How many calls wait."""
+        """Number of waiting calls."""
         return len(self._waiting)
 
     @asynccontextmanager
     async def hold(self, pixels: int) -> AsyncIterator[None]:
-        """Waits until there is room, and takes it up inside the `with` block.
+        """Waits until the pixels are admitted; the `with` block holds them.
 
         Raises:
             QueueFullError: Too many pixels wait already.
@@ -52,9 +52,9 @@ class PixelGate:
 
     async def _enter(self, pixels: int) -> None:
         if not self._waiting and self._fits(pixels):
-            self._inside += pixels
+            self._admitted += pixels
             return
-        waiting, maximum = sum(each for each, _ in self._waiting), _WAITING * self._max_pixels
+        waiting, maximum = sum(each for each, _ in self._waiting), _MAX_WAITING_FACTOR * self._max_pixels
         if self._waiting and waiting + pixels > maximum:
             raise QueueFullError(
                 f"images of {waiting:,} pixels wait to be translated; allowed: {maximum:,}; try again",
@@ -67,23 +67,23 @@ class PixelGate:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                with suppress(ValueError):  # it may have been passed over already
+                with suppress(ValueError):  # it may have been removed already
                     self._waiting.remove(entry)
-                self._admit()  # it may have kept back smaller ones
-            else:  # let in and cancelled at once
+                self._admit_next()  # smaller calls behind it may fit
+            else:  # admitted and cancelled at the same time
                 self._leave(pixels)
             raise
 
     def _leave(self, pixels: int) -> None:
-        self._inside -= pixels
-        self._admit()
+        self._admitted -= pixels
+        self._admit_next()
 
-    def _admit(self) -> None:
+    def _admit_next(self) -> None:
         while self._waiting and self._fits(self._waiting[0][0]):
             pixels, turn = self._waiting.popleft()
             if not turn.cancelled():
-                self._inside += pixels
+                self._admitted += pixels
                 turn.set_result(None)
 
     def _fits(self, pixels: int) -> bool:
-        return not self._inside or self._inside + pixels <= self._max_pixels
+        return not self._admitted or self._admitted + pixels <= self._max_pixels

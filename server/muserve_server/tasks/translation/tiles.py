@@ -1,4 +1,4 @@
-"""Images of any size as overlapping tiles of one size, and tiles sewn together again. Pure functions and one fold.
+"""Cuts images of any size into overlapping tiles of one size, and blends tiles to an image. Pure, but for one fold.
 
 Tiles lie at multiples of tile_size - overlap, so that the strides of a network fall on the same pixels in each. Where
 an image ends before its tiles, it is continued by reflection. Neighbours fade into each other over the overlap.

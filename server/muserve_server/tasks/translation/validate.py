@@ -17,7 +17,7 @@ def check_settings(bundle: Bundle, limits: TranslationLimits) -> None:
     """Checks that translation settings agree with themselves, with the bundle's graphs and with this server.
 
     Raises:
-        ManifestError: They do not; says where.
+        ManifestError: They do not; the text names the field.
     """
     settings = bundle.manifest.translation
     size, overlap = settings.tile_size, settings.overlap
@@ -53,15 +53,17 @@ def _check_graph(bundle: Bundle, role: str) -> None:
     settings = bundle.manifest.translation
     graph = next((graph for graph in bundle.manifest.graphs if graph.role == role), None)
     if graph is None:
-        raise ManifestError(f"{bundle}: a translation direction names the graph {role!r}, which the bundle lacks")
+        raise ManifestError(
+            f"{bundle}: a translation direction names the graph {role!r}, which is not a graph of the bundle"
+        )
     sides = (("input", graph.inputs, settings.image_input), ("output", graph.outputs, settings.image_output))
     for side, specs, name in sides:
         fits = [spec.name for spec in specs] == [name] and _is_image(specs[0], settings.tile_size)
         if not fits:
-            found = {spec.name: list(spec.shape) for spec in specs}
+            actual = {spec.name: list(spec.shape) for spec in specs}
             raise ManifestError(
                 f"{bundle}: graph {role!r} must have one {side}, {name!r}, float32 [-1, 3, {settings.tile_size}, "
-                f"{settings.tile_size}] or with sizes that are free; it has {found}"
+                f"{settings.tile_size}] or with dynamic sizes; it has {actual}"
             )
 
 
