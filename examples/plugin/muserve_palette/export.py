@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from google.protobuf import any_pb2
 from numpy.typing import NDArray
 
 from muserve.v1 import manifest_pb2
-from muserve_export.bundling import BundlePlan, GraphSource
+from muserve_export.bundling import BundlePlan, GraphSource, tensor_spec
 from muserve_export.training.trained import TrainedModel
 from muserve_palette.colours import COLOURS, swatch
 from muserve_palette.config import PaletteConfig
@@ -53,10 +54,6 @@ def _golden(mood: str) -> manifest_pb2.GoldenRequest:
 
 
 def _graph(generator: Generator, config: PaletteConfig, data: PaletteData) -> GraphSource:
-    def tensor(name: str, shape: list[int], unit: str) -> manifest_pb2.TensorSpec:
-        float32 = manifest_pb2.DATA_TYPE_FLOAT32
-        return manifest_pb2.TensorSpec(name=name, dtype=float32, shape=[-1, *shape], unit=unit)
-
     def draw(rows: int, random: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
         words = random.choice(data.words, rows)
         latent = random.standard_normal((rows, config.latent_size), dtype=np.float32)
@@ -66,18 +63,17 @@ def _graph(generator: Generator, config: PaletteConfig, data: PaletteData) -> Gr
         role="generator",
         module=generator,
         inputs=(
-            tensor("latent", [config.latent_size], "standard normal"),
-            tensor("word", [config.word_size], "hashed letters, of length 1"),
+            tensor_spec("latent", [config.latent_size], "standard normal"),
+            tensor_spec("word", [config.word_size], "hashed letters, of length 1"),
         ),
-        outputs=(tensor("palette", [COLOURS, 3], "OKLab"),),
+        outputs=(tensor_spec("palette", [COLOURS, 3], "OKLab"),),
         draw=draw,
     )
 
 
 async def _samples(model: LocalModel) -> Mapping[str, bytes]:
     """Draws samples 0 to 3 of seed 0 for the first word of each mood, a mood a row."""
-    settings = model.bundle.settings
-    assert isinstance(settings, palette_pb2.PaletteSettings)  # noqa: S101 - the task has checked it
+    settings: Any = model.bundle.settings
     rows = []
     for mood in settings.moods[:: max(1, len(settings.moods) // 24)]:
         request = palette_pb2.MakePalettesRequest(mood=mood, count=_SHOWN_EACH, seed=0)

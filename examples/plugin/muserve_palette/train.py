@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
+from muserve_export.training.networks import TrainedNetwork, learn_together, modules_of, optimizers_of
 from muserve_palette.colours import swatch, to_hex
 from muserve_palette.config import PaletteConfig
 from muserve_palette.data import PaletteData
@@ -52,18 +53,18 @@ class PaletteLearner:
         torch.manual_seed(config.seed)
         self._config, self._fabric, self._words = config, fabric, words
         encoder, generator = Encoder(config), Generator(config)
-        encoder_optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate)
-        generator_optimizer = torch.optim.Adam(generator.parameters(), lr=config.learning_rate)
-        self._encoder, self._encoder_optimizer = fabric.setup(encoder, encoder_optimizer)
-        self._generator, self._generator_optimizer = fabric.setup(generator, generator_optimizer)
+        self._encoder, self._generator = (
+            TrainedNetwork(fabric, name, network, torch.optim.Adam(network.parameters(), lr=config.learning_rate))
+            for name, network in (("encoder", encoder), ("generator", generator))
+        )
 
     def modules(self) -> Mapping[str, Any]:
         """Networks by name."""
-        return {"generator": self._generator, "encoder": self._encoder}
+        return modules_of((self._generator, self._encoder))
 
     def optimizers(self) -> Mapping[str, Any]:
         """Optimizers by name."""
-        return {"generator_optimizer": self._generator_optimizer, "encoder_optimizer": self._encoder_optimizer}
+        return optimizers_of((self._generator, self._encoder))
 
     def step(self, batch: tuple[Tensor, ...], step: int, steps: int) -> Mapping[str, Tensor]:
         """Learns from one batch."""
@@ -73,11 +74,7 @@ class PaletteLearner:
         latent = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
         reconstruction = _RECONSTRUCTION_WEIGHT * (self._generator(latent, word) - palette).square().mean()
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        self._encoder_optimizer.zero_grad()
-        self._generator_optimizer.zero_grad()
-        self._fabric.backward(reconstruction + self._config.kl_weight * divergence)
-        self._encoder_optimizer.step()
-        self._generator_optimizer.step()
+        learn_together((self._encoder, self._generator), reconstruction + self._config.kl_weight * divergence)
         return {"reconstruction": reconstruction, "divergence": divergence}
 
     def sheet(self) -> NDArray[np.uint8]:

@@ -148,7 +148,10 @@ class LocalModel:
             raise ManifestError(f"{self.bundle}: {error}") from error
         # It may read and index a corpus.
         task = await asyncio.to_thread(kind.open, self.bundle, options.limits_of(kind))
-        self._handlers = _handlers_by_request(kind, task, options.kinds.origin(kind.name))
+        try:
+            self._handlers = _handlers_by_request(kind, task, options.kinds.origin(kind.name))
+        except ManifestError as error:
+            raise ManifestError(f"{self.bundle}: {error}") from error
         for graph in self.bundle.manifest.graphs:
             try:
                 path = self.bundle.folder / graph.onnx_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ from muserve_export.training.schedules import warm_up_cosine
 __all__ = ["ForecastLearner", "Forecaster", "make_learner"]
 
 
-class Forecaster:
+class Forecaster(ABC):
     """One network with AdamW and a cosine schedule; see `training.loop.Learner`. A subclass has losses and a sheet."""
 
     def __init__(self, fabric: Fabric, config: ForecastConfig, network: nn.Module) -> None:
@@ -58,13 +59,13 @@ class Forecaster:
         network.train()
         return picture
 
+    @abstractmethod
     def _losses(self, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
         """Returns the losses of a batch by name; their sum is minimized."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _plot(self, network: nn.Module) -> NDArray[np.uint8]:
-        """Plots what the network forecasts."""
-        raise NotImplementedError
+        """Plots what the network forecasts: uint8 [height, width, channel]."""
 
 
 class ForecastLearner(Forecaster):
