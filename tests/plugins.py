@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
@@ -13,7 +17,7 @@ from muserve.bundle import write_manifest
 from muserve.v1 import manifest_pb2
 from tests.bundles import FLOAT32, write_graph
 
-__all__ = ["echo_bundle", "echo_proto", "install", "install_echo"]
+__all__ = ["echo_bundle", "echo_proto", "install", "install_echo", "on_path"]
 
 
 def install(site: Path, distribution: str, modules: dict[str, str], entry_points: dict[str, dict[str, str]]) -> None:
@@ -37,6 +41,21 @@ def install(site: Path, distribution: str, modules: dict[str, str], entry_points
     for group, rows in entry_points.items():
         lines += [f"[{group}]", *(f"{name} = {value}" for name, value in rows.items())]
     (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+
+
+@contextmanager
+def on_path(site: Path) -> Iterator[Path]:
+    """Puts a folder of distributions on sys.path; at the end the path and the modules are as if it had never been."""
+    site.mkdir(parents=True, exist_ok=True)
+    sys.path.insert(0, str(site))
+    importlib.invalidate_caches()
+    try:
+        yield site
+    finally:
+        sys.path.remove(str(site))
+        for name, module in list(sys.modules.items()):
+            if Path(getattr(module, "__file__", None) or "/").is_relative_to(site):
+                del sys.modules[name]
 
 
 def echo_proto(package: str = "acme.echo.v1") -> descriptor_pb2.FileDescriptorProto:

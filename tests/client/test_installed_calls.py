@@ -20,7 +20,7 @@ from muserve_client.calls import InvalidFlowError, Pause, Work, installed_calls
 from muserve_client.cli import main
 from tests.client.conftest import Served
 from tests.client.fakes import Skin, both_skins, call, fail, fake_server, one_image
-from tests.plugins import install
+from tests.plugins import install, on_path
 
 _STAMPS = """
     from muserve.v1 import image_pb2
@@ -54,16 +54,10 @@ _STAMPS = """
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def site(tmp_path: Path) -> Iterator[Path]:
     """An empty folder of sys.path."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(folder)
-    yield folder
-    for name in set(sys.modules) - before:
-        if name.startswith("acme_"):
-            del sys.modules[name]
+    with on_path(tmp_path / "site") as folder:
+        yield folder
 
 
 def add_calls(site: Path, source: str, *, name: str, distribution: str) -> Any:

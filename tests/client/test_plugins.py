@@ -19,7 +19,7 @@ from muserve_client.calls.registry import GROUP, Installed, find_calls
 from muserve_server.tasks import installed_kinds
 from tests.bundles import image_bundle
 from tests.client.conftest import Served
-from tests.plugins import echo_bundle, install, install_echo
+from tests.plugins import echo_bundle, install, install_echo, on_path
 from tests.servers import ServerProcess, server_process
 
 _CALLS = """
@@ -78,11 +78,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     install_echo(folder)
     install(folder, "acme-echo-calls", {"acme_echo/calls.py": _CALLS}, {GROUP: {"echo": "acme_echo.calls:CALLS"}})
     installed_kinds()  # of this process, remembered as they are without it
-    sys.path.insert(0, str(folder))
-    yield folder
-    sys.path.remove(str(folder))
-    for name in [name for name in sys.modules if name.partition(".")[0] == "acme_echo"]:
-        del sys.modules[name]
+    with on_path(folder):
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -183,12 +180,11 @@ HEAD = "from muserve_client.calls import Calls, Command\nC = Command('images', '
     ],
 )
 def test_broken_or_clashing_calls_are_passed_over_with_a_warning(
-    tmp_path: Path, served: Served, name: str, source: str, text: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, served: Served, name: str, source: str, text: str
 ) -> None:
     install(tmp_path, "acme-rival", {"rival_calls.py": source}, {GROUP: {name: "rival_calls:CALLS"}})
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "rival_calls", raising=False)
-    found = found_in(tmp_path)
+    with on_path(tmp_path):
+        found = found_in(tmp_path)
     (problem,) = found.problems.values()
     assert problem.startswith(f"entry point {name!r} of the distribution 'acme-rival': ")
     assert text in problem

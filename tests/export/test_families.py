@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import EntryPoint, distributions
 from importlib.util import find_spec
@@ -26,7 +27,7 @@ from muserve_export.families import (
     recipe_path,
 )
 from tests.export.outside_family import install_doubling
-from tests.plugins import install
+from tests.plugins import install, on_path
 
 GROUP = "muserve.families"
 MODELS = Path(__file__).parents[2] / "models"
@@ -60,11 +61,9 @@ def install_family(site: Path, distribution: str, *, name: str = "waves", family
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    return folder
+def site(tmp_path: Path) -> Iterator[Path]:
+    with on_path(tmp_path / "site") as folder:
+        yield folder
 
 
 def run_command(site: Path, *arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
@@ -175,7 +174,6 @@ def test_what_is_no_family_is_refused(site: Path, source: str, message: str) -> 
     assert not families
     assert message in families.problems["waves"]
     assert "'acme-odd'" in families.problems["waves"]
-    sys.modules.pop("acme_odd", None)
 
 
 @pytest.mark.parametrize(

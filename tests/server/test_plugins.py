@@ -28,7 +28,7 @@ from muserve_server.tasks import Kinds, installed_kinds
 from muserve_server.tasks.registry import GROUP, find_kinds
 from tests.bundles import add_golden, image_bundle
 from tests.options import local_options
-from tests.plugins import echo_bundle, echo_proto, install, install_echo
+from tests.plugins import echo_bundle, echo_proto, install, install_echo, on_path
 from tests.server.calling import get_http
 from tests.servers import server_process, serving
 
@@ -39,9 +39,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("site")
     install_echo(folder)
     installed_kinds()  # remembered as they are without it
-    sys.path.insert(0, str(folder))
-    yield folder
-    sys.path.remove(str(folder))
+    with on_path(folder):
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -184,13 +183,11 @@ LIMITS = ECHO_KIND + "from muserve.configuration import option\n@dataclass(froze
     ],
 )
 def test_a_broken_or_clashing_kind_is_passed_over_and_its_distribution_named(
-    site: Path, tmp_path: Path, name: str, source: str, text: str, monkeypatch: pytest.MonkeyPatch
+    site: Path, tmp_path: Path, name: str, source: str, text: str
 ) -> None:
     install(tmp_path, "rival", {"rival/__init__.py": "", "rival/kind.py": source}, {GROUP: {name: "rival.kind:KIND"}})
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for module in [module for module in sys.modules if module.partition(".")[0] == "rival"]:
-        monkeypatch.delitem(sys.modules, module)
-    kinds = found_in(tmp_path) if "import failed" in text or "is int" in text else found_in(site, tmp_path)
+    with on_path(tmp_path):
+        kinds = found_in(tmp_path) if "import failed" in text or "is int" in text else found_in(site, tmp_path)
     (problem,) = kinds.problems.values()
     assert "'rival'" in problem
     assert re.search(text, problem), problem
@@ -206,7 +203,7 @@ def test_a_broken_or_clashing_kind_is_passed_over_and_its_distribution_named(
     [("grpc_port", "the server itself"), ("config", "the command line"), ("max_midi_events", "'music'")],
 )
 async def test_a_limit_that_clashes_with_a_flag_leaves_its_kind_out(
-    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, whose: str
+    site: Path, tmp_path: Path, limit: str, whose: str
 ) -> None:
     source = (
         "from acme_echo.kind import KIND as K\nfrom dataclasses import dataclass, replace\n"
@@ -215,9 +212,8 @@ async def test_a_limit_that_clashes_with_a_flag_leaves_its_kind_out(
         "KIND = replace(K, name='rude', service=None, limits=Limits)\n"
     )
     install(tmp_path / "site", "rude", {"rude.py": source}, {GROUP: {"rude": "rude:KIND"}})
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    monkeypatch.delitem(sys.modules, "rude", raising=False)
-    kinds = found_in(tmp_path / "site")
+    with on_path(tmp_path / "site"):
+        kinds = found_in(tmp_path / "site")
     assert "rude" in kinds
     settings = build_settings({"grpc_port": 5}, kinds=kinds)
     assert "rude" not in settings.kinds
@@ -230,7 +226,7 @@ async def test_a_limit_that_clashes_with_a_flag_leaves_its_kind_out(
 
 
 @pytest.fixture
-def rude(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def rude(site: Path, tmp_path: Path) -> Any:
     """Finds a kind with one limit, declared by a line."""
 
     def find(limit: str) -> Kinds:
@@ -238,9 +234,8 @@ def rude(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "\n@data", "\nfrom muserve_server.limits import MAX_SAMPLES_PER_CALL\n@data"
         )
         install(tmp_path / "site", "rude", {"rude.py": source}, {GROUP: {"rude": "rude:KIND"}})
-        monkeypatch.syspath_prepend(str(tmp_path / "site"))
-        monkeypatch.delitem(sys.modules, "rude", raising=False)
-        return found_in(tmp_path / "site")
+        with on_path(tmp_path / "site"):
+            return found_in(tmp_path / "site")
 
     return find
 
