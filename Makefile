@@ -64,7 +64,7 @@ test-upgrade: install ## The released SDK, server, bundles and command line with
 	$(BIN)/python -m pytest tests/upgrade
 
 check: lint proto test ## What must pass before a change lands; stubs must be in step with proto/.
-	git diff --exit-code -- proto/python/muserve/v1
+	git diff --exit-code -- proto/python/muserve
 
 demo: $(DEMO)/ready ## Start a server on the bundled models and call every endpoint; results in out/.
 	$(DEMO)/bin/python clients/examples/python/demo.py
@@ -80,6 +80,11 @@ clean: ## Remove environments, caches and build results; runs/ and out/ stay.
 proto: .venv-proto/ready ## Write the Python stubs anew from proto/.
 	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto/python --pyi_out=proto/python \
 	    --grpc_python_out=proto/python proto/muserve/v1/*.proto
+	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto/python/muserve --pyi_out=proto/python/muserve \
+	    proto/inference/*.proto
+	# Inside the package: other clients of that protocol bring a module, and a protobuf package, of the name `inference`.
+	sed -i.orig 's/^from inference import/from muserve.inference import/' proto/python/muserve/inference/*_pb2.py*
+	rm proto/python/muserve/inference/*.orig
 	find proto/python/muserve/v1 -name '*_pb2_grpc.py' -exec sh -c 'grep -q "^class" "$$1" || rm "$$1"' _ {} \;
 
 .venv-proto/ready: Makefile

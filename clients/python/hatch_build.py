@@ -23,4 +23,5 @@ class ContractHook(BuildHookInterface[Any]):
             build_data["force_include"] |= {
                 str(proto / "python" / "muserve"): "muserve",
                 str(proto / "muserve"): "muserve/protos/muserve",
+                str(proto / "inference"): "muserve/protos/inference",
             }

@@ -37,6 +37,12 @@ COMMANDS = {
 pytestmark = pytest.mark.timeout(300)
 
 
+def protos(folder: Path) -> list[Path]:
+    found = [*folder.glob("muserve/v1/*.proto"), *folder.glob("inference/*.proto")]
+    assert len({proto.parent for proto in found}) == 2
+    return found
+
+
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Source distributions and wheels."""
@@ -51,7 +57,7 @@ def test_a_wheel_carries_its_packages_and_nothing_else(name: str, dist: Path) ->
         inside = (path.relative_to(clone / folder).as_posix() for path in files(clone / folder))
         expected |= {f"{package}/{path}" for path in inside if name != "muserve_models" or path.count("/") >= 2}
     if name == "muserve":
-        expected |= {f"muserve/protos/muserve/v1/{path.name}" for path in (clone / "proto/muserve/v1").iterdir()}
+        expected |= {f"muserve/protos/{path.relative_to(clone / 'proto')}" for path in protos(clone / "proto")}
     listed = {path for path in archive(dist, name).namelist() if ".dist-info/" not in path}
     assert listed == expected
     if name != "muserve_models":
@@ -162,8 +168,9 @@ def test_the_protos_in_the_client_can_be_compiled(dist: Path, tmp_path: Path) ->
     archive(dist, "muserve").extractall(tmp_path)
     buf = Path(sys.executable).with_name("buf")
     subprocess.run([buf, "build", tmp_path / "muserve/protos", "-o", tmp_path / "protos.binpb"], check=True)
-    for proto in (REPOSITORY / "proto/muserve/v1").iterdir():
-        assert (tmp_path / "muserve/protos/muserve/v1" / proto.name).read_bytes() == proto.read_bytes()
+    for proto in protos(REPOSITORY / "proto"):
+        carried = tmp_path / "muserve/protos" / proto.relative_to(REPOSITORY / "proto")
+        assert carried.read_bytes() == proto.read_bytes()
 
 
 def test_a_server_of_the_wheels_serves_the_models_of_the_wheel_without_torch(dist: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import muserve_client
 import muserve_export
 import muserve_server
 
-GENERATED = "muserve.v1"
+GENERATED = ("muserve.inference", "muserve.v1")
 
 
 def module_names() -> list[str]:
