@@ -39,7 +39,7 @@ ONCE = {"retries": Retries(attempts=1)}
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_arrives_as_it_was_raised(skin: Skin, kind: type[MuserveError]) -> None:
     error = kind("what came, what is allowed", request_id="the-id")
-    if isinstance(error, QueueFullError):
+    if isinstance(error, QueueFullError | UnavailableError):
         error.retry_after_s = 1.25
     if isinstance(error, InvalidRequestError):
         error = InvalidRequestError(violations=[FieldViolation("labels[3]", "is 'x'")], request_id="the-id")

@@ -133,10 +133,11 @@ def test_names_that_are_no_unicode_can_still_be_told(text: str) -> None:
     assert str(back(error)) == str(error)
 
 
-@given(st.floats(0, 1e6))
-def test_retry_after_is_carried(seconds: float) -> None:
-    read = back(QueueFullError("full", retry_after_s=seconds))
-    assert isinstance(read, QueueFullError)
+@pytest.mark.parametrize("kind", [QueueFullError, UnavailableError])
+@given(seconds=st.floats(0, 1e6))
+def test_retry_after_is_carried(kind: type[QueueFullError | UnavailableError], seconds: float) -> None:
+    read = back(kind("not now", retry_after_s=seconds))
+    assert isinstance(read, kind)
     assert read.retry_after_s == pytest.approx(seconds, abs=1e-6)
 
 

@@ -138,7 +138,15 @@ class CancelledCallError(MuserveError, code=grpc.StatusCode.CANCELLED, reason="C
 
 
 class UnavailableError(MuserveError, code=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE"):
-    """No server could be reached, or it is loading or draining. Trying again is always safe."""
+    """No server could be reached, or it is loading or draining. Trying again is always safe.
+
+    Attributes:
+        retry_after_s: When to try again, in seconds; 0 where the server did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0, request_id: str = "") -> None:
+        super().__init__(message, request_id=request_id)
+        self.retry_after_s = retry_after_s
 
 
 class UnimplementedError(MuserveError, code=grpc.StatusCode.UNIMPLEMENTED, reason="UNIMPLEMENTED"):
@@ -203,7 +211,7 @@ def to_status(error: MuserveError) -> status_pb2.Status:
         for violation in error.violations:
             bad_request.field_violations.add(field=violation.field, description=violation.description)
         status.details.add().Pack(bad_request)
-    if isinstance(error, QueueFullError):
+    if isinstance(error, QueueFullError) or (isinstance(error, UnavailableError) and error.retry_after_s):
         delay = duration_pb2.Duration()
         delay.FromTimedelta(timedelta(seconds=error.retry_after_s))
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=delay))
@@ -227,8 +235,8 @@ def from_status(code: grpc.StatusCode, message: str, details: bytes | None = Non
     kind = _kind(code, parsed.reason, message)
     if kind is InvalidRequestError:
         return InvalidRequestError(message, violations=parsed.violations, request_id=parsed.request_id)
-    if kind is QueueFullError:
-        return QueueFullError(message, retry_after_s=parsed.retry_after_s, request_id=parsed.request_id)
+    if issubclass(kind, QueueFullError | UnavailableError):
+        return kind(message, retry_after_s=parsed.retry_after_s, request_id=parsed.request_id)
     return kind(message, request_id=parsed.request_id)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +35,24 @@ class _SecondModelError(ManifestError):
     """The bundle is sound, but its task has a model already, and no setting says which is the default."""
 
 
-class _Lease:
-    """A served model and the calls that are using it."""
+class Lease:
+    """A served model and the calls that are using it: each enters the lease while it runs."""
 
     def __init__(self, model: LocalModel) -> None:
         self.model = model
         self.calls = 0
         self.unused = asyncio.Event()
         self.unused.set()
+
+    def __enter__(self) -> LocalModel:
+        self.calls += 1
+        self.unused.clear()
+        return self.model
+
+    def __exit__(self, *_: object) -> None:
+        self.calls -= 1
+        if not self.calls:
+            self.unused.set()
 
 
 @dataclass
@@ -63,7 +73,7 @@ class ModelEntry:
     """Names, sizes and times of its files when it was last tried; empty to try it again."""
     waits: bool = False
     """Whether it was refused only because of another model, and may serve once that one is gone."""
-    lease: _Lease | None = None
+    lease: Lease | None = None
     """What it serves."""
 
 
@@ -95,7 +105,7 @@ class Repository:
         self._on_change = on_change
         self._entries: dict[tuple[str, int], ModelEntry] = {}
         self._retiring: dict[asyncio.Task[None], LocalModel] = {}
-        self._leases: dict[tuple[str, str, int | None], _Lease] = {}  # what requests asked for, until models change
+        self._leases: dict[tuple[str, str, int | None], Lease] = {}  # what requests asked for, until models change
         self._hidden: set[Path] = set()
         self._scanned = False
 
@@ -150,9 +160,14 @@ class Repository:
         if changed or starting:
             self._on_change()
 
-    @contextmanager
-    def use(self, task: str, name: str, version: int | None) -> Iterator[LocalModel]:
-        """Finds the model for a request and keeps it loaded while the request runs.
+    async def use(self, task: str, name: str, version: int | None, *, deadline: float = math.inf) -> Lease:  # noqa: ARG002
+        """Finds the model for a request; `with` the lease, it stays loaded while the request runs.
+
+        Args:
+            task: Name of the task kind.
+            name: Name of the model; empty for the task's default.
+            version: Its version; None for the model's default.
+            deadline: The request's, on the clock of `time.monotonic`.
 
         Raises:
             ModelNotFoundError: No such model or version; says what is there.
@@ -164,14 +179,7 @@ class Repository:
         if lease is None:
             lease = self._find_lease(task, name or self.default_name(task), version)
             self._leases[key] = lease
-        lease.calls += 1
-        lease.unused.clear()
-        try:
-            yield lease.model
-        finally:
-            lease.calls -= 1
-            if not lease.calls:
-                lease.unused.set()
+        return lease
 
     def find(self, name: str, version: int | None) -> ModelEntry:
         """Finds an entry by name and version; without a version the newest that serves.
@@ -215,7 +223,7 @@ class Repository:
     def _serving(self) -> list[ModelEntry]:
         return [entry for entry in self._entries.values() if entry.lease]
 
-    def _find_lease(self, task: str, name: str | None, version: int | None) -> _Lease:
+    def _find_lease(self, task: str, name: str | None, version: int | None) -> Lease:
         if name is None:
             if not self._scanned:
                 raise UnavailableError("the server loads its models; try again")
@@ -261,7 +269,7 @@ class Repository:
             return
         self._retire(entry.lease)
         self._leases.clear()
-        entry.lease, entry.bundle, entry.reason, entry.waits = _Lease(model), model.bundle, "", False
+        entry.lease, entry.bundle, entry.reason, entry.waits = Lease(model), model.bundle, "", False
         entry.state = model_pb2.MODEL_STATE_READY
         logger.info("model ready", extra=extra | {"digest": model.bundle.digest})
 
@@ -294,7 +302,7 @@ class Repository:
                     f"default_models names the {task} model {self.default_name(task)!r}; {folders} has {_listed(names)}"
                 )
 
-    def _retire(self, lease: _Lease | None) -> None:
+    def _retire(self, lease: Lease | None) -> None:
         """Closes a model once its last call has ended."""
         if lease:
             task = asyncio.create_task(_close_when_unused(lease))
@@ -302,7 +310,7 @@ class Repository:
             task.add_done_callback(lambda done: self._retiring.pop(done, None))
 
 
-async def _close_when_unused(lease: _Lease) -> None:
+async def _close_when_unused(lease: Lease) -> None:
     await lease.unused.wait()
     await lease.model.close()
 

@@ -45,7 +45,7 @@ def _unary(method: MethodDescriptor, answer: Callable[[Any, CallContext], Awaita
 def _answerer(task: str, repository: Repository) -> Callable[[Any, CallContext], Awaitable[Message]]:
     async def answer(request: Any, call: CallContext) -> Message:
         version = request.version if request.HasField("version") else None
-        with repository.use(task, request.model, version) as model:
+        with await repository.use(task, request.model, version, deadline=call.deadline) as model:
             call.model = model.bundle.manifest.name
             call.version = str(model.bundle.manifest.version)
             response: Message = await model.answer(

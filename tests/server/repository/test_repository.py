@@ -60,7 +60,7 @@ class Served:
         return next(e for e in self.repository.entries() if (e.name, e.version) == (name, version))
 
     async def answer(self, name: str = "", version: int | None = None) -> image_pb2.GenerateImagesResponse:
-        with self.repository.use(IMAGE, name, version) as model:
+        with await self.repository.use(IMAGE, name, version) as model:
             response: image_pb2.GenerateImagesResponse = await model.answer(image_pb2.GenerateImagesRequest(seed=1))
             return response
 
@@ -149,7 +149,7 @@ async def until_closed(model: LocalModel) -> None:
 async def test_a_removed_model_finishes_its_calls(served: Served, tmp_path: Path) -> None:
     image_bundle(tmp_path)
     await served.start()
-    with served.repository.use(IMAGE, "", None) as model:
+    with await served.repository.use(IMAGE, "", None) as model:
         shutil.rmtree(tmp_path / "shapes")
         await served.scan()
         with pytest.raises(ModelNotFoundError):
@@ -364,7 +364,7 @@ async def test_closing_also_closes_what_still_finishes_its_calls(tmp_path: Path)
     image_bundle(tmp_path)
     served = Served(tmp_path)
     await served.start()
-    with served.repository.use(IMAGE, "", None) as model:
+    with await served.repository.use(IMAGE, "", None) as model:
         shutil.rmtree(tmp_path / "shapes")
         await served.scan()
         await served.repository.close()
