@@ -11,21 +11,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from grpc import aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
-
 from muserve import __version__
 from muserve.bundle import Bundle
 from muserve.configuration import ConfigurationError
-from muserve.v1 import model_pb2, model_pb2_grpc
 from muserve_server.engine import EngineError
-from muserve_server.interceptors import PipelineInterceptor, deadline_layer, error_layer, limit_layer, telemetry_layer
+from muserve_server.fronts import Front, FrontError, GrpcioFront, GrpcioOptions, Table, check_address, make_table
+from muserve_server.interceptors import deadline_layer, error_layer, limit_layer, telemetry_layer
 from muserve_server.logs import configure_logging
 from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.offload import Offloader
 from muserve_server.repository import Repository
-from muserve_server.services import Health, ModelService, add_typed_service
+from muserve_server.services import Health, ModelService, reflection_service, typed_service
 from muserve_server.settings import Settings, read_settings
 from muserve_server.telemetry import HttpEndpoint, Metrics
 
@@ -33,10 +29,6 @@ __all__ = ["Server", "StartUpError", "main"]
 
 logger = logging.getLogger(__name__)
 
-_MODEL_SERVICE = model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
-_HEALTH_SERVICE = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-_CONNECTION_GRACE_MS = 30_000
-_MIN_PING_INTERVAL_MS = 30_000
 # Above max_concurrent_calls: room for health and reflection, and for refusals that say why. gRPC's own say nothing.
 _SPARE_CALLS = 1000
 
@@ -48,12 +40,13 @@ class StartUpError(Exception):
 class Server:
     """One server: gRPC on one port, HTTP health and metrics on another."""
 
-    def __init__(self, settings: Settings, options: LocalOptions | None = None) -> None:
+    def __init__(self, settings: Settings, options: LocalOptions | None = None, *, front: Front | None = None) -> None:
         """Builds the parts; nothing is opened yet.
 
         Args:
             settings: What can be set.
             options: How bundles are opened and run, if not as the settings say: for tests and embedding.
+            front: Who takes the calls; grpcio's if None.
 
         Raises:
             ConfigurationError: The settings contradict each other.
@@ -63,11 +56,9 @@ class Server:
         options = options or settings.local_options()
         self._watch_run = options.on_run
         self._options = replace(options, on_run=self._observe_run)
-        self._services = {kind.service: kind.name for kind in self._options.kinds.values() if kind.service}
-        self._health = Health({service.full_name: name for service, name in self._services.items()}, (_MODEL_SERVICE,))
+        self._front: Front = front or GrpcioFront(_grpcio_options(settings))
         self._stopped = asyncio.Event()
         self._stopping: asyncio.Task[None] | None = None
-        self._grpc: aio.Server | None = None
         self._http: HttpEndpoint | None = None
         self._poller: asyncio.Task[None] | None = None
         self._offloader = Offloader(settings.offload_threads or os.cpu_count() or 1)
@@ -78,6 +69,10 @@ class Server:
             kinds=self._options.kinds,
             on_change=self._update_health,
         )
+        kinds = {kind.name: kind.service for kind in self._options.kinds.values() if kind.service}
+        models = ModelService(self._repository).service()
+        self._services = [*(typed_service(name, kind, self._repository) for name, kind in kinds.items()), models]
+        self._health = Health({kind.full_name: name for name, kind in kinds.items()}, (models.name,))
         self.grpc_port = 0
         self.http_port = 0
 
@@ -94,7 +89,7 @@ class Server:
         """
         try:
             await self._start()
-        except (ConfigurationError, EngineError) as error:
+        except (ConfigurationError, EngineError, FrontError) as error:
             await self.stop(drain=False)
             raise StartUpError(str(error)) from error
         except BaseException:
@@ -105,13 +100,11 @@ class Server:
         settings = self._settings
         self._report_kinds()
         self._options.onnx.providers()  # a device that is not there would refuse every bundle
-        self._grpc = self._build_grpc()
-        self.grpc_port = self._bind_grpc(self._grpc)
+        # The port is open before the models are loaded, so that health can say NOT_SERVING.
+        self.grpc_port = await self._front.open(self._table())
         self._http = self._open_http()
         self.http_port = self._http.port
         self._http.start()
-        # The port is open before the models are loaded, so that health can say NOT_SERVING.
-        await self._grpc.start()
         await self._repository.scan(starting=True)
         if not self._health.ready:
             logger.warning("no model serves yet", extra={"models": [str(folder) for folder in settings.models]})
@@ -142,8 +135,7 @@ class Server:
             logger.info("draining", extra={"drain_delay_s": settings.drain_delay_s})
             await asyncio.sleep(settings.drain_delay_s)
         self._health.close()
-        if self._grpc:
-            await self._grpc.stop(settings.grace_s)
+        await self._front.close(settings.grace_s)
         await self._repository.close()
         await self._offloader.close()
         if self._http:
@@ -158,7 +150,7 @@ class Server:
         if not kinds:
             raise StartUpError("no task kind is installed; install muserve-server anew: pip install 'muserve[server]'")
 
-    def _build_grpc(self) -> aio.Server:
+    def _table(self) -> Table:
         settings = self._settings
         layers = (
             telemetry_layer(self._metrics),
@@ -167,50 +159,22 @@ class Server:
             deadline_layer(settings.default_deadline_s),
         )
         size = settings.max_message_mib * 2**20
-        options: list[tuple[str, int]] = [
-            ("grpc.max_receive_message_length", size),
-            ("grpc.max_send_message_length", size),
-            ("grpc.so_reuseport", int(settings.reuse_port)),
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
-        ]
-        if settings.max_connection_age_s:
-            options += [
-                ("grpc.max_connection_age_ms", int(settings.max_connection_age_s * 1e3)),
-                ("grpc.max_connection_age_grace_ms", _CONNECTION_GRACE_MS),
-            ]
-        typed = (*(service.full_name for service in self._services), _MODEL_SERVICE)
-        server = aio.server(
-            interceptors=(PipelineInterceptor(typed, layers, max_response_bytes=size),),
-            options=options,
-            maximum_concurrent_rpcs=settings.max_concurrent_calls + _SPARE_CALLS,
-        )
-        for service, task in self._services.items():
-            add_typed_service(server, task, service, self._repository)
-        model_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(self._repository), server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((*typed, _HEALTH_SERVICE, reflection.SERVICE_NAME), server)
-        return server
-
-    def _bind_grpc(self, server: aio.Server) -> int:
-        host = self._settings.host
-        address = f"[{host}]:{self._settings.grpc_port}" if ":" in host else f"{host}:{self._settings.grpc_port}"
-        try:
-            return int(server.add_insecure_port(address))
-        except RuntimeError as error:
-            raise StartUpError(
-                f"grpc_port: {address} cannot be opened; stop what uses it, or choose another with --grpc-port"
-            ) from error
+        health = self._health.service()
+        reflection = reflection_service([service.name for service in (*self._services, health)])
+        return {
+            **make_table(self._services, layers, max_response_bytes=size),
+            **make_table((health, reflection), (), max_response_bytes=size),
+        }
 
     def _open_http(self) -> HttpEndpoint:
         settings = self._settings
+        check_address(settings.host, settings.http_port, setting="http_port")
         try:
             return HttpEndpoint(settings.host, settings.http_port, self._metrics, lambda: self._health.ready)
         except OSError as error:
             raise StartUpError(
                 f"http_port {settings.http_port} on {settings.host} cannot be opened ({error.strerror}); "
-                "stop what uses it, or choose another with --http-port"
+                "choose another with --http-port"
             ) from error
 
     async def _load(self, folder: Path) -> LocalModel:
@@ -232,6 +196,19 @@ class Server:
                 logger.error("models folder not read", extra={"reason": str(error)})  # noqa: TRY400 - no traceback
             except Exception:
                 logger.exception("models folder not read")
+
+
+def _grpcio_options(settings: Settings) -> GrpcioOptions:
+    return GrpcioOptions(
+        host=settings.host,
+        port=settings.grpc_port,
+        servers=settings.grpcio_servers,
+        share_port=settings.reuse_port,
+        max_message_bytes=settings.max_message_mib * 2**20,
+        max_calls=settings.max_concurrent_calls + _SPARE_CALLS,
+        max_streams=settings.max_streams,
+        max_connection_age_s=settings.max_connection_age_s,
+    )
 
 
 async def serve(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, distribution
@@ -72,12 +73,17 @@ class Settings:
         minimum=0,
     )
 
-    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 for every interface")
+    host: str = option("127.0.0.1", "address or name to listen on; 0.0.0.0 for every interface")
     grpc_port: int = option(8001, "gRPC port; 0 picks a free one", minimum=0, maximum=65535)
     http_port: int = option(
         8002, "port of /metrics, /healthz and /readyz; 0 picks a free one", minimum=0, maximum=65535
     )
     reuse_port: bool = option(default=False, help="let several servers share the gRPC port (SO_REUSEPORT)")
+    grpcio_servers: int = option(
+        4,
+        "servers of grpcio in this process that share its port; each takes one call at a time from its connections",
+        minimum=1, maximum=64,
+    )  # fmt: skip
 
     device: str = option("cpu", "device that graphs run on", choices=("cpu", "cuda"))
     runs_at_once: int = option(
@@ -106,6 +112,9 @@ class Settings:
     max_message_mib: int = MAX_MESSAGE_MIB
     max_concurrent_calls: int = option(4096, "maximum concurrent calls", minimum=1)
     default_deadline_s: float = option(60.0, "deadline of calls without one", unit="s", minimum=0.001)
+    max_streams: int = option(
+        1024, "maximum concurrent calls of one connection; its further ones wait in the client", minimum=1
+    )
     max_connection_age_s: float = option(
         300.0,
         "connection age after which clients reconnect, so that they rebalance; 0 disables it",
@@ -136,8 +145,11 @@ class Settings:
         self.default_model_names()
         if not self.models:
             raise ConfigurationError(f"models is empty; name a folder of bundles, or {BUNDLED!r}")
-        if not self.host:
-            raise ConfigurationError("host is empty; it must be an address: 127.0.0.1, or 0.0.0.0 for every interface")
+        if not self.host or re.search(r"[\s/]|^\w+:(?!.*:)", self.host):
+            raise ConfigurationError(
+                f"host is {self.host!r}; it must be an address or a name of this machine: 127.0.0.1, ::1, or 0.0.0.0 "
+                "for every interface. Sockets of files are not served, and ports have settings of their own"
+            )
         for limits in self.limits.values():
             check_order(limits, self)
 
@@ -184,6 +196,7 @@ def build_settings(*layers: Mapping[str, Any], kinds: Kinds | None = None) -> Se
     values = vars(build(_all_settings(kinds), *map(_with_bundled_models, layers)))
     limits = {name: values[name] for kind in kinds.values() for name in option_names(kind.limits)}
     shared = {name: values[name] for name in option_names(Settings)}
+    shared["host"] = re.sub(r"^\[(.*)\]$", r"\1", shared["host"])  # [::1], as URLs have it
     return Settings(**shared, kinds=kinds, limits=kinds.limits(**limits))
 
 

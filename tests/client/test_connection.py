@@ -11,7 +11,7 @@ import pytest
 
 from muserve_client import Client, ConfigurationError, UnavailableError, __version__
 from muserve_client.options import KEEPALIVE_TIME_MS, ClientOptions
-from muserve_server import app
+from muserve_server.fronts import grpcio
 from tests.client.fakes import Skin, both_skins, call, empty, fake_server
 
 METHODS: dict[str, tuple[Any, ...]] = {"images": (), "forecast": ([1, 2], 3), "models": (), "model": ("digits",)}
@@ -131,7 +131,7 @@ def test_channel_arguments() -> None:
 
 def test_keepalive_fits_the_servers() -> None:
     # The only place that may see both sides: a ping that comes too early costs the connection (too_many_pings).
-    assert dict(arguments())["grpc.keepalive_time_ms"] == KEEPALIVE_TIME_MS > app._MIN_PING_INTERVAL_MS
+    assert dict(arguments())["grpc.keepalive_time_ms"] == KEEPALIVE_TIME_MS > grpcio.MIN_PING_INTERVAL_MS
 
 
 @both_skins

@@ -63,7 +63,10 @@ def test_flags_are_not_guessed(argument: list[str]) -> None:
         (["--max-series-per-call", "1025"], "max_series_per_call is 1025, but max_queue_rows is 1024: the largest"),
         (["--max-series-per-call", "0"], "max_series_per_call is 0; it must be at least 1 series"),
         (["--max-points-per-series", "0"], "max_points_per_series is 0; it must be at least 1 values"),
-        (["--host", ""], "host is empty"),
+        (["--host", ""], "host is ''"),
+        (["--host", "unix:muserve.sock"], "host is 'unix:muserve.sock'; it must be an address or a name"),
+        (["--host", "unix:///run/muserve.sock"], "Sockets of files are not served"),
+        (["--host", "localhost:8001"], "ports have settings of their own"),
         (["--config", "/nowhere/muserve.toml"], "/nowhere/muserve.toml: cannot be read"),
     ],
 )

@@ -38,7 +38,7 @@ class ClientBase:
 
         Args:
             target: "host:port", load-balanced over all addresses of the name; or a gRPC target:
-                "ipv4:10.0.0.1:8001,10.0.0.2:8001", "unix:/run/muserve.sock".
+                "ipv4:10.0.0.1:8001,10.0.0.2:8001".
             timeout_s: Seconds for a whole call, retries included, unless the call sets its own.
             retries: When to retry.
             tls: Encrypt, trusting gRPC's root certificates.

@@ -159,7 +159,7 @@ def _full_target(target: str) -> str:
     if match is None or int(match["port"] or DEFAULT_PORT) > 65535:
         raise ConfigurationError(
             f"target is {target!r}; allowed: host, host:port, [IPv6 address]:port, or a gRPC target such as "
-            "'ipv4:10.0.0.1:8001,10.0.0.2:8001', 'dns:///muserve:8001' or 'unix:/run/muserve.sock'"
+            "'ipv4:10.0.0.1:8001,10.0.0.2:8001' or 'dns:///muserve:8001'"
         )
     return f"dns:///{match['host']}:{match['port'] or DEFAULT_PORT}"
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from muserve_server.model import CallStats
 
-__all__ = ["CallContext", "Handler", "Layer"]
+__all__ = ["CallContext", "Handler", "Layer", "within"]
 
 
 @dataclass
@@ -36,3 +36,17 @@ Handler = Callable[[Any, CallContext], Awaitable[Any]]
 
 Layer = Callable[[Any, CallContext, Handler], Awaitable[Any]]
 """Does something before, after or instead of the handler that it is given."""
+
+
+def within(layers: Sequence[Layer], handler: Handler) -> Handler:
+    """Puts layers around a handler, the first one outermost."""
+    for layer in reversed(layers):
+        handler = _around(layer, handler)
+    return handler
+
+
+def _around(layer: Layer, proceed: Handler) -> Handler:
+    async def handler(request: Any, call: CallContext) -> Any:
+        return await layer(request, call, proceed)
+
+    return handler

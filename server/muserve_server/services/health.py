@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
+from muserve.errors import ModelNotFoundError, UnavailableError
+from muserve_server.interceptors import CallContext
 from muserve_server.repository import Repository
+from muserve_server.services.service import Service
 
 __all__ = ["Health"]
 
@@ -18,7 +19,7 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+class Health:
     """The health service, in step with the repository.
 
     Not the ready-made servicer of grpcio-health-checking: its watches never end, so that each would hold up a drain for
@@ -38,6 +39,11 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._changed = asyncio.Event()
         self._draining = False
         self._closed = False
+
+    def service(self) -> Service:
+        """Returns what a front serves."""
+        descriptor = health_pb2.DESCRIPTOR.services_by_name["Health"]
+        return Service(descriptor, {"Check": self.check, "List": self.list, "Watch": self.watch})
 
     @property
     def ready(self) -> bool:
@@ -69,23 +75,30 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._closed = True
         self._tell()
 
-    async def Check(self, request: health_pb2.HealthCheckRequest, context: Any) -> Any:
+    async def check(self, request: health_pb2.HealthCheckRequest, _call: CallContext) -> health_pb2.HealthCheckResponse:
         """Gives the status of a service; see grpc.health.v1."""
         status = self._status(request.service)
         if status == _UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"service {request.service[:100]!r} is not known here")
+            raise ModelNotFoundError(f"service {request.service[:100]!r} is not known here")
         return health_pb2.HealthCheckResponse(status=status)
 
-    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:
+    async def list(self, _request: health_pb2.HealthListRequest, _call: CallContext) -> health_pb2.HealthListResponse:
+        """Gives the status of every service; see grpc.health.v1."""
+        statuses = {name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in self._serving}
+        return health_pb2.HealthListResponse(statuses=statuses)
+
+    async def watch(
+        self, request: health_pb2.HealthCheckRequest, _call: CallContext
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """Gives the status of a service now and whenever it changes; see grpc.health.v1."""
         sent = None
         while True:
             changed, status = self._changed, self._status(request.service)
             if status != sent:
-                await context.write(health_pb2.HealthCheckResponse(status=status))
+                yield health_pb2.HealthCheckResponse(status=status)
                 sent = status
             elif self._closed:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the server stops")
+                raise UnavailableError("the server stops")
             else:
                 await changed.wait()
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from muserve.v1 import common_pb2, model_pb2, model_pb2_grpc
+from muserve.v1 import common_pb2, model_pb2
 from muserve_server.interceptors import CallContext
 from muserve_server.repository import ModelEntry, Repository
+from muserve_server.services.service import Service
 from muserve_server.tasks.requests import Violations, refuse
 
 __all__ = ["ModelService"]
 
 
-class ModelService(model_pb2_grpc.ModelServiceServicer):
+class ModelService:
     """Says what the repository holds."""
 
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    async def ListModels(
+    def service(self) -> Service:
+        """Returns what a front serves."""
+        descriptor = model_pb2.DESCRIPTOR.services_by_name["ModelService"]
+        return Service(descriptor, {"ListModels": self.list_models, "GetModel": self.get_model})
+
+    async def list_models(
         self, request: model_pb2.ListModelsRequest, _call: CallContext
     ) -> model_pb2.ListModelsResponse:
         """Lists models; see model.proto."""
@@ -33,7 +39,7 @@ class ModelService(model_pb2_grpc.ModelServiceServicer):
             ]
         )
 
-    async def GetModel(self, request: model_pb2.GetModelRequest, _call: CallContext) -> model_pb2.GetModelResponse:
+    async def get_model(self, request: model_pb2.GetModelRequest, _call: CallContext) -> model_pb2.GetModelResponse:
         """Gets one model; see model.proto."""
         if not request.name:
             refuse("name", "is empty; ListModels gives the names")

@@ -1,0 +1,93 @@
+"""What every front serves: one table of methods, bytes in and bytes out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from muserve.errors import InvalidRequestError, MessageTooLargeError
+from muserve_server.interceptors import CallContext, Layer, within
+from muserve_server.services import Service
+
+__all__ = ["BytesHandler", "Method", "Table", "make_table"]
+
+BytesHandler = Callable[[bytes, CallContext], Awaitable[bytes] | AsyncIterator[bytes]]
+"""Answers a request with a response, or with a stream of them; raises `MuserveError`."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of the API, as a front calls it."""
+
+    path: str
+    """"/muserve.v1.ImageService/GenerateImages"."""
+    handler: Any
+    """A `BytesHandler`: a coroutine function, or an asynchronous generator if responses are a stream."""
+    requests_stream: bool = False
+    """Whether there may be several requests; the handler is called for each."""
+    responses_stream: bool = False
+    """Whether there may be several responses."""
+
+
+Table = Mapping[str, Method]
+"""Methods by path."""
+
+
+def make_table(services: Iterable[Service], layers: Sequence[Layer], *, max_response_bytes: int) -> dict[str, Method]:
+    """Returns the methods of services.
+
+    Args:
+        services: The services.
+        layers: What every call with a single response goes through, from the outermost in. Of what they raise, only
+            `MuserveError` and cancellation may get out.
+        max_response_bytes: Size of the largest response. Larger ones end inside the layers, so that they are counted
+            and explained; a front would refuse to send them after all is done.
+    """
+    methods = [
+        _make_method(service, method, layers, max_response_bytes)
+        for service in services
+        for method in service.descriptor.methods
+        if method.name in service.handlers
+    ]
+    return {method.path: method for method in methods}
+
+
+def _make_method(
+    service: Service, descriptor: MethodDescriptor, layers: Sequence[Layer], max_response_bytes: int
+) -> Method:
+    handler: Any = service.handlers[descriptor.name]
+    read = message_factory.GetMessageClass(descriptor.input_type).FromString
+    on_bytes: Any
+    if descriptor.server_streaming:
+
+        async def on_bytes(data: bytes, call: CallContext) -> AsyncIterator[bytes]:
+            async for response in handler(_read(read, data, call), call):
+                yield response.SerializeToString()
+    else:
+
+        async def on_request(data: bytes, call: CallContext) -> bytes:
+            # Inside the layers, where a broken message or one that is too large is an error like any other.
+            response = (await handler(_read(read, data, call), call)).SerializeToString()
+            if len(response) > max_response_bytes:
+                raise MessageTooLargeError(
+                    f"the answer has {len(response)} bytes; this server sends at most {max_response_bytes} (its "
+                    "setting max_message_mib): ask for less in one call"
+                )
+            return bytes(response)
+
+        on_bytes = within(layers, on_request)
+    return Method(
+        f"/{service.name}/{descriptor.name}", on_bytes, descriptor.client_streaming, descriptor.server_streaming
+    )
+
+
+def _read(read: Callable[[bytes], Message], data: bytes, call: CallContext) -> Message:
+    try:
+        return read(data)
+    except DecodeError as error:
+        raise InvalidRequestError(f"the request is not a message of {call.method} ({error})") from error
