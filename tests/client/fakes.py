@@ -12,6 +12,9 @@ from typing import Any, NoReturn
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import HealthServicer
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from muserve.errors import STATUS_DETAILS_KEY, MuserveError, to_status
 from muserve.v1 import (
@@ -37,6 +40,7 @@ __all__ = [
     "failed",
     "fake_model",
     "fake_server",
+    "healthy",
     "verified",
 ]
 
@@ -53,6 +57,8 @@ class FakeServer:
     """Of each call."""
     remaining_s: list[float | None] = field(default_factory=list)
     """Until the deadline of each call; gRPC gives an enormous number where there is none."""
+    peers: set[str] = field(default_factory=set)
+    """The connections that calls came over."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -64,6 +70,7 @@ class FakeServer:
         """Notes a call; returns its number, from 1."""
         with self.lock:
             self.metadata.append(dict(context.invocation_metadata()))
+            self.peers.add(context.peer())
             self.remaining_s.append(context.time_remaining())
             return self.calls
 
@@ -89,9 +96,13 @@ class _Servicer(
 
 @contextmanager
 def fake_server(
-    answer: Answer, *, address: str = "127.0.0.1:0", credentials: grpc.ServerCredentials | None = None
+    answer: Answer,
+    *,
+    address: str = "127.0.0.1:0",
+    credentials: grpc.ServerCredentials | None = None,
+    health: health_pb2_grpc.HealthServicer | None = None,
 ) -> Iterator[FakeServer]:
-    """A gRPC server with the methods of the typed API, all answered by one function."""
+    """A gRPC server with the methods of the typed API, all answered by one function; without health unless given."""
     fake = FakeServer()
     with ThreadPoolExecutor(32) as threads:
         server = grpc.server(threads, options=[("grpc.max_receive_message_length", 64 * 2**20)])
@@ -100,6 +111,8 @@ def fake_server(
         forecast_pb2_grpc.add_ForecastServiceServicer_to_server(servicer, server)
         music_pb2_grpc.add_MusicServiceServicer_to_server(servicer, server)
         model_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
+        if health:
+            health_pb2_grpc.add_HealthServicer_to_server(health, server)
         port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
         fake.target = address if address.startswith("unix:") else f"127.0.0.1:{port}"
         server.start()
@@ -107,6 +120,14 @@ def fake_server(
             yield fake
         finally:
             server.stop(None).wait()
+
+
+def healthy(*services: str) -> HealthServicer:
+    """The health of a server on which some services are healthy, and no others are known."""
+    health = HealthServicer()
+    for service in services:
+        health.set(service, HealthCheckResponse.SERVING)
+    return health
 
 
 def fail(context: grpc.ServicerContext, error: MuserveError) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import Any
 import mido
 
 from muserve.v1 import music_pb2
-from tests.client.fakes import FakeServer, fake_server
+from tests.client.fakes import FakeServer, fake_server, healthy
 
 __all__ = ["ROLES", "accompany", "band", "compose", "midi_file", "notes_of", "play"]
 
@@ -30,7 +30,7 @@ def band(requests: list[Any] | None = None) -> AbstractContextManager[FakeServer
             requests.append(request)
         return play(request)
 
-    return fake_server(answer)
+    return fake_server(answer, health=healthy("muserve.v1.MusicService"))
 
 
 def play(request: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Callable, Coroutine
 from types import TracebackType
@@ -12,7 +13,7 @@ import grpc
 from grpc import aio
 
 from muserve.errors import CancelledCallError
-from muserve_client.attempts import CLOSED, Attempts
+from muserve_client.attempts import CLOSED
 from muserve_client.client_base import ClientBase
 from muserve_client.connection import as_method
 from muserve_client.flows import Flow, Pause, Rpc, Step, Work, check_flow, check_step
@@ -27,6 +28,11 @@ class AsyncConnection(ClientBase):
     """All of `AsyncClient` but its calls."""
 
     _api = aio
+
+    @functools.cached_property
+    def _closing(self) -> asyncio.Event:
+        """Ends the waits between attempts."""
+        return asyncio.Event()
 
     async def run(self, flow: Flow[Result]) -> Result:
         """Runs a call that another package brings; see `Client.run`."""
@@ -49,8 +55,8 @@ class AsyncConnection(ClientBase):
     async def close(self) -> None:
         """Closes the connection and cancels the calls on it. Closing again does nothing."""
         self._closed.set()
-        if self._channel is not None:
-            await self._channel.close()
+        self._closing.set()
+        await asyncio.gather(*(channel.close() for channel in self._channels.values()))
 
     async def __aenter__(self) -> Self:
         return self
@@ -73,11 +79,12 @@ class AsyncConnection(ClientBase):
 
     async def _send(self, rpc: Rpc) -> Any:
         """Sends a request, again where that is safe, and reads the response."""
-        call = Attempts(self._options, timeout_s=rpc.timeout_s, request_id=rpc.request_id, max_attempts=rpc.attempts)
-        send = self._callable(rpc.method)
+        call = self._attempts(rpc)
+        callables = self._callable(rpc.method)
         while True:
+            send = callables.checked if call.checks_health else callables.unchecked
             try:
-                return rpc.method.read(await send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata))
+                response = await send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata)
             except grpc.RpcError as error:
                 failure = call.translate(error)
                 pause = call.pause_s(failure)
@@ -89,10 +96,14 @@ class AsyncConnection(ClientBase):
                 if self._closed.is_set() and task is not None and not task.cancelling():
                     raise CancelledCallError(CLOSED) from error
                 raise
+            else:
+                call.succeeded()
+                return rpc.method.read(response)
             await self._pause(pause)
 
     async def _pause(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
         if self._closed.is_set():
             raise CancelledCallError(CLOSED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import secrets
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from muserve.errors import (
     MuserveError,
     QueueFullError,
     UnavailableError,
+    UnimplementedError,
     from_status,
 )
 from muserve_client.fields import Fields
@@ -38,6 +40,7 @@ class Attempts:
         timeout_s: float | None,
         request_id: str | None,
         max_attempts: int | None = None,
+        reached: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
         fraction: Callable[[], float] = random.random,
     ) -> None:
@@ -48,6 +51,7 @@ class Attempts:
             timeout_s: Seconds for all attempts and the waits between them; None takes the client's.
             request_id: The call's name in the server's log; None draws one.
             max_attempts: Attempts at most; None takes the client's.
+            reached: Set once the client has reached its server; shared by all its calls.
             clock: Seconds that only go forward.
             fraction: Random numbers from 0 up to 1.
 
@@ -61,16 +65,29 @@ class Attempts:
         self._request_id = secrets.token_hex(8) if request_id is None else _checked_id(request_id)
         self._deadline = clock() + self._timeout_s
         self._max_attempts = options.retries.attempts if max_attempts is None else max_attempts
+        self._reached = reached or threading.Event()
         self._failed = 0
+        self._counted = 0
+        self._is_local = False
+        self._fell_back = False
 
     @property
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         """What each attempt sends along."""
         return (*self._options.metadata, (_REQUEST_ID_KEY, self._request_id))
 
+    @property
+    def checks_health(self) -> bool:
+        """Whether the next attempt goes to healthy replicas only, which a last one does not."""
+        return self._options.checks_health and not self._fell_back and self._counted + 1 < self._max_attempts
+
     def remaining_s(self) -> float:
         """Returns the seconds that the next attempt may take."""
         return max(0.0, self._deadline - self._clock())
+
+    def succeeded(self) -> None:
+        """Notes that the server has answered."""
+        self._reached.set()
 
     def translate(self, error: Any) -> MuserveError:
         """Turns what gRPC raised into an error of the contract: the one place for both clients.
@@ -81,7 +98,10 @@ class Attempts:
         trailers = error.trailing_metadata() or ()
         details = next((value for key, value in trailers if key == STATUS_DETAILS_KEY), None)
         failure = from_status(error.code(), error.details() or "", details)
+        self._is_local = details is None
         if details is not None:
+            if not isinstance(failure, UnavailableError) or failure.retry_after_s:
+                self._reached.set()
             return failure
         # gRPC made this status itself; its texts name neither the server nor the way out.
         if isinstance(failure, UnavailableError):
@@ -90,6 +110,11 @@ class Attempts:
             # Not by us: both skins see to that. A server that stops does this to calls that have just arrived
             # (grpc/grpc#41785), where UNAVAILABLE is meant.
             return UnavailableError(f"{self._options.address} dropped the call, as servers do when they stop")
+        if isinstance(failure, UnimplementedError):
+            return UnimplementedError(
+                f"{self._options.address} does not offer this call ({failure.message}): it is older than this client, "
+                "or the task's package is not installed there"
+            )
         if isinstance(failure, DeadlineExceededError):
             text = (
                 f"no answer from {self._options.address} within {self._timeout_s:g} s; ask for less or raise timeout_s"
@@ -104,12 +129,23 @@ class Attempts:
             Seconds to wait before the next attempt; None if the failure is final.
         """
         self._failed += 1
-        if not isinstance(failure, UnavailableError | QueueFullError) or self._failed >= self._max_attempts:
+        if not isinstance(failure, UnavailableError | QueueFullError):
             return None
-        pause = self._options.retries.backoff_s(self._failed, self._fraction())
-        if isinstance(failure, QueueFullError):
-            pause += failure.retry_after_s
+        was_checked = self.checks_health
+        if isinstance(failure, QueueFullError) or self._max_attempts == 1 or not self._reached.is_set():
+            self._counted += 1
+        if self._counted >= self._max_attempts:
+            return None
+        # No replica is healthy, or the connection broke: which, gRPC does not tell.
+        self._fell_back = was_checked and self._is_local
+        pause = 0.0 if self._fell_back else self._wait_s(failure)
         return pause if pause < self.remaining_s() else None
+
+    def _wait_s(self, failure: UnavailableError | QueueFullError) -> float:
+        # A server that says when it has loaded is not overloaded: no reason to stay away longer each time.
+        is_loading = isinstance(failure, UnavailableError) and failure.retry_after_s
+        number = 1 if is_loading else self._failed
+        return failure.retry_after_s + self._options.retries.backoff_s(number, self._fraction())
 
 
 def checked_timeout(seconds: Any) -> float:

@@ -1,23 +1,40 @@
-"""What both clients share: how they are made, and the channel that they open at the first call."""
+"""What both clients share: how they are made, and the channels that they open at the first call of a service."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, ClassVar
 
 import grpc
 
-from muserve_client.attempts import CLOSED
-from muserve_client.flows import Method
+from muserve_client.attempts import CLOSED, Attempts
+from muserve_client.flows import Method, Rpc
 from muserve_client.options import DEFAULT_TARGET, ClientOptions, Retries
 
-__all__ = ["ClientBase"]
+__all__ = ["Callables", "ClientBase"]
+
+_HEALTH_SERVICE = "grpc.health.v1.Health"
+
+
+@dataclass(frozen=True)
+class Callables:
+    """What sends requests of one method."""
+
+    checked: Any
+    """To a replica on which the method's service is healthy."""
+    unchecked: Any
+    """To any replica."""
 
 
 class ClientBase:
-    """Options, and one channel with its callables."""
+    """Options, and channels with their callables.
+
+    Health is a matter of a channel, so there is one for each service that is called, and one that checks none. gRPC
+    lets them share connections: in clear text there is one for each address; encrypted, each channel has its own.
+    """
 
     _api: ClassVar[ModuleType]
     """`grpc` or `grpc.aio`, which name the same functions."""
@@ -45,7 +62,8 @@ class ClientBase:
             credentials: Encrypt with these instead, for private or mutual certificates: `grpc.ssl_channel_credentials`.
             metadata: Sent with every call: {"authorization": "Bearer …"}.
             max_message_mib: Largest message in either direction, in MiB; the server has its own limit.
-            channel_options: gRPC channel arguments for everything else. They override the client's.
+            channel_options: gRPC channel arguments for everything else. They override the client's: a
+                "grpc.service_config" of your own replaces balancing and health checks.
 
         Raises:
             ConfigurationError: An argument is invalid.
@@ -62,22 +80,46 @@ class ClientBase:
         )
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._channel: Any = None
-        self._callables: dict[str, Any] = {}
+        self._reached = threading.Event()
+        self._channels: dict[str | None, Any] = {}
+        self._callables: dict[str, Callables] = {}
 
-    def _callable(self, method: Method) -> Any:
-        """Returns what sends requests of a method, over a channel that is opened now if there is none."""
+    def _attempts(self, rpc: Rpc) -> Attempts:
+        return Attempts(
+            self._options,
+            timeout_s=rpc.timeout_s,
+            request_id=rpc.request_id,
+            max_attempts=rpc.attempts,
+            reached=self._reached,
+        )
+
+    def _callable(self, method: Method) -> Callables:
+        """Returns what sends requests of a method, over channels that are opened now if there are none.
+
+        Raises:
+            RuntimeError: The client is closed.
+        """
         with self._lock:
             if self._closed.is_set():
                 raise RuntimeError(CLOSED)
-            if self._channel is None:
-                self._channel = self._open()
             if method.path not in self._callables:
-                self._callables[method.path] = self._channel.unary_unary(method.path, method.serialize)
+                service = method.path.split("/")[1]
+                checked = self._channel(None if service == _HEALTH_SERVICE else service)
+                channels = (checked, self._channel(None))
+                sends = (channel.unary_unary(method.path, method.serialize) for channel in channels)
+                self._callables[method.path] = Callables(*sends)
             return self._callables[method.path]
 
-    def _open(self) -> Any:
-        credentials, arguments = self._options.channel_credentials(), self._options.channel_arguments()
+    def _channel(self, service: str | None) -> Any:
+        """Returns the channel that checks the health of a service; None: that checks none."""
+        if not self._options.checks_health:
+            service = None
+        if service not in self._channels:
+            self._channels[service] = self._open(self._options.channel_arguments(service))
+        return self._channels[service]
+
+    def _open(self, arguments: list[tuple[str, Any]]) -> Any:
+        credentials = self._options.channel_credentials()
         if credentials is None:
             return self._api.insecure_channel(self._options.target, arguments)
         return self._api.secure_channel(self._options.target, credentials, arguments)

@@ -11,7 +11,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import grpc
 
 from muserve.errors import CancelledCallError
-from muserve_client.attempts import CLOSED, Attempts
+from muserve_client.attempts import CLOSED
 from muserve_client.client_base import ClientBase
 from muserve_client.flows import Flow, Pause, Rpc, Step, Work, check_flow, check_step
 
@@ -59,8 +59,8 @@ class Connection(ClientBase):
         """Closes the connection and cancels the calls on it. Closing again does nothing."""
         with self._lock:
             self._closed.set()
-            if self._channel is not None:
-                self._channel.close()
+            for channel in self._channels.values():
+                channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -83,11 +83,12 @@ class Connection(ClientBase):
 
     def _send(self, rpc: Rpc) -> Any:
         """Sends a request, again where that is safe, and reads the response."""
-        call = Attempts(self._options, timeout_s=rpc.timeout_s, request_id=rpc.request_id, max_attempts=rpc.attempts)
-        send = self._callable(rpc.method)
+        call = self._attempts(rpc)
+        callables = self._callable(rpc.method)
         while True:
+            send = callables.checked if call.checks_health else callables.unchecked
             try:
-                return rpc.method.read(send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata))
+                response = send(rpc.request, timeout=call.remaining_s(), metadata=call.metadata)
             except grpc.RpcError as error:
                 if self._closed.is_set():
                     raise CancelledCallError(CLOSED) from error
@@ -99,6 +100,9 @@ class Connection(ClientBase):
                 if self._closed.is_set():
                     raise CancelledCallError(CLOSED) from error
                 raise
+            else:
+                call.succeeded()
+                return rpc.method.read(response)
             self._pause(pause)
 
     def _pause(self, seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ import grpc
 
 from muserve import __version__
 from muserve.configuration import ConfigurationError
+from muserve_client.service_config import service_config
 
 __all__ = ["DEFAULT_TARGET", "KEEPALIVE_TIME_MS", "ClientOptions", "Retries"]
 
@@ -22,6 +22,7 @@ KEEPALIVE_TIME_MS = 40_000  # the server takes a ping every 30 s; the rest is ro
 _KEEPALIVE_TIMEOUT_MS = 10_000
 _RECONNECT_MS = {"initial": 100, "max": 5_000}  # gRPC's own 120 s would hide for minutes that a server is back
 _RESOLVE_MS = 5_000  # new replicas behind a headless Service are seen this soon
+_SERVICE_CONFIG = "grpc.service_config"
 _SCHEMES = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock", "xds")
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+)(:(?P<port>\d{1,5}))?")
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
@@ -31,18 +32,25 @@ _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 class Retries:
     """When a call is retried: only after UNAVAILABLE and QUEUE_FULL, and never beyond the call's timeout.
 
-    Inference has no side effects, so these are always safe. A queue that is full says when to come back, and that is
-    honoured.
+    Inference has no side effects, so these are always safe. A server that is full or loading says when to come back,
+    and that is honoured.
+
+    Calls outlast a restart: once a client has had an answer from its server, or was told when to come back,
+    UNAVAILABLE is retried until the call's timeout, however many attempts that takes. Before, `attempts` is the limit,
+    so that a wrong address fails within seconds.
+
+    Only replicas that report to be healthy are called. Where there is none, or the connection breaks, the next attempt
+    follows at once and checks no health: the server's own answer is truer than a guess. Nor does the last attempt.
     """
 
     attempts: int = 5
-    """Maximum attempts per call, the first one included; 1 disables retries."""
+    """Maximum attempts per call, the first one included, but see above; 1 disables retries and health checks."""
     initial_backoff_s: float = 0.1
-    """Longest wait before the second attempt, in seconds; each is shortened at random by up to a half."""
+    """Longest wait after the first attempt, in seconds; each is shortened at random by up to a half."""
     max_backoff_s: float = 5.0
-    """Longest wait before any attempt, in seconds; a server may ask for a longer one."""
+    """Longest wait after any attempt, in seconds; a server may ask for a longer one."""
     multiplier: float = 2.0
-    """By how much each wait is longer than the one before."""
+    """By how much the wait grows with each attempt."""
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -130,14 +138,23 @@ class ClientOptions:
             return grpc.ssl_channel_credentials()
         return self.credentials
 
-    def channel_arguments(self) -> list[tuple[str, Any]]:
-        """Returns gRPC's channel arguments; the user's own come last and win."""
+    @property
+    def checks_health(self) -> bool:
+        """Whether calls go to healthy replicas only; not with a service config of the user's own."""
+        return _SERVICE_CONFIG not in dict(self.channel_options)
+
+    def channel_arguments(self, service: str | None = None) -> list[tuple[str, Any]]:
+        """Returns gRPC's channel arguments; the user's own come last and win.
+
+        Args:
+            service: Full name of the service whose health is checked; None checks none.
+        """
         size = self.max_message_mib * 2**20
         return [
             ("grpc.primary_user_agent", f"muserve-python/{__version__}"),
             ("grpc.max_send_message_length", size),
             ("grpc.max_receive_message_length", size),
-            ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+            (_SERVICE_CONFIG, service_config(service)),
             # A policy from DNS would retry what this client already does.
             ("grpc.service_config_disable_resolution", 1),
             ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
