@@ -21,7 +21,14 @@ from muserve_server.logs import configure_logging
 from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.offload import Offloader
 from muserve_server.repository import Repository
-from muserve_server.services import Health, ModelService, reflection_service, typed_service
+from muserve_server.services import (
+    Health,
+    ModelService,
+    OpenInferenceService,
+    TensorLimits,
+    reflection_service,
+    typed_service,
+)
 from muserve_server.settings import Settings, read_settings
 from muserve_server.telemetry import HttpEndpoint, Metrics
 
@@ -71,8 +78,11 @@ class Server:
         )
         kinds = {kind.name: kind.service for kind in self._options.kinds.values() if kind.service}
         models = ModelService(self._repository).service()
-        self._services = [*(typed_service(name, kind, self._repository) for name, kind in kinds.items()), models]
-        self._health = Health({kind.full_name: name for name, kind in kinds.items()}, (models.name,))
+        limits = _tensor_limits(settings)
+        tensors = OpenInferenceService(self._repository, lambda: self._health.ready, limits).service()
+        typed = (typed_service(name, kind, self._repository) for name, kind in kinds.items())
+        self._services = [*typed, models, tensors]
+        self._health = Health({kind.full_name: name for name, kind in kinds.items()}, (models.name, tensors.name))
         self.grpc_port = 0
         self.http_port = 0
 
@@ -208,6 +218,14 @@ def _grpcio_options(settings: Settings) -> GrpcioOptions:
         max_calls=settings.max_concurrent_calls + _SPARE_CALLS,
         max_streams=settings.max_streams,
         max_connection_age_s=settings.max_connection_age_s,
+    )
+
+
+def _tensor_limits(settings: Settings) -> TensorLimits:
+    return TensorLimits(
+        max_rows=settings.max_samples_per_call,
+        max_free_size=settings.max_free_size,
+        max_response_bytes=settings.max_message_mib * 2**20,
     )
 
 

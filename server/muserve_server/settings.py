@@ -28,7 +28,7 @@ from muserve.configuration import (
     read_toml,
 )
 from muserve_server.engine import BatcherOptions, OnnxOptions
-from muserve_server.limits import MAX_MESSAGE_MIB
+from muserve_server.limits import MAX_MESSAGE_MIB, MAX_SAMPLES_PER_CALL
 from muserve_server.model import LocalOptions
 from muserve_server.tasks import Kinds, installed_kinds
 
@@ -110,6 +110,12 @@ class Settings:
     )
 
     max_message_mib: int = MAX_MESSAGE_MIB
+    max_samples_per_call: int = MAX_SAMPLES_PER_CALL
+    max_free_size: int = option(
+        2048,
+        "Open Inference Protocol: maximum size of each dimension that a graph leaves free, such as a length in tokens",
+        minimum=1,
+    )
     max_concurrent_calls: int = option(4096, "maximum concurrent calls", minimum=1)
     default_deadline_s: float = option(60.0, "deadline of calls without one", unit="s", minimum=0.001)
     max_streams: int = option(
@@ -150,7 +156,7 @@ class Settings:
                 f"host is {self.host!r}; it must be an address or a name of this machine: 127.0.0.1, ::1, or 0.0.0.0 "
                 "for every interface. Sockets of files are not served, and ports have settings of their own"
             )
-        for limits in self.limits.values():
+        for limits in (self, *self.limits.values()):
             check_order(limits, self)
 
     def default_model_names(self) -> dict[str, str]:

@@ -114,6 +114,7 @@ async def test_reflection_lists_the_services(tmp_path: Path) -> None:
         assert {service.name for service in answer.list_services_response.service} == {
             "grpc.health.v1.Health",
             "grpc.reflection.v1alpha.ServerReflection",
+            "inference.GRPCInferenceService",
             "muserve.v1.AnswerService",
             "muserve.v1.ForecastService",
             "muserve.v1.ImageService",

@@ -4,5 +4,16 @@ from muserve_server.engine.batcher import Batcher, BatcherOptions
 from muserve_server.engine.engine import Engine, EngineError
 from muserve_server.engine.onnx import OnnxEngine, OnnxOptions
 from muserve_server.engine.runs import RunStats
+from muserve_server.engine.statistics import BatcherStats, Tally
 
-__all__ = ["Batcher", "BatcherOptions", "Engine", "EngineError", "OnnxEngine", "OnnxOptions", "RunStats"]
+__all__ = [
+    "Batcher",
+    "BatcherOptions",
+    "BatcherStats",
+    "Engine",
+    "EngineError",
+    "OnnxEngine",
+    "OnnxOptions",
+    "RunStats",
+    "Tally",
+]

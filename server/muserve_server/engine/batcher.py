@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from muserve.errors import DeadlineExceededError, QueueFullError, UnavailableError
 from muserve_server.engine.clock import Clock
 from muserve_server.engine.engine import Engine, EngineError
-from muserve_server.engine.runs import Entry, Run, RunStats, Slice, run_batch
+from muserve_server.engine.runs import Bucket, Entry, Run, RunStats, Slice, run_batch
+from muserve_server.engine.statistics import BatcherStats
 from muserve_server.rows import Rows, Step, concatenate, count_rows, slice_rows
 
 __all__ = ["Batcher", "BatcherOptions"]
@@ -72,14 +73,17 @@ class Batcher:
             on_run: Called on the event loop after each run with its rows and seconds.
             clock: For tests; this machine's if there is none.
         """
+        self.options = options
+        """Sizes and delay."""
+        self.stats = BatcherStats()
+        """What it did; may be replaced, to count anew."""
         self._engines = engines
-        self._options = options
         self._on_run = on_run
         self._clock = clock or Clock()
         self._threads = ThreadPoolExecutor(len(engines), thread_name_prefix="engine")
         self._queue: deque[Entry] = deque()
         self._queued_rows = 0
-        self._running: Counter[tuple[Any, ...]] = Counter()
+        self._running: Counter[Bucket] = Counter()
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
         self._last_request = -math.inf
@@ -127,13 +131,21 @@ class Batcher:
             UnavailableError: The batcher was closed.
             ValueError: The tensors disagree in their number of rows, or have none.
         """
-        entry = self._enter(rows, deadline, stats or RunStats(), step, admitted=admitted)
-        self._open_requests += 1
+        started = self._clock.now_s()
+        entry: Entry | None = None
+        succeeded = False
         try:
-            return await entry.future
+            entry = self._enter(rows, deadline, stats or RunStats(), step, admitted=admitted)
+            self._open_requests += 1
+            outputs = await entry.future
+            succeeded = True
+            return outputs
         finally:
-            self._open_requests -= 1
-            self._leave(entry)
+            if entry:
+                self._open_requests -= 1
+                self._leave(entry)
+            tally = self.stats.succeeded if succeeded else self.stats.failed
+            tally.add(self._clock.now_s() - started)
 
     async def close(self) -> None:
         """Fails what waits, lets running batches end, closes the engines."""
@@ -154,9 +166,9 @@ class Batcher:
     ) -> Entry:
         self._check_open()
         count = count_rows(rows)
-        if not admitted and self._queued_rows + count > self._options.max_queue_rows:
+        if not admitted and self._queued_rows + count > self.options.max_queue_rows:
             raise QueueFullError(
-                f"{self._queued_rows} rows wait and {count} more came; the queue holds {self._options.max_queue_rows}",
+                f"{self._queued_rows} rows wait and {count} more came; the queue holds {self.options.max_queue_rows}",
                 retry_after_s=min(max(self._queued_rows * self._row_s / len(self._engines), 0.05), 5.0),
             )
         entry = Entry(rows, count, deadline, stats, step, asyncio.get_running_loop().create_future())
@@ -169,7 +181,7 @@ class Batcher:
             raise UnavailableError("the model was unloaded; try again")
 
     def _line_up(self, entry: Entry) -> None:
-        entry.bucket = tuple((name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in entry.rows.items())
+        entry.bucket = frozenset((name, tensor.dtype.num, tensor.shape[1:]) for name, tensor in entry.rows.items())
         entry.arrived = self._clock.now_s()
         self._queue.append(entry)
         self._queued_rows += entry.count
@@ -180,11 +192,15 @@ class Batcher:
         if entry.taken == entry.count:
             return
         if not entry.taken:
-            entry.stats.queue_s += self._clock.now_s() - entry.arrived
+            self._end_wait(entry, self._clock.now_s())
         self._queued_rows -= entry.count - entry.taken
         entry.taken = entry.count
         with suppress(ValueError):  # it may have been dropped already
             self._queue.remove(entry)
+
+    def _end_wait(self, entry: Entry, now: float) -> None:
+        entry.stats.queue_s += now - entry.arrived
+        self.stats.waits.add(now - entry.arrived)
 
     async def _work(self, engine: Engine) -> None:
         loop = asyncio.get_running_loop()
@@ -194,7 +210,7 @@ class Batcher:
                     return
                 self._arrived.clear()
                 await self._arrived.wait()
-            if self._options.max_delay_s:
+            if self.options.max_delay_s:
                 await self._wait_for_more()
             elif self._is_busy:
                 await self._wait_for_a_pause()
@@ -212,25 +228,25 @@ class Batcher:
             finally:
                 self._running -= Counter([bucket])
 
-    def _next_bucket(self) -> tuple[Any, ...] | None:
+    def _next_bucket(self) -> Bucket | None:
         """Which rows to begin a run with: the oldest; beside other runs those that gain nothing by waiting for them.
 
         These are rows that cannot share a run with those, a full batch, and the rest of a request that is running.
         """
         if not self._running:
             return self._queue[0].bucket if self._queue else None
-        waiting: Counter[tuple[Any, ...]] = Counter()
+        waiting: Counter[Bucket] = Counter()
         for entry in self._queue:
             waiting[entry.bucket] += entry.count - entry.taken
         for entry in self._queue:
-            is_full = waiting[entry.bucket] >= self._options.max_batch_rows
+            is_full = waiting[entry.bucket] >= self.options.max_batch_rows
             if is_full or entry.taken or entry.bucket not in self._running:
                 return entry.bucket
         return None
 
     async def _wait_for_more(self) -> None:
-        until = self._queue[0].arrived + self._options.max_delay_s
-        while self._queue and self._queued_rows < self._options.max_batch_rows:
+        until = self._queue[0].arrived + self.options.max_delay_s
+        while self._queue and self._queued_rows < self.options.max_batch_rows:
             remaining = until - self._clock.now_s()
             if remaining <= 0:
                 return
@@ -239,31 +255,31 @@ class Batcher:
 
     def _note_pace(self, now: float, *, is_new: bool) -> None:
         """Notes whether several callers are at it. A later step of a running request ends the wait."""
-        pause_s = self._options.busy_delay_s / _PAUSES_PER_DELAY
+        pause_s = self.options.busy_delay_s / _PAUSES_PER_DELAY
         self._is_busy = (
-            is_new and self._open_requests >= self._options.busy_requests and now - self._last_request < pause_s
+            is_new and self._open_requests >= self.options.busy_requests and now - self._last_request < pause_s
         )
         if is_new:
             self._last_request = now
-        if not self._is_busy or self._queued_rows >= self._options.max_batch_rows:
+        if not self._is_busy or self._queued_rows >= self.options.max_batch_rows:
             self._hurry.set()
 
     async def _wait_for_a_pause(self) -> None:
         """Waits until no request has come for a while, the batch is full, or the oldest has waited long enough."""
-        delay_s = self._options.busy_delay_s
+        delay_s = self.options.busy_delay_s
         until = self._queue[0].arrived + delay_s
         self._hurry.clear()
-        while self._queued_rows < self._options.max_batch_rows and not self._hurry.is_set():
+        while self._queued_rows < self.options.max_batch_rows and not self._hurry.is_set():
             remaining = min(until, self._last_request + delay_s / _PAUSES_PER_DELAY) - self._clock.now_s()
             if remaining <= 0:
                 return
             await self._clock.wait(self._hurry, remaining)
 
-    def _take(self, bucket: tuple[Any, ...]) -> list[Slice]:
+    def _take(self, bucket: Bucket) -> list[Slice]:
         """Forms the next batch from the oldest entries of a bucket; drops what nobody waits for."""
         now = self._clock.now_s()
         batch: list[Slice] = []
-        room = self._options.max_batch_rows
+        room = self.options.max_batch_rows
         kept: list[Entry] = []
         while self._queue and room:
             entry = self._queue.popleft()
@@ -276,7 +292,7 @@ class Batcher:
                 kept.append(entry)
                 continue
             if not entry.taken:
-                entry.stats.queue_s += now - entry.arrived
+                self._end_wait(entry, now)
             part = Slice(entry, entry.taken, min(entry.count, entry.taken + room))
             batch.append(part)
             room -= part.count
@@ -291,6 +307,8 @@ class Batcher:
         for run in runs:
             self._row_s = run.seconds / run.rows
             self._on_run(run.rows, run.seconds)
+            if not isinstance(run.outputs, EngineError):
+                self.stats.add_run(run.rows, len(run.parts), run.seconds)
             position = 0
             for part in run.parts:
                 entry, start = part.entry, position

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from muserve_server.engine.engine import Engine, EngineError
 from muserve_server.rows import Rows, Step, concatenate, slice_rows
 
-__all__ = ["Entry", "Run", "RunStats", "Slice", "run_batch"]
+__all__ = ["Bucket", "Entry", "Run", "RunStats", "Slice", "run_batch"]
+
+Bucket = frozenset[tuple[str, int, tuple[int, ...]]]
+"""Names, types and shapes past the first dimension of tensors, in any order: rows of one bucket fit together."""
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Entry:
     stats: RunStats
     step: Step | None
     future: asyncio.Future[dict[str, NDArray[Any]]]
-    bucket: tuple[Any, ...] = field(init=False)
+    bucket: Bucket = field(init=False)
     arrived: float = field(init=False)
     taken: int = 0
     done: int = 0

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from muserve import __version__
 from muserve.bundle import Bundle, BundleFileError, ManifestError, read_bundle, verify_files
 from muserve.v1 import common_pb2
-from muserve_server.engine import Batcher, Engine, EngineError, OnnxEngine
+from muserve_server.engine import Batcher, BatcherStats, Engine, EngineError, OnnxEngine
 from muserve_server.model.call import CallStats, ModelCall, RecordingCall
 from muserve_server.model.goldens import Tensors, replay
 from muserve_server.model.options import LocalOptions
@@ -63,6 +63,8 @@ class LocalModel:
             await model._start()
             for golden in bundle.manifest.goldens:
                 await replay(bundle, golden, model.record)
+            for batcher in model._batchers.values():
+                batcher.stats = BatcherStats()  # the goldens were no one's requests
         except BaseException:
             await model.close()
             raise
@@ -94,8 +96,7 @@ class LocalModel:
             TypeError: No method of the service takes such a request.
         """
         stats = stats if stats is not None else CallStats()
-        call = ModelCall(self._batchers, self._offloader, deadline, stats)
-        response: Any = await self._handler(request)(request, call)
+        response: Any = await self._handler(request)(request, self.call(deadline, stats))
         info: common_pb2.ResponseInfo = response.info
         info.model = self.bundle.manifest.name
         info.version = self.bundle.manifest.version
@@ -108,6 +109,19 @@ class LocalModel:
         timings.encode.FromNanoseconds(int(stats.encode_s * 1e9))
         timings.batch_rows = stats.batch_rows
         return response
+
+    def call(self, deadline: float | None, stats: CallStats) -> ModelCall:
+        """Returns what runs the model's graphs for one request, whichever way its rows came.
+
+        Args:
+            deadline: On the clock of `time.monotonic`.
+            stats: Updated while the request runs.
+        """
+        return ModelCall(self._batchers, self._offloader, deadline, stats)
+
+    def batcher(self, role: str) -> Batcher:
+        """Returns the batcher of one of the bundle's graphs."""
+        return self._batchers[role]
 
     async def record(self, request: Message) -> Tensors:
         """Answers a request and returns the tensors of every graph run: what a golden's .npz file holds.
