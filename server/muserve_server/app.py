@@ -73,8 +73,10 @@ class Server:
             settings.models,
             self._load,
             settings.default_model_names(),
+            settings.default_version_numbers(),
             kinds=self._options.kinds,
             on_change=self._update_health,
+            max_waiting_calls=max(1, settings.max_concurrent_calls // 2),
         )
         kinds = {kind.name: kind.service for kind in self._options.kinds.values() if kind.service}
         models = ModelService(self._repository).service()
@@ -141,6 +143,7 @@ class Server:
         if self._poller:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
+        self._repository.stop_loading()
         if drain and settings.drain_delay_s:
             logger.info("draining", extra={"drain_delay_s": settings.drain_delay_s})
             await asyncio.sleep(settings.drain_delay_s)

@@ -66,6 +66,9 @@ class Settings:
     default_models: tuple[str, ...] = option(
         (), "TASK=NAME pairs: the default model of a task that has several, for requests without a model: image=digits"
     )
+    default_versions: tuple[str, ...] = option(
+        (), "MODEL=VERSION pairs: the default version of a model, if not the highest that passes verification: digits=1"
+    )
     poll_interval_s: float = option(
         5.0,
         "interval at which the model folders are scanned for new and removed bundles; 0 disables scanning",
@@ -149,6 +152,7 @@ class Settings:
             ConfigurationError: Settings contradict each other.
         """
         self.default_model_names()
+        self.default_version_numbers()
         if not self.models:
             raise ConfigurationError(f"models is empty; name a folder of bundles, or {BUNDLED!r}")
         if not self.host or re.search(r"[\s/]|^\w+:(?!.*:)", self.host):
@@ -174,6 +178,21 @@ class Settings:
                 raise ConfigurationError(f"default_models has the task {task!r}; {nearest(task, list(self.kinds))}")
             names[task] = name
         return names
+
+    def default_version_numbers(self) -> dict[str, int]:
+        """Returns the default version by model's name, where one is set.
+
+        Raises:
+            ConfigurationError: An item is not MODEL=VERSION, or a model has two.
+        """
+        versions: dict[str, int] = {}
+        for item in self.default_versions:
+            name, _, number = item.partition("=")
+            if not name or not (number.isascii() and number.isdecimal() and len(number) <= 10 and int(number)):
+                raise ConfigurationError(f"default_versions has {item!r}; each item must be MODEL=VERSION: digits=1")
+            if versions.setdefault(name, int(number)) != int(number):
+                raise ConfigurationError(f"default_versions has the versions {versions[name]} and {number} of {name!r}")
+        return versions
 
     def local_options(self) -> LocalOptions:
         """Returns how bundles are opened and run."""

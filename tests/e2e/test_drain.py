@@ -156,7 +156,7 @@ def test_a_start_logs_what_serves_and_what_was_refused(tmp_path: Path) -> None:
                 process.terminate()
         assert process.wait(200) == 0
     by_message = {record["message"]: record for record in records}
-    assert list(by_message) == ["starting", "model ready", "bundle refused", "serving", "stopped"]
+    assert list(by_message) == ["starting", "bundle refused", "model ready", "serving", "stopped"]
     assert by_message["starting"]["muserve"]
     assert by_message["model ready"] | {"model": "shapes", "version": 1} == by_message["model ready"]
     refused = by_message["bundle refused"]

@@ -56,6 +56,11 @@ def test_flags_are_not_guessed(argument: list[str]) -> None:
         (["--default-deadline-s", "0"], "default_deadline_s is 0.0; it must be at least 0.001 s"),
         (["--default-models", "digits"], "default_models has 'digits'; each item must be TASK=NAME"),
         (["--default-models", "imge=digits"], "default_models has the task 'imge'; did you mean 'image'?"),
+        (["--default-versions", "digits"], "default_versions has 'digits'; each item must be MODEL=VERSION: digits=1"),
+        (["--default-versions", "digits=0"], "default_versions has 'digits=0'; each item must be MODEL=VERSION"),
+        (["--default-versions", "digits=²"], "default_versions has 'digits=²'; each item must be MODEL=VERSION"),
+        (["--default-versions", "=2"], "default_versions has '=2'; each item must be MODEL=VERSION"),
+        (["--default-versions", "a=1, a=2"], "default_versions has the versions 1 and 2 of 'a'"),
         (
             ["--max-samples-per-call", "100", "--max-queue-rows", "99"],
             "max_samples_per_call is 100, but max_queue_rows is 99: the largest call would never fit",
@@ -104,6 +109,11 @@ def test_help_documents_each_setting(capsys: pytest.CaptureFixture[str]) -> None
 def test_default_models_are_by_task() -> None:
     settings = read_settings(["--default-models", "image=digits, music=jazz"], {})
     assert settings.default_model_names() == {"image": "digits", "music": "jazz"}
+
+
+def test_default_versions_are_by_model() -> None:
+    settings = read_settings([], {"MUSERVE_CONFIG_DEFAULT_VERSIONS": "digits=1, music=2, digits=1"})
+    assert settings.default_version_numbers() == {"digits": 1, "music": 2}
 
 
 def test_models_may_be_in_several_folders(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
-"""Keeps what is served in step with the models folder.
+"""Keeps what is served in step with the models folders.
 
 A new version is loaded and warmed up beside what serves, then published in one step. One that fails is refused with the
 reason, and what served goes on serving. A removed one finishes what it has. A half-copied bundle is refused too, and
 tried again when its files change.
+
+All manifests are read before anything is loaded, and of each model the version comes first that is to be its default:
+until it is known, calls wait for it rather than being answered by another.
 """
 
 from __future__ import annotations
@@ -10,71 +13,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from muserve.bundle import MANIFEST_FILE, Bundle, BundleError, ManifestError, read_bundle, verify_files
-from muserve.configuration import ConfigurationError
-from muserve.errors import ModelNotFoundError, ModelRefusedError, UnavailableError
-from muserve.v1 import model_pb2
+from muserve.errors import ModelNotFoundError, ModelRefusedError
 from muserve_server.model import LocalModel
+from muserve_server.repository.defaults import Defaults, listed
+from muserve_server.repository.entry import Lease, ModelEntry
+from muserve_server.repository.folders import Found, Key, ModelFolders
+from muserve_server.repository.waiting import StillLoadingError, WaitingCalls
 from muserve_server.tasks import Kinds
 
-__all__ = ["ModelEntry", "Repository"]
+__all__ = ["Repository"]
 
 logger = logging.getLogger(__name__)
-
-Signature = tuple[tuple[str, int, int], ...]
-Found = dict[tuple[str, int], tuple[Path, Signature]]
-
-_MAX_VERSION = 2**32 - 1
 
 
 class _SecondModelError(ManifestError):
     """The bundle is sound, but its task has a model already, and no setting says which is the default."""
-
-
-class Lease:
-    """A served model and the calls that are using it: each enters the lease while it runs."""
-
-    def __init__(self, model: LocalModel) -> None:
-        self.model = model
-        self.calls = 0
-        self.unused = asyncio.Event()
-        self.unused.set()
-
-    def __enter__(self) -> LocalModel:
-        self.calls += 1
-        self.unused.clear()
-        return self.model
-
-    def __exit__(self, *_: object) -> None:
-        self.calls -= 1
-        if not self.calls:
-            self.unused.set()
-
-
-@dataclass
-class ModelEntry:
-    """One folder <name>/<version> of the repository."""
-
-    name: str
-    """Name of the folder, which the manifest must repeat."""
-    version: int
-    """Version of the folder, which the manifest must repeat."""
-    state: model_pb2.ModelState
-    """Whether it answers."""
-    reason: str = ""
-    """Why the files that are there now were refused."""
-    bundle: Bundle | None = None
-    """What it serves or, if it serves nothing, what could be read of it."""
-    signature: Signature = ()
-    """Names, sizes and times of its files when it was last tried; empty to try it again."""
-    waits: bool = False
-    """Whether it was refused only because of another model, and may serve once that one is gone."""
-    lease: Lease | None = None
-    """What it serves."""
 
 
 class Repository:
@@ -85,9 +42,11 @@ class Repository:
         folders: Sequence[Path],
         load: Callable[[Path], Awaitable[LocalModel]],
         default_models: Mapping[str, str],
+        default_versions: Mapping[str, int],
         *,
         kinds: Kinds,
         on_change: Callable[[], None],
+        max_waiting_calls: int = 1024,
     ) -> None:
         """Stores its parts; `scan` does the work.
 
@@ -95,76 +54,81 @@ class Repository:
             folders: Each holds <name>/<version>/manifest.json. Where two hold the same, the first one counts.
             load: Opens and warms up a bundle; raises BundleError.
             default_models: Default model's name by task kind, where a kind may have several.
+            default_versions: Default version by model, where it is not the highest that passes verification.
             kinds: The task kinds that are served.
-            on_change: Called after models began or ceased to serve.
+            on_change: Called after models began or ceased to serve, and at the end of the first scan.
+            max_waiting_calls: How many calls may wait for models that are loading.
         """
-        self._folders = folders
+        self._folders = ModelFolders(folders)
         self._kinds = kinds
         self._load = load
-        self._default_models = default_models
         self._on_change = on_change
-        self._entries: dict[tuple[str, int], ModelEntry] = {}
+        self._entries: dict[Key, ModelEntry] = {}
+        self._defaults = Defaults(self._entries, default_models, default_versions)
+        self._waiting = WaitingCalls(max_waiting_calls)
         self._retiring: dict[asyncio.Task[None], LocalModel] = {}
-        self._leases: dict[tuple[str, str, int | None], Lease] = {}  # what requests asked for, until models change
-        self._hidden: set[Path] = set()
+        self._leases: dict[
+            tuple[str | None, str, int | None], Lease
+        ] = {}  # what requests asked for, until models change
+        self._listed = False
         self._scanned = False
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the first scan is finished: every model that was there is loaded or refused."""
+        return self._scanned
 
     def entries(self) -> list[ModelEntry]:
         """Returns all entries by name and version."""
         return [self._entries[key] for key in sorted(self._entries)]
 
-    def default_name(self, task: str) -> str | None:
-        """Returns the model that answers requests of a task kind that name none, or None if there is none."""
-        if task in self._default_models:
-            return self._default_models[task]
-        names = {entry.name for entry in self._serving() if _task(entry) == task}
-        return names.pop() if len(names) == 1 else None
+    def default_version(self, name: str) -> ModelEntry | None:
+        """Returns what answers requests of a model that name no version; None if nothing does, or nothing yet."""
+        return self._defaults.of_model(name)
+
+    def default_model(self, task: str) -> ModelEntry | None:
+        """Returns what answers requests of a task that name no model; None if nothing does, or nothing yet."""
+        entry = self._defaults.of_model(self._defaults.of_task(task) or "")
+        return entry if entry and entry.task == task else None
 
     async def scan(self, *, starting: bool = False) -> None:
-        """Brings what is served in step with the folder.
+        """Brings what is served in step with the folders.
 
         Args:
             starting: Whether contradictions of folder and settings are errors; later they only refuse the newcomer.
 
         Raises:
-            ConfigurationError: The folder cannot be read; or, when starting, a task has no clear default model.
+            ConfigurationError: A folder cannot be read; or, when starting, a set default is not there, or a task has no
+                clear default model.
         """
-        try:
-            found = await asyncio.to_thread(self._find_all)
-        except OSError as error:
-            raise ConfigurationError(
-                f"models is {error.filename}, which cannot be read ({error.strerror}); set it to a folder of bundles, "
-                "or install those that come with Muserve: pip install muserve-models"
-            ) from error
-        changed = False
-        for key in [key for key in self._entries if key not in found]:
-            entry = self._entries.pop(key)
-            self._retire(entry.lease)
-            self._leases.clear()
-            changed = True
-            for other in self._entries.values():
-                if other.waits:
-                    other.signature = ()
-            logger.info("model removed", extra={"model": entry.name, "version": entry.version})
-        for name, version in found:  # all of them first, so that none is unknown while another loads
-            self._entries.setdefault((name, version), ModelEntry(name, version, model_pb2.MODEL_STATE_LOADING))
-        for key, (path, signature) in sorted(found.items()):
-            entry = self._entries[key]
-            if entry.signature != signature:
-                entry.signature = signature
-                await self._try(entry, path, starting=starting)
-                changed = True
+        found = await asyncio.to_thread(self._folders.find)
+        changed = await self._take_over(found)
         if starting:
-            self._check_defaults()
+            self._defaults.check_known(self._folders)
+        changed = changed or not self._scanned
+        if changed:
+            self._publish(starting=starting)
+        for name in self._names():
+            for entry in self._defaults.candidates(name):
+                await self._try_pending(entry, found, starting=starting)
+                if entry.lease:
+                    break
+        if starting:
+            self._defaults.check_settled(self._folders)
+        self._retire_removed()  # only now, so that no third version answers before what takes their place is ready
+        for key in sorted(found, reverse=True):
+            await self._try_pending(self._entries[key], found, starting=starting)
         self._scanned = True
-        if changed or starting:
-            self._on_change()
+        if changed:
+            self._publish(starting=False)
 
-    async def use(self, task: str, name: str, version: int | None, *, deadline: float = math.inf) -> Lease:  # noqa: ARG002
+    async def use(self, task: str | None, name: str, version: int | None, *, deadline: float = math.inf) -> Lease:
         """Finds the model for a request; `with` the lease, it stays loaded while the request runs.
 
+        While it is not settled yet what answers, the request waits.
+
         Args:
-            task: Name of the task kind.
+            task: Name of the task kind; None for a model of any.
             name: Name of the model; empty for the task's default.
             version: Its version; None for the model's default.
             deadline: The request's, on the clock of `time.monotonic`.
@@ -172,36 +136,44 @@ class Repository:
         Raises:
             ModelNotFoundError: No such model or version; says what is there.
             ModelRefusedError: The asked version is there, but was refused.
-            UnavailableError: It is still loading.
+            UnavailableError: It is still loading, and the request cannot wait any longer.
         """
         key = (task, name, version)
         lease = self._leases.get(key)
         if lease is None:
-            lease = self._find_lease(task, name or self.default_name(task), version)
+            lease = await self._waiting.until_found(lambda: self._find_lease(task, name, version), deadline)
             self._leases[key] = lease
         return lease
 
     def find(self, name: str, version: int | None) -> ModelEntry:
-        """Finds an entry by name and version; without a version the newest that serves.
+        """Finds an entry by name and version; without a version the default or, if there is none, what may become it.
 
         Raises:
             ModelNotFoundError: There is none; says what is there.
             UnavailableError: It is not yet known what is there.
         """
-        if not self._scanned and not self._entries:
-            raise UnavailableError("the server looks for its models; try again")
-        versions = {entry.version: entry for entry in self.entries() if entry.name == name}
+        if not self._listed:
+            raise StillLoadingError("the server looks for its models")
+        versions = [number for other, number in self._entries if other == name]
         if not versions:
-            raise ModelNotFoundError(f"model is {name!r}; this server has {_listed({e.name for e in self.entries()})}")
+            names = {entry.name for entry in self._entries.values()}
+            raise ModelNotFoundError(f"model is {name!r}; this server has {listed(names)}")
         if version is None:
-            serving = [number for number, entry in versions.items() if entry.lease]
-            return versions[max(serving or versions)]
-        if version not in versions:
-            raise ModelNotFoundError(f"version is {version}; model {name!r} has the versions {_listed(versions)}")
-        return versions[version]
+            entry = self._defaults.of_model(name) or next(iter(self._defaults.candidates(name)), None)
+            version = self._defaults.pinned(name)
+        else:
+            entry = self._entries.get((name, version))
+        if entry is None:
+            raise ModelNotFoundError(f"version is {version}; model {name!r} has the versions {listed(versions)}")
+        return entry
+
+    def stop_loading(self) -> None:
+        """Ends the calls that wait for a model, and lets none wait any more: no scan follows. The others go on."""
+        self._waiting.close()
 
     async def close(self) -> None:
         """Unloads every model. Calls that still run fail."""
+        self.stop_loading()
         retiring = dict(self._retiring)
         for task in retiring:
             task.cancel()
@@ -209,35 +181,69 @@ class Repository:
         for model in (*retiring.values(), *(entry.lease.model for entry in self._entries.values() if entry.lease)):
             await model.close()
 
-    def _find_all(self) -> Found:
-        found: Found = {}
-        for folder in self._folders:
-            for key, (path, signature) in _find(folder).items():
-                first, _ = found.setdefault(key, (path, signature))
-                if first != path and path not in self._hidden:
-                    self._hidden.add(path)
-                    extra = {"path": str(path), "first": str(first)}
-                    logger.warning("bundle passed over: another has its name and version", extra=extra)
-        return found
-
-    def _serving(self) -> list[ModelEntry]:
-        return [entry for entry in self._entries.values() if entry.lease]
-
-    def _find_lease(self, task: str, name: str | None, version: int | None) -> Lease:
-        if name is None:
-            if not self._scanned:
-                raise UnavailableError("the server loads its models; try again")
-            names = {entry.name for entry in self._entries.values() if _task(entry) == task}
-            raise ModelNotFoundError(f"no {task} model serves here; in the repository: {_listed(names)}")
+    def _find_lease(self, task: str | None, name: str, version: int | None) -> Lease:
+        if not self._listed:
+            raise StillLoadingError("the server looks for its models")
+        if task and not name:
+            name = self._default_name(task)
         entry = self.find(name, version)
-        if _task(entry) not in (task, ""):
-            names = {entry.name for entry in self._serving() if _task(entry) == task}
-            raise ModelNotFoundError(f"model {name!r} is not a model of the task {task}; available: {_listed(names)}")
+        if task and entry.task not in (task, ""):
+            names = {entry.name for entry in self._entries.values() if entry.lease and entry.task == task}
+            raise ModelNotFoundError(f"model {name!r} is not a model of the task {task}; available: {listed(names)}")
         if entry.lease:
             return entry.lease
-        if entry.state == model_pb2.MODEL_STATE_REFUSED:
-            raise ModelRefusedError(f"model {entry.name}/{entry.version} was refused: {entry.reason}")
-        raise UnavailableError(f"model {entry.name}/{entry.version} is loading; try again")
+        if entry.pending or (version is None and self._defaults.is_model_open(name)):
+            raise StillLoadingError(f"model {entry} is loading")
+        raise ModelRefusedError(f"model {entry} was refused: {entry.reason}")
+
+    def _default_name(self, task: str) -> str:
+        name = self._defaults.of_task(task)
+        if name is not None:
+            return name
+        if self._defaults.is_task_open(task):
+            raise StillLoadingError(f"the {task} models are loading")
+        names = {entry.name for entry in self._entries.values() if entry.task == task}
+        raise ModelNotFoundError(f"no {task} model serves here; in the repository: {listed(names)}")
+
+    async def _take_over(self, found: Found) -> bool:
+        """Marks what is gone and what is to be tried, and reads the manifests of the latter; whether there is any."""
+        for key, entry in self._entries.items():
+            entry.removed = key not in found
+        removed = any(entry.removed for entry in self._entries.values())
+        for entry in self._entries.values() if removed else ():
+            if entry.waits:
+                entry.signature = ()
+        entries = {key: self._entries.get(key) or ModelEntry(*key) for key in found}
+        changed = [key for key, entry in entries.items() if entry.signature != found[key][1]]
+        read = await asyncio.to_thread(lambda: {key: self._read(found[key][0]) for key in changed})
+        # In one step, so that no call sees a model of which not all is known.
+        for key, bundle in read.items():
+            entry = entries[key]
+            entry.pending = True
+            if entry.lease is None:
+                entry.bundle = bundle
+        self._entries.update(entries)
+        self._listed = True
+        return removed or bool(changed)
+
+    def _read(self, path: Path) -> Bundle | None:
+        try:
+            return read_bundle(path, import_protos=self._kinds.named)
+        except Exception:  # noqa: BLE001 - it is told when the bundle is tried
+            return None
+
+    def _names(self) -> list[str]:
+        """Returns the models' names, those that serve first: a task's second model is one that comes beside them."""
+        names = {entry.name for entry in self._entries.values()}
+        return sorted(names, key=lambda name: (self._defaults.of_model(name) is None, name))
+
+    async def _try_pending(self, entry: ModelEntry, found: Found, *, starting: bool) -> None:
+        if not entry.pending:
+            return
+        path, signature = found[entry.name, entry.version]
+        await self._try(entry, path, starting=starting)
+        entry.pending, entry.signature = False, signature
+        self._publish(starting=starting)
 
     async def _try(self, entry: ModelEntry, path: Path, *, starting: bool) -> None:
         """Loads what the entry's folder holds now; on failure what it served goes on serving."""
@@ -259,8 +265,6 @@ class Repository:
                 await model.close()
             entry.reason = str(error) if isinstance(error, BundleError | OSError) else repr(error)
             entry.waits = isinstance(error, _SecondModelError)
-            if not entry.lease:
-                entry.state = model_pb2.MODEL_STATE_REFUSED
             logger.warning(
                 "bundle refused",
                 extra=extra | {"reason": entry.reason, "still_serving": bool(entry.lease)},
@@ -268,84 +272,43 @@ class Repository:
             )
             return
         self._retire(entry.lease)
-        self._leases.clear()
         entry.lease, entry.bundle, entry.reason, entry.waits = Lease(model), model.bundle, "", False
-        entry.state = model_pb2.MODEL_STATE_READY
         logger.info("model ready", extra=extra | {"digest": model.bundle.digest})
 
     def _check_place(self, entry: ModelEntry, bundle: Bundle, *, starting: bool) -> None:
         manifest = bundle.manifest
         if (manifest.name, manifest.version) != (entry.name, entry.version):
             raise ManifestError(
-                f"the folder is {entry.name}/{entry.version}, but its manifest says {bundle}; "
+                f"the folder is {entry}, but its manifest says {bundle}; "
                 "put the bundle into the folder of its own name and version"
             )
-        task = bundle.task
-        other = self.default_name(task)
-        if not starting and other not in (None, manifest.name) and task not in self._default_models:
+        other = self._defaults.rival(bundle.task, entry.name)
+        if not starting and other is not None:
             raise _SecondModelError(
-                f"{bundle} is a second {task} model beside {other!r}, and no setting says which is the default; "
-                f"start the server with --default-models {task}={other}"
+                f"{bundle} is a second {bundle.task} model beside {other!r}, and no setting says which is the default; "
+                f"start the server with --default-models {bundle.task}={other}"
             )
 
-    def _check_defaults(self) -> None:
-        for task in {_task(entry) for entry in self._serving()}:
-            names = {entry.name for entry in self._serving() if _task(entry) == task}
-            folders = " and ".join(map(str, self._folders))
-            if self.default_name(task) is None:
-                raise ConfigurationError(
-                    f"the {task} models {_listed(names)} are all in {folders}; say which answers requests that name "
-                    f"none: --default-models {task}={min(names)}"
-                )
-            if self.default_name(task) not in names:
-                raise ConfigurationError(
-                    f"default_models names the {task} model {self.default_name(task)!r}; {folders} has {_listed(names)}"
-                )
+    def _publish(self, *, starting: bool) -> None:
+        """Makes calls, waiting ones too, see what the entries say now."""
+        self._leases.clear()
+        self._defaults.update(starting=starting)
+        self._waiting.wake()
+        self._on_change()
+
+    def _retire_removed(self) -> None:
+        removed = [key for key, entry in self._entries.items() if entry.removed]
+        for key in removed:
+            entry = self._entries.pop(key)
+            self._retire(entry.lease)
+            entry.lease = None
+            logger.info("model removed", extra={"model": entry.name, "version": entry.version})
+        if removed:
+            self._publish(starting=False)
 
     def _retire(self, lease: Lease | None) -> None:
         """Closes a model once its last call has ended."""
         if lease:
-            task = asyncio.create_task(_close_when_unused(lease))
+            task = asyncio.create_task(lease.close_when_unused())
             self._retiring[task] = lease.model
             task.add_done_callback(lambda done: self._retiring.pop(done, None))
-
-
-async def _close_when_unused(lease: Lease) -> None:
-    await lease.unused.wait()
-    await lease.model.close()
-
-
-def _task(entry: ModelEntry) -> str:
-    return entry.bundle.task if entry.bundle else ""
-
-
-def _listed(names: Iterable[object]) -> str:
-    return ", ".join(str(name) for name in sorted(names, key=str)) or "nothing"
-
-
-def _find(folder: Path) -> Found:
-    """Lists <name>/<version> folders with the signatures of their files. Hidden folders are copies in the making."""
-    found: Found = {}
-    for name in folder.iterdir():
-        if name.name.startswith(".") or not name.name.isprintable() or not name.is_dir():
-            continue
-        try:
-            versions = list(name.iterdir())
-        except FileNotFoundError:
-            continue  # being removed; the next look sees it gone
-        for path in versions:
-            version = int(path.name) if path.name.isdecimal() else -1
-            if str(version) == path.name and 0 <= version <= _MAX_VERSION and path.is_dir():
-                found[name.name, version] = (path, _signature(path))
-    return found
-
-
-def _signature(folder: Path) -> Signature:
-    rows = []
-    for path in sorted(folder.rglob("*")):
-        try:
-            stat = path.stat()
-        except OSError:  # being removed, or a link to nowhere; verification says what is missing
-            continue
-        rows.append((path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns))
-    return (("", 0, 0), *rows)

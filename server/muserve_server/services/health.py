@@ -30,8 +30,8 @@ class Health:
         """Everything starts as NOT_SERVING.
 
         Args:
-            task_services: Full service name to the task kind that it serves: healthy once a model of it serves.
-            other_services: Full names of services that need no model.
+            task_services: Full service name to the task kind that it serves: healthy once its default model serves.
+            other_services: Full names of services that need no model: healthy once the first scan is finished.
         """
         self._task_services = task_services
         self._other_services = other_services
@@ -54,13 +54,13 @@ class Health:
         """Takes over what the repository serves now."""
         if self._draining:
             return
-        serving = [entry for entry in repository.entries() if entry.lease]
-        tasks = {entry.bundle.task for entry in serving if entry.bundle}
+        there = {entry.name for entry in repository.entries() if entry.lease or not repository.scanned}
+        serving = {name for name in there if repository.default_version(name)}
         known = dict.fromkeys((name for name in self._serving if name.startswith("models/")), False)
-        known |= dict.fromkeys((f"models/{entry.name}" for entry in serving), True)
-        known |= {name: task in tasks for name, task in self._task_services.items()}
-        known |= dict.fromkeys(self._other_services, True)
-        known[""] = bool(tasks)
+        known |= {f"models/{name}": name in serving for name in there}
+        known |= {name: repository.default_model(task) is not None for name, task in self._task_services.items()}
+        known |= dict.fromkeys(self._other_services, repository.scanned)
+        known[""] = repository.scanned and bool(serving)
         self._serving = known
         self._tell()
 
@@ -83,7 +83,7 @@ class Health:
         return health_pb2.HealthCheckResponse(status=status)
 
     async def list(self, _request: health_pb2.HealthListRequest, _call: CallContext) -> health_pb2.HealthListResponse:
-        """Gives the status of every service; see grpc.health.v1."""
+        """Gives the status of the server, of every service and every model; see grpc.health.v1."""
         statuses = {name: health_pb2.HealthCheckResponse(status=self._status(name)) for name in self._serving}
         return health_pb2.HealthListResponse(statuses=statuses)
 

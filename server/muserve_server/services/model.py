@@ -54,6 +54,5 @@ class ModelService:
             model.task_name = entry.bundle.task
             model.digest = entry.bundle.digest
             model.description = entry.bundle.manifest.description
-            newest = self._repository.find(entry.name, None)
-            model.default = self._repository.default_name(model.task_name) == entry.name and newest is entry
+            model.default = self._repository.default_model(entry.bundle.task) is entry
         return model

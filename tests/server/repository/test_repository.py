@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from muserve.errors import ModelNotFoundError, ModelRefusedError, UnavailableErr
 from muserve.v1 import image_pb2, model_pb2
 from muserve_server.model import LocalModel
 from muserve_server.repository import ModelEntry, Repository
+from muserve_server.repository.folders import ModelFolders
 from muserve_server.tasks import installed_kinds
 from tests.bundles import add_golden, image_bundle
 from tests.music_bundles import chord_bundle
@@ -34,11 +38,12 @@ class Served:
         self.loaded: list[str] = []
         self.models: list[LocalModel] = []
         self.changes = 0
+        self.told: list[int | None] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.folder = folder
         self.repository = Repository(
-            (folder,), self._load, defaults or {}, kinds=installed_kinds(), on_change=self._changed
+            (folder,), self._load, defaults or {}, {}, kinds=installed_kinds(), on_change=self._changed
         )
 
     async def _load(self, folder: Path) -> LocalModel:
@@ -49,6 +54,8 @@ class Served:
 
     def _changed(self) -> None:
         self.changes += 1
+        entry = self.repository.default_version("shapes")
+        self.told.append(entry.version if entry else None)
 
     async def start(self) -> None:
         await self.repository.scan(starting=True)
@@ -59,8 +66,10 @@ class Served:
     def entry(self, name: str = "shapes", version: int = 1) -> ModelEntry:
         return next(e for e in self.repository.entries() if (e.name, e.version) == (name, version))
 
-    async def answer(self, name: str = "", version: int | None = None) -> image_pb2.GenerateImagesResponse:
-        with await self.repository.use(IMAGE, name, version) as model:
+    async def answer(
+        self, name: str = "", version: int | None = None, *, wait_s: float = math.inf
+    ) -> image_pb2.GenerateImagesResponse:
+        with await self.repository.use(IMAGE, name, version, deadline=time.monotonic() + wait_s) as model:
             response: image_pb2.GenerateImagesResponse = await model.answer(image_pb2.GenerateImagesRequest(seed=1))
             return response
 
@@ -88,7 +97,7 @@ async def test_versions_come_and_go(served: Served, tmp_path: Path) -> None:
     assert (await served.answer()).info.version == 2
     with pytest.raises(ModelNotFoundError, match="version is 10; model 'shapes' has the versions 1, 2"):
         await served.answer("shapes", 10)
-    assert served.changes == 4
+    assert [version for version, _ in groupby(served.told)] == [None, 1, 2, 10, 2]
 
 
 async def test_own_and_bundled_models_serve_together_and_the_first_folder_counts(
@@ -98,7 +107,7 @@ async def test_own_and_bundled_models_serve_together_and_the_first_folder_counts
     image_bundle(own, weights_seed=1)
     image_bundle(bundled, weights_seed=2)
     chord_bundle(bundled)
-    served.repository._folders = (own, bundled)
+    served.repository._folders = ModelFolders((own, bundled))
     for _ in range(2):
         await served.repository.scan()
     assert served.loaded == ["chords/1", "shapes/1"]
@@ -120,10 +129,11 @@ async def test_an_unchanged_folder_is_not_loaded_again(served: Served, tmp_path:
     image_bundle(tmp_path)
     (image_bundle(tmp_path, version=2) / "graphs/generator.onnx").write_bytes(b"broken")
     await served.start()
+    changes = served.changes
     for _ in range(3):
         await served.scan()
-    assert served.loaded == ["shapes/1", "shapes/2"]
-    assert served.changes == 1
+    assert served.loaded == ["shapes/2", "shapes/1"]
+    assert served.changes == changes
 
 
 async def test_a_replaced_version_is_swapped_and_the_old_one_closed(served: Served, tmp_path: Path) -> None:
@@ -205,7 +215,7 @@ async def test_a_bad_bundle_is_refused_and_what_served_goes_on(
 ) -> None:
     caplog.set_level(logging.INFO)
     image_bundle(tmp_path / "models")
-    served.repository._folders = (tmp_path / "models",)
+    served.repository._folders = ModelFolders((tmp_path / "models",))
     await served.start()
     spoil, reason = DAMAGE[damage]
     good = image_bundle(tmp_path / "good", version=2)
@@ -237,7 +247,7 @@ async def test_a_bundle_that_is_copied_slowly_serves_once_it_is_whole(served: Se
         with pytest.raises((ModelRefusedError, ModelNotFoundError)):
             await served.answer("shapes")
         shutil.copyfile(source / path, target / path)
-    served.repository._folders = (tmp_path,)
+    served.repository._folders = ModelFolders((tmp_path,))
     shutil.rmtree(tmp_path / "source")
     await served.scan()
     assert (await served.answer()).info.version == 1
@@ -300,13 +310,13 @@ async def test_while_it_loads_a_model_is_unavailable_not_unknown(served: Served,
     image_bundle(tmp_path, "circles")
     image_bundle(tmp_path, "circles", 2)
     with pytest.raises(UnavailableError):
-        await served.answer("circles")
+        await served.answer("circles", wait_s=0)
     served.gate.clear()
     starting = asyncio.create_task(served.start())
     await until(lambda: served.loaded)
     for name, version in (("", None), ("circles", None), ("circles", 2)):
         with pytest.raises(UnavailableError):
-            await served.answer(name, version)
+            await served.answer(name, version, wait_s=0)
     with pytest.raises(ModelNotFoundError):
         await served.answer("squares")
     served.gate.set()
@@ -352,7 +362,7 @@ async def test_folders_that_are_no_versions_are_left_alone(served: Served, tmp_p
 
 async def test_a_folder_that_cannot_be_read_costs_nothing_that_serves(served: Served, tmp_path: Path) -> None:
     image_bundle(tmp_path / "models")
-    served.repository._folders = (tmp_path / "models",)
+    served.repository._folders = ModelFolders((tmp_path / "models",))
     await served.start()
     (tmp_path / "models").rename(tmp_path / "away")
     with pytest.raises(ConfigurationError, match="cannot be read"):

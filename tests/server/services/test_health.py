@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from muserve.errors import ModelNotFoundError, UnavailableError
+from muserve.errors import ModelNotFoundError
 from muserve.v1 import image_pb2, image_pb2_grpc
 from muserve_server.app import Server
 from muserve_server.model import LocalModel, LocalOptions
@@ -73,9 +73,6 @@ async def test_while_loading_it_is_not_serving_and_then_it_is(tmp_path: Path, mo
         assert (await watching.read()).status == NOT_SERVING
         assert await asyncio.to_thread(get_http, server.http_port, "/readyz") == (503, "not ready\n")
         assert await asyncio.to_thread(get_http, server.http_port, "/healthz") == (200, "ok\n")
-        stub = image_pb2_grpc.ImageServiceStub(channel)
-        error = await failure_of(stub.GenerateImages(image_pb2.GenerateImagesRequest()))
-        assert isinstance(error, UnavailableError)
         gate.set()
         await starting
         assert (await watching.read()).status == SERVING
@@ -133,7 +130,7 @@ async def test_after_a_drain_nothing_makes_it_serve_again(tmp_path: Path) -> Non
     image_bundle(tmp_path)
     health = Health({"images": "image"}, ())
     repository = Repository(
-        (tmp_path,), LocalModel.open, {}, kinds=installed_kinds(), on_change=lambda: health.update(repository)
+        (tmp_path,), LocalModel.open, {}, {}, kinds=installed_kinds(), on_change=lambda: health.update(repository)
     )
     await repository.scan(starting=True)
     assert health.ready

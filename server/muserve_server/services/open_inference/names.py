@@ -59,9 +59,7 @@ class GraphNames:
         """
         model_name, role = _split(name)
         number = _number(version)
-        bundle = self._repository.find(model_name, number).bundle
-        task = bundle.task if bundle else ""
-        with await self._repository.use(task, model_name, number, deadline=call.deadline) as model:
+        with await self._repository.use(None, model_name, number, deadline=call.deadline) as model:
             call.model = model.bundle.manifest.name
             call.version = str(model.bundle.manifest.version)
             yield ServedGraph(name, model, _find(model.bundle, role))
