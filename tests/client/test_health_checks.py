@@ -182,7 +182,7 @@ def test_the_service_config_is_the_contracts() -> None:
         "initialBackoff": f"{retries.initial_backoff_s}s",
         "maxBackoff": f"{retries.max_backoff_s:g}s",
         "backoffMultiplier": retries.multiplier,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
 
 

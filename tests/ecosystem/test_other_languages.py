@@ -9,7 +9,8 @@ import re
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import mido
@@ -19,8 +20,9 @@ from PIL import Image
 from tests.answer_bundles import copy_bundle
 from tests.bundles import HEIGHT, WIDTH, forecast_bundle, image_bundle
 from tests.music_bundles import music_bundle
+from tests.server.calling import get_http
 from tests.server.pictorial import image_file, read_png, scene
-from tests.servers import server_process
+from tests.servers import ServerProcess, server_process, unassigned_port
 from tests.translation_bundles import scene_bundle
 
 REPOSITORY = Path(__file__).parents[2]
@@ -307,3 +309,59 @@ def run(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
         ["sh", "-e", "-c", script], cwd=folder, capture_output=True, text=True, timeout=200, check=False,
         env={**os.environ, "PATH": path},
     )  # fmt: skip
+
+
+_LOAD = """
+import { connect, load, within } from "./muserve.mjs";
+const { ImageService } = await load("muserve/v1/image.proto");
+const client = connect(ImageService, process.argv[2]);
+const ends = {};
+let going = true;
+process.stdin.on("end", () => (going = false)).resume();
+const call = () =>
+  new Promise((done) =>
+    client.GenerateImages({ seed: "1" }, within(200), (error) => {
+      const end = error ? `${error.code} ${error.details}` : "answered";
+      ends[end] = (ends[end] ?? 0) + 1;
+      done();
+    }),
+  );
+await Promise.all(Array.from({ length: 8 }, async () => { while (going) await call(); }));
+client.close();
+console.log(JSON.stringify(ends));
+"""
+
+
+def test_node_notices_no_restart_of_one_of_two_replicas(checkout: Path, tmp_path: Path) -> None:
+    image_bundle(tmp_path, "shapes")
+    (checkout / "load.mjs").write_text(_LOAD, encoding="utf-8")
+    with ExitStack() as stack:
+
+        def start(port: int) -> ServerProcess:
+            flags = ("--grpc-port", str(port), "--drain-delay-s", "1")
+            return stack.enter_context(server_process(tmp_path, *flags))
+
+        replicas = [start(unassigned_port()) for _ in range(2)]
+        target = "ipv4:" + ",".join(f"127.0.0.1:{replica.grpc_port}" for replica in replicas)
+        command = ["node", "load.mjs", target]
+        load = stack.enter_context(
+            subprocess.Popen(command, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        )
+        stack.callback(load.kill)
+        for number, replica in enumerate(replicas):
+            until_answered(replicas, 50)
+            replica.terminate()
+            assert replica.wait() == 0
+            replicas[number] = start(replica.grpc_port)
+        until_answered(replicas, 50)
+        ends = json.loads(load.communicate(timeout=200)[0])
+    assert set(ends) == {"answered"}
+
+
+def until_answered(servers: Sequence[ServerProcess], calls: int) -> None:
+    """Returns once each has answered some calls; the test's own timeout ends a vain wait."""
+    pattern = r'^muserve_request_seconds_count\{[^}]*code="OK"[^}]*\} (\S+)$'
+    for server in servers:
+        answered = 0.0
+        while answered < calls:
+            answered = sum(map(float, re.findall(pattern, get_http(server.http_port, "/metrics")[1], re.MULTILINE)))

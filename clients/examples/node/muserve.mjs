@@ -1,4 +1,5 @@
 // What every example needs: a service's client, made of proto/ when the program runs, and an error told in full.
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import grpc from "@grpc/grpc-js";
 import protoLoader from "@grpc/proto-loader";
@@ -12,8 +13,12 @@ export async function load(file) {
   return grpc.loadPackageDefinition(await protoLoader.load(file, reading)).muserve.v1;
 }
 
+// Calls the replicas behind a name in turn, and tries UNAVAILABLE again on the next one.
+const serviceConfig = readFileSync(`${protos}/muserve/v1/muserve_grpc_service_config.json`, "utf8");
+
 export function connect(Service, server) {
   return new Service(server, grpc.credentials.createInsecure(), {
+    "grpc.service_config": serviceConfig,
     "grpc.max_receive_message_length": 32 * 2 ** 20, // the server's own limit; grpc-js would stop at 4 MiB
   });
 }
