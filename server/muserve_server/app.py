@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import signal
-import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from muserve import __version__
 from muserve.bundle import Bundle
 from muserve.configuration import ConfigurationError
 from muserve_server.engine import EngineError
 from muserve_server.fronts import Front, FrontError, GrpcioFront, GrpcioOptions, Table, check_address, make_table
 from muserve_server.interceptors import deadline_layer, error_layer, limit_layer, telemetry_layer
-from muserve_server.logs import configure_logging
 from muserve_server.model import LocalModel, LocalOptions
 from muserve_server.offload import Offloader
 from muserve_server.repository import Repository
@@ -29,10 +24,10 @@ from muserve_server.services import (
     reflection_service,
     typed_service,
 )
-from muserve_server.settings import Settings, read_settings
+from muserve_server.settings import Settings
 from muserve_server.telemetry import HttpEndpoint, Metrics
 
-__all__ = ["Server", "StartUpError", "main"]
+__all__ = ["Server", "StartUpError"]
 
 logger = logging.getLogger(__name__)
 
@@ -230,54 +225,3 @@ def _tensor_limits(settings: Settings) -> TensorLimits:
         max_free_size=settings.max_free_size,
         max_response_bytes=settings.max_message_mib * 2**20,
     )
-
-
-async def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT; a second signal ends the process at once.
-
-    Raises:
-        StartUpError: The server cannot start as it is set.
-    """
-    loop = asyncio.get_running_loop()
-    signalled = asyncio.Event()
-
-    def on_signal() -> None:
-        if signalled.is_set():
-            logger.warning("stopped at once by a second signal")
-            os._exit(1)
-        signalled.set()
-        starting.cancel()
-
-    server = Server(settings)
-    starting = asyncio.create_task(server.start())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    try:
-        await starting
-    except asyncio.CancelledError:
-        if not signalled.is_set():
-            raise
-        return  # told to stop before it had started; it has stopped itself
-    await signalled.wait()
-    await server.stop()
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a server until it is told to stop: the command `muserve-server`."""
-    try:
-        settings = read_settings(arguments)
-        configure_logging(settings.log_level, settings.log_format)
-        models = [str(folder) for folder in settings.models]
-        logger.info("starting", extra={"muserve": __version__, "models": models})
-        _run(settings)
-    except (ConfigurationError, StartUpError) as error:
-        sys.exit(f"muserve-server: error: {error}")
-
-
-def _run(settings: Settings) -> None:
-    try:
-        import uvloop
-    except ImportError:  # not made for Windows
-        asyncio.run(serve(settings))
-    else:
-        uvloop.run(serve(settings))

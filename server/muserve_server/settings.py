@@ -76,6 +76,12 @@ class Settings:
         minimum=0,
     )
 
+    front: str = option(
+        "auto",
+        "who speaks HTTP/2: envoy (JSON, browsers and gRPC on one port), or grpcio (gRPC alone); auto takes Envoy "
+        "where it is installed",
+        choices=("auto", "envoy", "grpcio"),
+    )
     host: str = option("127.0.0.1", "address or name to listen on; 0.0.0.0 for every interface")
     grpc_port: int = option(8001, "gRPC port; 0 picks a free one", minimum=0, maximum=65535)
     http_port: int = option(
@@ -88,6 +94,13 @@ class Settings:
         minimum=1, maximum=64,
     )  # fmt: skip
 
+    allowed_hosts: tuple[str, ...] = option(
+        ("localhost",),
+        "front envoy: names by which JSON and gRPC-Web calls may address this server, beside IP addresses; * for any",
+    )
+    cors_origins: tuple[str, ...] = option(
+        (), "front envoy: origins of web pages that may call, https://example.org, beside this server's own; * for any"
+    )
     device: str = option("cpu", "device that graphs run on", choices=("cpu", "cuda"))
     runs_at_once: int = option(
         0,
@@ -123,6 +136,10 @@ class Settings:
     default_deadline_s: float = option(60.0, "deadline of calls without one", unit="s", minimum=0.001)
     max_streams: int = option(
         1024, "maximum concurrent calls of one connection; its further ones wait in the client", minimum=1
+    )
+    max_connections: int = option(4096, "front envoy: maximum connections", minimum=1)
+    receive_timeout_s: float = option(
+        60.0, "front envoy: how long a request may take to arrive", unit="s", minimum=0.001, maximum=3600
     )
     max_connection_age_s: float = option(
         300.0,

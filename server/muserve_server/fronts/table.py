@@ -11,6 +11,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from muserve.errors import InvalidRequestError, MessageTooLargeError
+from muserve_server.fronts.json_requests import read_json
 from muserve_server.interceptors import CallContext, Layer, within
 from muserve_server.services import Service
 
@@ -28,11 +29,17 @@ class Method:
     """"/muserve.v1.ImageService/GenerateImages"."""
     handler: Any
     """A `BytesHandler`: a coroutine function, or an asynchronous generator if responses are a stream."""
+    json_handler: Any
+    """The same for a request in JSON; its responses are messages too."""
     requests_stream: bool = False
     """Whether there may be several requests; the handler is called for each."""
     responses_stream: bool = False
     """Whether there may be several responses."""
+    is_probe: bool = False
+    """Whether it is answered even while calls are refused: health and reflection."""
 
+
+Reader = Callable[[bytes], Message]
 
 Table = Mapping[str, Method]
 """Methods by path."""
@@ -44,7 +51,7 @@ def make_table(services: Iterable[Service], layers: Sequence[Layer], *, max_resp
     Args:
         services: The services.
         layers: What every call with a single response goes through, from the outermost in. Of what they raise, only
-            `MuserveError` and cancellation may get out.
+            `MuserveError` and cancellation may get out. None for probes.
         max_response_bytes: Size of the largest response. Larger ones end inside the layers, so that they are counted
             and explained; a front would refuse to send them after all is done.
     """
@@ -60,33 +67,42 @@ def make_table(services: Iterable[Service], layers: Sequence[Layer], *, max_resp
 def _make_method(
     service: Service, descriptor: MethodDescriptor, layers: Sequence[Layer], max_response_bytes: int
 ) -> Method:
-    handler: Any = service.handlers[descriptor.name]
-    read = message_factory.GetMessageClass(descriptor.input_type).FromString
-    on_bytes: Any
-    if descriptor.server_streaming:
-
-        async def on_bytes(data: bytes, call: CallContext) -> AsyncIterator[bytes]:
-            async for response in handler(_read(read, data, call), call):
-                yield response.SerializeToString()
-    else:
-
-        async def on_request(data: bytes, call: CallContext) -> bytes:
-            # Inside the layers, where a broken message or one that is too large is an error like any other.
-            response = (await handler(_read(read, data, call), call)).SerializeToString()
-            if len(response) > max_response_bytes:
-                raise MessageTooLargeError(
-                    f"the answer has {len(response)} bytes; this server sends at most {max_response_bytes} (its "
-                    "setting max_message_mib): ask for less in one call"
-                )
-            return bytes(response)
-
-        on_bytes = within(layers, on_request)
+    message = message_factory.GetMessageClass(descriptor.input_type)
     return Method(
-        f"/{service.name}/{descriptor.name}", on_bytes, descriptor.client_streaming, descriptor.server_streaming
+        path=f"/{service.name}/{descriptor.name}",
+        handler=_on_bytes(service, descriptor, message.FromString, layers, max_response_bytes),
+        json_handler=_on_bytes(
+            service, descriptor, lambda data: read_json(data, message()), layers, max_response_bytes
+        ),
+        requests_stream=descriptor.client_streaming,
+        responses_stream=descriptor.server_streaming,
+        is_probe=not layers,
     )
 
 
-def _read(read: Callable[[bytes], Message], data: bytes, call: CallContext) -> Message:
+def _on_bytes(
+    service: Service, descriptor: MethodDescriptor, read: Reader, layers: Sequence[Layer], max_response_bytes: int
+) -> Any:
+    handler: Any = service.handlers[descriptor.name]
+
+    async def stream(data: bytes, call: CallContext) -> AsyncIterator[bytes]:
+        async for response in handler(_read(read, data, call), call):
+            yield response.SerializeToString()
+
+    async def single(data: bytes, call: CallContext) -> bytes:
+        # Inside the layers, where a broken message or one that is too large is an error like any other.
+        response = bytes((await handler(_read(read, data, call), call)).SerializeToString())
+        if len(response) > max_response_bytes:
+            raise MessageTooLargeError(
+                f"the answer has {len(response)} bytes; this server sends at most {max_response_bytes} (its setting "
+                "max_message_mib): ask for less in one call"
+            )
+        return response
+
+    return stream if descriptor.server_streaming else within(layers, single)
+
+
+def _read(read: Reader, data: bytes, call: CallContext) -> Message:
     try:
         return read(data)
     except DecodeError as error:

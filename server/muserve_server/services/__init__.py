@@ -1,5 +1,6 @@
 """The services of a server: one for each task kind, models, the Open Inference Protocol, health and reflection."""
 
+from muserve_server.services.descriptors import service_descriptors
 from muserve_server.services.health import Health
 from muserve_server.services.model import ModelService
 from muserve_server.services.open_inference import OpenInferenceService, TensorLimits
@@ -15,5 +16,6 @@ __all__ = [
     "Service",
     "TensorLimits",
     "reflection_service",
+    "service_descriptors",
     "typed_service",
 ]

@@ -1,0 +1,99 @@
+"""The protos that Envoy makes gRPC of JSON with: those of the services, and those of an error's details.
+
+Envoy passes over fields of a body that it does not know. So that a misspelt field is an error, as everywhere else, it
+does not read bodies: it hands them on as `google.api.HttpBody` to a mirror of each service, which reads JSON itself.
+Queries and answers are Envoy's to read and write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from google.api import annotations_pb2, http_pb2, httpbody_pb2
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
+from google.rpc import error_details_pb2, status_pb2
+
+__all__ = ["body_of", "descriptor_set", "json_path", "json_services"]
+
+_PACKAGE = "json"
+_MIRROR = "muserve/json.proto"
+
+
+def json_path(path: str) -> str:
+    """Returns where Envoy sends requests in JSON to a method: "/muserve.v1.ImageService/GenerateImages" mirrored."""
+    service, _, method = path[1:].partition("/")
+    return f"/{_PACKAGE}.{service.replace('.', '_')}/{method}"
+
+
+def json_services(services: Iterable[ServiceDescriptor]) -> list[str]:
+    """Returns the services that JSON may call: each with its queries, and the mirror of each."""
+    return [name for service in services for name in (service.full_name, json_path(f"/{service.full_name}/")[1:-1])]
+
+
+def body_of(message: bytes) -> bytes:
+    """Returns the JSON that came to a mirror.
+
+    Raises:
+        DecodeError: It is not from Envoy.
+    """
+    return bytes(httpbody_pb2.HttpBody.FromString(message).data)
+
+
+def descriptor_set(services: Iterable[ServiceDescriptor]) -> bytes:
+    """Returns the files of services and their mirrors, and of an error's details, as a FileDescriptorSet."""
+    services = list(services)
+    files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
+    others = (error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR, httpbody_pb2.DESCRIPTOR, annotations_pb2.DESCRIPTOR)
+    for root in (*(service.file for service in services), *others):
+        _collect(root, files)
+    mirror = descriptor_pb2.FileDescriptorProto(
+        name=_MIRROR, package=_PACKAGE, syntax="proto3", dependency=sorted(files)
+    )
+    for service in services:
+        copy = mirror.service.add(name=json_path(f"/{service.full_name}/")[1:-1].removeprefix(f"{_PACKAGE}."))
+        for method in service.methods:
+            if not method.client_streaming:
+                _add_mirror(copy, method)
+    return descriptor_pb2.FileDescriptorSet(file=[*files.values(), mirror]).SerializeToString()
+
+
+def _add_mirror(service: descriptor_pb2.ServiceDescriptorProto, method: MethodDescriptor) -> None:
+    mirror = service.method.add(
+        name=method.name,
+        input_type=".google.api.HttpBody",
+        output_type=f".{method.output_type.full_name}",
+        server_streaming=method.server_streaming,
+    )
+    rule = mirror.options.Extensions[annotations_pb2.http]
+    rule.post, rule.body = f"/{method.containing_service.full_name}/{method.name}", "*"
+    rule.additional_bindings.extend(
+        http_pb2.HttpRule(post=given.post, body="*") for given in _rules(method) if given.post
+    )
+
+
+def _rules(method: MethodDescriptor) -> list[http_pb2.HttpRule]:
+    """Returns the annotations google.api.http of a method."""
+    options = method.GetOptions()
+    if not options.HasExtension(annotations_pb2.http):
+        return []
+    rule = options.Extensions[annotations_pb2.http]
+    return [rule, *rule.additional_bindings]
+
+
+def _collect(file: FileDescriptor, files: dict[str, descriptor_pb2.FileDescriptorProto]) -> None:
+    """Adds a file and what it imports. Of its methods' rules only queries stay: bodies go to the mirrors."""
+    for dependency in file.dependencies:
+        _collect(dependency, files)
+    if file.name in files:
+        return
+    copy = files[file.name] = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(copy)
+    for service, written in zip(file.services_by_name.values(), copy.service, strict=True):
+        for method, target in zip(service.methods, written.method, strict=True):
+            queries = [http_pb2.HttpRule(get=rule.get) for rule in _rules(method) if rule.get]
+            target.options.ClearExtension(annotations_pb2.http)
+            if queries:
+                rule = target.options.Extensions[annotations_pb2.http]
+                rule.CopyFrom(queries[0])
+                rule.additional_bindings.extend(queries[1:])

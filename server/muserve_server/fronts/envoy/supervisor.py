@@ -1,0 +1,143 @@
+"""Starts Envoy with the server inside it, passes signals on, and ends when either ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from asyncio.subprocess import Process
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from muserve_server.fronts.envoy.config import Config, as_json
+from muserve_server.fronts.envoy.link import Link
+from muserve_server.fronts.envoy.process import Admin, environment, envoy_path
+from muserve_server.fronts.front import FrontError
+
+__all__ = ["LINK_VARIABLE", "EnvoyFailedError", "NotRunnableError", "supervise"]
+
+logger = logging.getLogger(__name__)
+
+LINK_VARIABLE = "MUSERVE_ENVOY_LINK"
+"""Holds the number of the socket that the application tells and hears through."""
+_DRAINED_S = 5.0
+_ENDED_S = 5.0
+
+
+class NotRunnableError(FrontError):
+    """Envoy did not start: it cannot run here, or refused its configuration."""
+
+
+class EnvoyFailedError(FrontError):
+    """Envoy ended by itself."""
+
+
+async def supervise(
+    config_at: Callable[[Path], Config], variables: Mapping[str, str], *, threads: int, log_level: str
+) -> None:
+    """Runs Envoy with the server inside it until SIGTERM or SIGINT; a second signal ends both at once.
+
+    Args:
+        config_at: Makes Envoy's configuration, given the file for its own interface.
+        variables: Environment of the application inside.
+        threads: Threads that Envoy reads and writes in.
+        log_level: Least level of what Envoy logs.
+
+    Raises:
+        NotRunnableError: Envoy did not start.
+        EnvoyFailedError: It ended by itself later.
+        FrontError: The server inside could not start; the text says why.
+    """
+    ours, theirs = socket.socketpair()
+    with TemporaryDirectory(prefix="muserve-") as folder, ours, theirs:  # for this user alone
+        admin_socket = Path(folder, "admin.sock")
+        file = Path(folder, "envoy.json")
+        await asyncio.to_thread(file.write_text, as_json(config_at(admin_socket)), encoding="utf-8")
+        process = await asyncio.create_subprocess_exec(
+            envoy_path(),
+            *("--config-path", file, "--log-level", log_level, "--concurrency", str(threads)),
+            *("--use-dynamic-base-id", "--disable-hot-restart", "--drain-time-s", "1"),
+            pass_fds=(theirs.fileno(),),
+            env=environment({**variables, LINK_VARIABLE: str(theirs.fileno())}),
+            start_new_session=True,  # a terminal's Ctrl-C is this process's to pass on
+        )
+        theirs.close()
+        link = await Link.over(ours)
+        try:
+            await _Supervision(process, link, Admin(admin_socket)).run()
+        finally:
+            link.close()
+            await _end(process)
+
+
+class _Supervision:
+    """One run of Envoy."""
+
+    def __init__(self, process: Process, link: Link, admin: Admin) -> None:
+        self._process = process
+        self._link = link
+        self._admin = admin
+        self._signalled = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        ended = asyncio.create_task(self._process.wait())
+        events = asyncio.create_task(self._follow())
+        signalled = asyncio.create_task(self._signalled.wait())
+        live = asyncio.create_task(self._admin.live())
+        tasks = (ended, events, signalled, live)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done() and not signalled.done():
+                raise NotRunnableError(f"Envoy did not start ({_how(ended.result())}); what it logged says why")
+            await self._link.tell("listening")
+            await asyncio.wait((ended, events, signalled), return_when=asyncio.FIRST_COMPLETED)
+            if signalled.done():
+                await self._link.tell("stop")
+                await asyncio.wait((ended, events), return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise EnvoyFailedError(f"Envoy ended by itself ({_how(ended.result())}), and with it the server")
+            events.result()  # raises why the server could not start
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._admin.drained(), _DRAINED_S)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        """Returns once the server inside has stopped; raises why it could not start."""
+        while event := await self._link.hear():
+            if event["event"] == "failed":
+                raise FrontError(event["reason"])
+            if event["event"] == "stopped":
+                return
+        await self._process.wait()  # the link ends with the process
+
+    def _on_signal(self) -> None:
+        if self._signalled.is_set():
+            logger.warning("stopped at once by a second signal")
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            os._exit(1)
+        self._signalled.set()
+
+
+def _how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+async def _end(process: Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _ENDED_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,78 @@
+"""The server inside Envoy's process: what Envoy loads as its application. See `muserve_server.command`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import socket
+from typing import Any
+
+from muserve.configuration import ConfigurationError
+from muserve_server.app import Server, StartUpError
+from muserve_server.fronts.envoy.asgi import AsgiFront
+from muserve_server.fronts.envoy.link import Link
+from muserve_server.fronts.envoy.supervisor import LINK_VARIABLE
+from muserve_server.logs import configure_logging
+from muserve_server.settings import Settings, read_settings
+
+__all__ = ["ARGUMENTS_VARIABLE", "app"]
+
+logger = logging.getLogger(__name__)
+
+ARGUMENTS_VARIABLE = "MUSERVE_ENVOY_ARGUMENTS"
+"""Holds the command line that the server was started with, as JSON."""
+
+
+class InsideEnvoy:
+    """An ASGI application that is a whole server: Envoy is its front."""
+
+    def __init__(self) -> None:
+        self._front: AsgiFront | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answers a request, or starts with Envoy; see the specification of ASGI."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif self._front:
+            await self._front(scope, receive, send)
+
+    async def _live(self, receive: Any, send: Any) -> None:
+        await receive()
+        settings = read_settings(json.loads(os.environ[ARGUMENTS_VARIABLE]))
+        configure_logging(settings.log_level, settings.log_format)
+        for name in ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES"):
+            os.environ.pop(name, None)  # for Envoy, not for what may be started from here
+        link = await Link.over(socket.socket(fileno=int(os.environ[LINK_VARIABLE])))
+        size = settings.max_message_mib * 2**20
+        self._front = AsgiFront(settings.grpc_port, link.hear, max_message_bytes=size)
+        self._running = asyncio.create_task(_serve(settings, self._front, link))
+        # At once: Envoy opens the port only then, and health must be able to say NOT_SERVING while models load.
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _serve(settings: Settings, front: AsgiFront, link: Link) -> None:
+    """Serves until the process outside says stop, or has ended."""
+    server = Server(settings, front=front)
+    try:
+        await server.start()
+    except (ConfigurationError, StartUpError) as error:
+        await link.tell("failed", reason=str(error))
+        return
+    except Exception as error:
+        logger.exception("not started")
+        await link.tell("failed", reason=f"{type(error).__name__}: {error}")
+        return
+    stop = await link.hear()
+    if stop is None:
+        logger.error("the process that started Envoy has ended, and with it the server")
+        os._exit(1)
+    await server.stop()
+    await link.tell("stopped")
+
+
+app = InsideEnvoy()
