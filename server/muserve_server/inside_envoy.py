@@ -15,7 +15,7 @@ from muserve_server.fronts.envoy.asgi import AsgiFront
 from muserve_server.fronts.envoy.link import Link
 from muserve_server.fronts.envoy.supervisor import LINK_VARIABLE
 from muserve_server.logs import configure_logging
-from muserve_server.settings import Settings, read_settings
+from muserve_server.settings import read_settings
 
 __all__ = ["ARGUMENTS_VARIABLE", "app"]
 
@@ -46,33 +46,53 @@ class InsideEnvoy:
         for name in ("LD_PRELOAD", "DYLD_INSERT_LIBRARIES"):
             os.environ.pop(name, None)  # for Envoy, not for what may be started from here
         link = await Link.over(socket.socket(fileno=int(os.environ[LINK_VARIABLE])))
+        orders = _Orders(link)
         size = settings.max_message_mib * 2**20
-        self._front = AsgiFront(settings.grpc_port, link.hear, max_message_bytes=size)
-        self._running = asyncio.create_task(_serve(settings, self._front, link))
+        self._front = AsgiFront(settings.grpc_port, orders.listening.wait, max_message_bytes=size)
+        self._running = asyncio.create_task(_serve(Server(settings, front=self._front), link, orders))
         # At once: Envoy opens the port only then, and health must be able to say NOT_SERVING while models load.
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _serve(settings: Settings, front: AsgiFront, link: Link) -> None:
-    """Serves until the process outside says stop, or has ended."""
-    server = Server(settings, front=front)
-    try:
-        await server.start()
-    except (ConfigurationError, StartUpError) as error:
-        await link.tell("failed", reason=str(error))
-        return
-    except Exception as error:
-        logger.exception("not started")
-        await link.tell("failed", reason=f"{type(error).__name__}: {error}")
-        return
-    stop = await link.hear()
-    if stop is None:
+class _Orders:
+    """What the process outside has said."""
+
+    def __init__(self, link: Link) -> None:
+        self.listening = asyncio.Event()
+        self.stop = asyncio.Event()
+        self._hearing = asyncio.create_task(self._hear(link))
+
+    async def _hear(self, link: Link) -> None:
+        while order := await link.hear():
+            getattr(self, order["event"]).set()
+        if self.stop.is_set():
+            return
         logger.error("the process that started Envoy has ended, and with it the server")
         os._exit(1)
-    await server.stop()
-    await link.tell("stopped")
+
+
+async def _serve(server: Server, link: Link, orders: _Orders) -> None:
+    """Serves until the process outside says stop."""
+    starting = asyncio.create_task(server.start())
+    stop = asyncio.create_task(orders.stop.wait())
+    await asyncio.wait((starting, stop), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()  # it stops itself then
+    try:
+        await starting
+        await stop
+        await server.stop()
+    except (ConfigurationError, StartUpError) as error:
+        await link.tell("failed", reason=str(error))
+    except asyncio.CancelledError:
+        await link.tell("stopped")  # before it had started
+    except Exception as error:
+        logger.exception("the server failed")
+        await link.tell("failed", reason=f"{type(error).__name__}: {error}")
+    else:
+        await link.tell("stopped")
 
 
 app = InsideEnvoy()

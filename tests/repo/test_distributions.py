@@ -139,7 +139,7 @@ def test_the_client_is_small_and_needs_grpc_and_protobuf_alone(dist: Path) -> No
     text = metadata(dist, "muserve")
     names = {line.split(">")[0].split("<")[0].strip() for line in requirements(dist, "muserve")}
     assert names == {"grpcio", "protobuf", "googleapis-common-protos"}
-    extras = {"server", "server-gpu", "serving", "export", "data", "midi", "classical"}
+    extras = {"server", "server-gpu", "envoy", "serving", "export", "data", "midi", "classical"}
     assert set(text.get_all("Provides-Extra", [])) == extras
     checkout = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert set(checkout["optional-dependencies"]) == extras

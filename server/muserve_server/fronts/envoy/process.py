@@ -97,6 +97,10 @@ class Admin:
         await asyncio.to_thread(self._ask, "POST", "/drain_listeners?graceful&skip_exit")
         await _until(lambda: not self._active())
 
+    async def quit(self) -> None:
+        """Ends Envoy."""
+        await asyncio.to_thread(self._ask, "POST", "/quitquitquit")
+
     def _active(self) -> int:
         stats = self._ask("GET", "/stats?format=json&filter=^http.api.downstream_rq_active$")
         return sum(row.get("value", 0) for row in json.loads(stats or b"{}").get("stats", []))

@@ -11,7 +11,7 @@ import socket
 from asyncio.subprocess import Process
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from muserve_server.fronts.envoy.config import Config, as_json
 from muserve_server.fronts.envoy.link import Link
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 LINK_VARIABLE = "MUSERVE_ENVOY_LINK"
 """Holds the number of the socket that the application tells and hears through."""
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108
 _DRAINED_S = 5.0
 _ENDED_S = 5.0
 
@@ -48,12 +49,12 @@ async def supervise(
         log_level: Least level of what Envoy logs.
 
     Raises:
-        NotRunnableError: Envoy did not start.
+        NotRunnableError: Envoy did not start, or there is no folder for its files.
         EnvoyFailedError: It ended by itself later.
         FrontError: The server inside could not start; the text says why.
     """
     ours, theirs = socket.socketpair()
-    with TemporaryDirectory(prefix="muserve-") as folder, ours, theirs:  # for this user alone
+    with TemporaryDirectory(prefix="muserve-", dir=_writable()) as folder, ours, theirs:  # for this user alone
         admin_socket = Path(folder, "admin.sock")
         file = Path(folder, "envoy.json")
         await asyncio.to_thread(file.write_text, as_json(config_at(admin_socket)), encoding="utf-8")
@@ -67,11 +68,12 @@ async def supervise(
         )
         theirs.close()
         link = await Link.over(ours)
+        admin = Admin(admin_socket)
         try:
-            await _Supervision(process, link, Admin(admin_socket)).run()
+            await _Supervision(process, link, admin).run()
         finally:
             link.close()
-            await _end(process)
+            await _end(process, admin)
 
 
 class _Supervision:
@@ -129,13 +131,20 @@ class _Supervision:
         self._signalled.set()
 
 
+def _writable() -> str:
+    try:
+        return gettempdir()
+    except FileNotFoundError:
+        return _SHARED_MEMORY  # of containers whose root file system is read-only
+
+
 def _how(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-async def _end(process: Process) -> None:
+async def _end(process: Process, admin: Admin) -> None:
     if process.returncode is None:
-        process.terminate()
+        await admin.quit()
         try:
             await asyncio.wait_for(process.wait(), _ENDED_S)
         except TimeoutError:
