@@ -52,7 +52,7 @@ $(LIGHT)/ready: $(PROJECTS) constraints.txt
 	@touch $@
 
 APT := $(if $(filter-out 0,$(shell id -u)),sudo )apt-get
-test-ecosystem: install ## Against nginx, Node and buf curl, which it installs on Debian; what is missing fails.
+test-ecosystem: install ## Against nginx, Node, buf curl and clients of the Open Inference Protocol, which it installs (Debian).
 	command -v nginx >/dev/null || { $(APT) update -qq && $(APT) install -y -qq --no-install-recommends nginx-light; }
 	command -v npm >/dev/null || { $(APT) update -qq && $(APT) install -y -qq --no-install-recommends nodejs npm; }
 	$(BIN)/python -m pytest tests/ecosystem
@@ -75,7 +75,7 @@ $(DEMO)/ready: $(PROJECTS) constraints.txt
 	@touch $@
 
 clean: ## Remove environments, caches and build results; runs/ and out/ stay.
-	rm -rf .venv .venv-demo .venv-light .venv-proto build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-clients .venv-demo .venv-light .venv-proto build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 proto: .venv-proto/ready ## Write the Python stubs anew from proto/.
 	.venv-proto/bin/python -m grpc_tools.protoc -Iproto --python_out=proto/python --pyi_out=proto/python \

@@ -319,6 +319,7 @@ def test_elements_outside_their_datatype_are_refused(
 def test_a_sound_request_passes(tmp_path: Path, graph: manifest_pb2.Graph) -> None:
     for make in (raw_request, typed_request):
         request = make("shapes", GIVEN, ["image"])
+        request.inputs[0].contents.SetInParent()  # as MLServer's client does beside raw tensors
         check_request(request, graph, LIMITS)
         rows = read_rows(request, graph)
         assert rows.keys() == GIVEN.keys()

@@ -158,7 +158,7 @@ def _check_raw(request: infer_pb2.ModelInferRequest, violations: Violations) -> 
         what = f"input {tensor.name!r}, {tensor.datatype} {_shown(tensor.shape)},"
         if raw:
             needed = elements * datatype.dtype.itemsize
-            if tensor.HasField("contents"):
+            if tensor.contents.ListFields():  # there are clients that send an empty message beside raw tensors
                 violations.refuse(f"inputs[{index}].contents", "is there beside raw_input_contents; send one of them")
             elif len(raw[index]) != needed:
                 violations.refuse(_contents_field(request, index), f"{what} has {len(raw[index])} bytes, not {needed}")
