@@ -35,10 +35,9 @@ class Served:
 
     @property
     def rss_mib(self) -> float:
-        """Resident memory."""
-        status = Path(f"/proc/{self._pid}/status").read_text()
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        return int(found[1]) / 1024 if found else float("nan")
+        """Resident memory of the server's processes."""
+        statuses = (Path(f"/proc/{pid}/status").read_text() for pid in self._pids())
+        return sum(int(kib) for status in statuses for kib in re.findall(r"VmRSS:\s+(\d+) kB", status)) / 1024
 
     @property
     def is_ready(self) -> bool:
@@ -75,8 +74,13 @@ class Served:
         return {edge: total - less for (edge, total), less in zip(totals, below, strict=False) if total > less}
 
     def _cpu_s(self) -> float:
-        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self._pids()]
+        return sum(int(row[11]) + int(row[12]) for row in fields) / os.sysconf("SC_CLK_TCK")
+
+    def _pids(self) -> list[int]:
+        """Returns the server's process and, if it has one, that of Envoy."""
+        children = Path(f"/proc/{self._pid}/task/{self._pid}/children").read_text().split()
+        return [self._pid, *map(int, children)]
 
     def _metrics(self) -> str:
         return self._get("metrics")
