@@ -144,7 +144,7 @@ class Defaults:
                 return
         else:
             current = self._by_model.get(name)
-            if current and not (current.removed and current.lease):  # a removed one leaves with its lease
+            if current and not current.lease:  # a removed one stays until it is retired
                 del self._by_model[name]
 
     def _choose(self, task: str, *, starting: bool) -> str | None:

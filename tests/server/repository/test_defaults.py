@@ -333,6 +333,19 @@ async def test_a_task_passes_from_one_model_to_another_in_one_step(tmp_path: Pat
             await repository.answer()
 
 
+async def test_a_newcomer_takes_over_from_a_model_whose_new_version_is_refused(tmp_path: Path) -> None:
+    image_bundle(tmp_path, "squares")
+    async with watched(tmp_path) as repository:
+        await repository.repository.scan(starting=True)
+        shutil.rmtree(tmp_path / "squares")
+        spoil(image_bundle(tmp_path, "squares", 2))
+        image_bundle(tmp_path, "circles")  # before squares by name, but squares was here first
+        repository.answers.clear()
+        await repository.repository.scan()
+        assert await repository.answer() == "circles/1"
+        assert set(repository.answers) == {"squares/1"}
+
+
 async def test_a_model_that_comes_in_place_of_none_is_waited_for(tmp_path: Path) -> None:
     async with watched(tmp_path) as repository:
         await repository.repository.scan(starting=True)
