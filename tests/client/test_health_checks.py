@@ -14,9 +14,11 @@ from grpc_health.v1.health import HealthServicer
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from muserve.errors import ModelNotFoundError, UnavailableError, UnimplementedError
-from muserve_client import Client, Retries
+from muserve_client import AsyncClient, Client, Retries
+from muserve_client.flows import Flow, Method, Rpc
 from muserve_client.options import ClientOptions
 from muserve_client.service_config import service_config
+from tests.client.conftest import Served
 from tests.client.fakes import FakeServer, Skin, both_skins, call, empty, fail, fake_server, healthy
 
 CONTRACT = Path(__file__).parents[2] / "proto/muserve/v1/muserve_grpc_service_config.json"
@@ -88,6 +90,28 @@ def test_where_no_replica_is_healthy_the_server_has_the_last_word(skin: Skin, st
         assert server.calls == 3
     with fake_server(lambda request, *_: empty(request), health=health) as server:
         assert len(call(skin, server.target, "images")) == 1
+        assert call(skin, server.target, "models") == []
+
+
+@both_skins
+def test_a_task_without_a_model_is_the_servers_error(skin: Skin, served: Served) -> None:
+    for retries in (Retries(), Retries(attempts=1)):
+        with pytest.raises(ModelNotFoundError, match="no music model serves here") as caught:
+            call(skin, served.target, "music", client={"retries": retries})
+        assert caught.value.request_id
+
+
+async def test_the_call_of_a_package_that_the_server_lacks(served: Served) -> None:
+    echo = Method("/acme.echo.v1.EchoService/Echo", bytes, bytes)
+
+    def flow() -> Flow[bytes]:
+        return (yield Rpc(echo, b""))  # type: ignore[no-any-return]
+
+    async with AsyncClient(served.target) as client:
+        with pytest.raises(UnimplementedError, match="or the task's package is not installed there"):
+            await client.run(flow())
+    with Client(served.target) as sync_client, pytest.raises(UnimplementedError, match=served.target):
+        sync_client.run(flow())
 
 
 @both_skins

@@ -102,6 +102,7 @@ async def test_a_draining_server_says_so_while_it_still_serves(tmp_path: Path) -
                 pass
             assert await client.is_ready("shapes") is False
             assert len(await client.images(2)) == 2
+            assert [model.name for model in await client.models()] == ["shapes"]
         server.process.send_signal(signal.SIGINT)  # a second signal does not wait
         assert await asyncio.to_thread(server.wait) == 1
 
