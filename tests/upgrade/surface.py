@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import enum
-import importlib
+import importlib.util
 import inspect
 import json
 import sys
@@ -22,9 +22,11 @@ from muserve_server.settings import Settings
 
 COMMANDS = {
     "muserve": "muserve_client.cli",
-    "muserve-server": "muserve_server.app",
+    "muserve-server": "muserve_server.command",
     "muserve-export": "muserve_export.cli",
 }
+RELEASED = {"muserve-server": "muserve_server.app"}
+"""Where a command was before."""
 
 
 class _ParsingError(Exception):
@@ -40,7 +42,8 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     argparse.ArgumentParser.parse_known_args = stop  # type: ignore[assignment]
     sys.argv = [command]
     try:
-        importlib.import_module(COMMANDS[command]).main()
+        is_released = importlib.util.find_spec(COMMANDS[command]) is None
+        importlib.import_module((RELEASED if is_released else COMMANDS)[command]).main()
     except _ParsingError as stopped:
         (parser,) = stopped.args
         assert isinstance(parser, argparse.ArgumentParser)
