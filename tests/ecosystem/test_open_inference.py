@@ -116,9 +116,9 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with server_process(MODELS, "--default-models", "image=digits") as server:
+@pytest.fixture(scope="module", params=["grpcio", "envoy"])
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    with server_process(MODELS, "--front", request.param) as server:
         yield f"localhost:{server.grpc_port}"
 
 

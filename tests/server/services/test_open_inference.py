@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,23 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from muserve import __version__
-from muserve.errors import InvalidRequestError, ModelNotFoundError, ModelRefusedError, UnimplementedError
+from muserve.errors import (
+    DeadlineExceededError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    UnavailableError,
+    UnimplementedError,
+)
 from muserve.inference import infer_pb2, model_config_pb2, model_repository_pb2, model_statistics_pb2, service_pb2
 from muserve.v1 import image_pb2, image_pb2_grpc
+from muserve_server.app import Server
+from muserve_server.model import LocalOptions
+from muserve_server.settings import build_settings
+from muserve_server.tasks import installed_kinds
 from tests.bundles import LATENT_SIZE, image_bundle
 from tests.music_bundles import music_bundle
-from tests.server.calling import failure_of, metric, serving_as
+from tests.server.calling import channel_to, failure_of, metric, serving_as
 from tests.server.holding import held_until, served_model
 from tests.server.services.inferring import SERVICE, Inference, raw_request, tensors_of
 from tests.server.waiting import until
@@ -68,6 +80,59 @@ async def test_a_server_that_drains_is_live_and_not_ready(tmp_path: Path) -> Non
         assert (await server.ServerLive(service_pb2.ServerLiveRequest())).live
         assert not (await server.ServerReady(service_pb2.ServerReadyRequest())).ready
         assert len(tensors_of(await server.ModelInfer(raw_request("shapes", latents(1))))) == 1
+
+
+async def test_while_a_model_loads_calls_for_it_wait_and_readiness_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in (1, 2):
+        image_bundle(tmp_path, version=version, weights_seed=version)
+    gate = asyncio.Event()
+    load = Server._load
+
+    async def slow_load(self: Server, folder: Path) -> Any:
+        await gate.wait()
+        return await load(self, folder)
+
+    monkeypatch.setattr(Server, "_load", slow_load)
+    server = Server(build_settings({"models": tmp_path, "grpc_port": 0, "http_port": 0, "front": "grpcio"}))
+    starting = asyncio.create_task(server.start())
+    await until(lambda: len(server._repository.entries()) == 2)
+    async with channel_to(server.grpc_port) as channel:
+        calls = Inference(server, channel)
+        assert (await calls.ServerLive(service_pb2.ServerLiveRequest())).live
+        assert not (await calls.ServerReady(service_pb2.ServerReadyRequest())).ready
+        assert not (await calls.ModelReady(service_pb2.ModelReadyRequest(name="shapes"))).ready
+        listed = (await calls.RepositoryIndex(model_repository_pb2.RepositoryIndexRequest())).models
+        assert [(model.name, model.state) for model in listed] == [("shapes", "LOADING")] * 2
+        error = await failure_of(calls.ModelInfer(raw_request("shapes", latents(1)), timeout=0.5))
+        assert isinstance(error, UnavailableError | DeadlineExceededError)
+        described = calls.ModelMetadata(service_pb2.ModelMetadataRequest(name="shapes"))
+        answered = calls.ModelInfer(raw_request("shapes", latents(1)))
+        await until(lambda: metric(server, "muserve_calls_in_progress") == 2)
+        gate.set()
+        assert (await answered).model_version == "2"
+        assert "2" in (await described).versions
+        await starting
+        assert (await calls.ServerReady(service_pb2.ServerReadyRequest())).ready
+    await server.stop(drain=False)
+
+
+class NoHandlers:
+    """A task of a kind that has no service."""
+
+    def handlers(self) -> dict[str, Any]:
+        return {}
+
+
+async def test_a_kind_without_a_service_is_served_here(tmp_path: Path) -> None:
+    image_bundle(tmp_path)
+    kinds = installed_kinds()
+    bare = replace(kinds["image"], service=None, open=lambda _bundle, _limits: NoHandlers())
+    async with running(tmp_path, options=LocalOptions(kinds=kinds.with_kind(bare))) as server:
+        assert tensors_of(await server.ModelInfer(raw_request("shapes", latents(2))))["image"].shape[0] == 2
+        call = image_pb2_grpc.ImageServiceStub(server.channel).GenerateImages(image_pb2.GenerateImagesRequest())
+        assert isinstance(await failure_of(call), UnimplementedError)
 
 
 async def test_a_server_without_models_is_not_ready(tmp_path: Path) -> None:

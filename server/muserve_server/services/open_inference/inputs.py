@@ -117,20 +117,20 @@ def _check_tensor(
     if tensor.datatype != datatype.name:
         came = f"input {name!r} is {tensor.datatype[:20]!r}"
         violations.refuse(f"{field}.datatype", f"{came}; the graph takes {datatype.name!r}")
-    shape, allowed = tensor.shape, [limits.max_rows, *spec.shape[1:]]
-    if len(shape) != len(allowed):
+    shape = tensor.shape
+    if len(shape) != len(spec.shape):
         came = f"input {name!r} has {len(shape)} dimensions, {_shown(shape)}"
         violations.refuse(f"{field}.shape", f"{came}; the graph takes {list(spec.shape)}, the rows first")
         return
-    for axis, (size, fixed) in enumerate(zip(shape, allowed, strict=True)):
+    rows, free = (limits.max_rows, "max_samples_per_call"), (limits.max_free_size, "max_free_size")
+    for axis, (size, expected) in enumerate(zip(shape, spec.shape, strict=True)):
         came = f"input {name!r} is {_shown(shape)}"
-        most = limits.max_free_size if fixed < 0 else fixed
-        if axis and fixed >= 0 and size != fixed:
+        maximum, setting = free if axis else rows
+        if expected >= 0 and size != expected:
             violations.refuse(f"{field}.shape[{axis}]", f"{came}; the graph takes {list(spec.shape)}")
-        elif not 1 <= size <= most and (axis == 0 or fixed < 0):
-            setting = "max_free_size" if axis else "max_samples_per_call"
-            allowed_text = f"1 up to {most} (the server's setting {setting})"
-            violations.refuse(f"{field}.shape[{axis}]", f"{came}; allowed in dimension {axis}: {allowed_text}")
+        elif expected < 0 and not 1 <= size <= maximum:
+            allowed = f"1 up to {maximum} (the server's setting {setting})"
+            violations.refuse(f"{field}.shape[{axis}]", f"{came}; allowed in dimension {axis}: {allowed}")
 
 
 def _check_outputs(request: infer_pb2.ModelInferRequest, graph: manifest_pb2.Graph, violations: Violations) -> None:
