@@ -22,7 +22,7 @@ from muserve.bundle import Bundle, read_bundle
 from muserve.inference import infer_pb2, model_config_pb2, model_repository_pb2, model_statistics_pb2, service_pb2
 from muserve.v1 import manifest_pb2
 from muserve_server.engine import OnnxEngine, OnnxOptions
-from tests.repo.snippets import blocks
+from tests.repo.snippets import Block, blocks
 from tests.servers import server_process
 
 REPOSITORY = Path(__file__).parents[2]
@@ -245,8 +245,23 @@ def test_the_sdk_and_tritons_client_work_in_one_process(modules: tuple[str, str]
     assert run("tritonclient", program, cwd=tmp_path).split() == ["2", "True"]
 
 
+def example(language: str) -> Block:
+    (block,) = [block for block in blocks("docs/open-inference.md") if block.language == language]
+    return block
+
+
+@pytest.mark.parametrize("address", ["envoy"], indirect=True)
+def test_the_line_for_curl_gets_json(address: str) -> None:
+    command = example("sh").text.replace("localhost:8001", address)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
+    described = json.loads(done.stdout)
+    assert described["name"] == "music.accompanist"
+    inputs = {tensor["name"]: (tensor["datatype"], tensor["shape"]) for tensor in described["inputs"]}
+    assert inputs["bar_latents"] == ("FP32", ["-1", "4", "96"])
+
+
 def test_the_example_of_the_document_runs(address: str, tmp_path: Path) -> None:
-    (block,) = [block for block in blocks("docs/open-inference.md") if block.language == "python"]
+    block = example("python")
     assert '"localhost:8001"' in block.text
     program = tmp_path / "example.py"
     program.write_text(block.text.replace("localhost:8001", address))
