@@ -46,7 +46,9 @@ async def test_goldens_are_run_before_it_serves(tmp_path: Path) -> None:
     options = LocalOptions(on_run=lambda _bundle, _graph, rows, _seconds: runs.append(rows))
     async with await LocalModel.open(folder, options) as model:
         assert runs == [3]
+        assert not model.batcher("generator").stats.runs  # the statistics are of requests alone
         assert len((await model.answer(image_pb2.GenerateImagesRequest())).images) == 1
+        assert model.batcher("generator").stats.succeeded.count == 1
 
 
 async def test_tensors_that_differ_are_refused_and_a_tolerance_is_kept(tmp_path: Path) -> None:
