@@ -24,11 +24,16 @@ RUN cd /opt/muserve/lib/python3*/site-packages \
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="muserve" \
-    org.opencontainers.image.description="Serves small trained generators over gRPC." \
+    org.opencontainers.image.description="Serves small trained generators over gRPC, gRPC-Web and JSON." \
     org.opencontainers.image.licenses="Apache-2.0 AND GFDL-1.1-or-later" \
     org.opencontainers.image.version="${VERSION}"
+# Envoy runs the server inside itself, by libpython: python.org's images have it, Debian's own Python does not.
+RUN ls /usr/local/lib/libpython3.*.so > /dev/null 2>&1 \
+    || { apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends libpython3.$(python3 -c 'import sys; print(sys.version_info.minor)') \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*; }
 COPY --from=builder /opt/muserve /opt/muserve
-# It writes nothing: the root file system may be read-only. Every setting of `muserve-server --help` can be set as
+# It writes nothing but two small files for Envoy, in /tmp or /dev/shm: the root file system may be read-only. Every setting of `muserve-server --help` can be set as
 # MUSERVE_CONFIG_<NAME>; models of your own: mount them and set MUSERVE_CONFIG_MODELS. onnxruntime 1.29 and later
 # report usage to their maker unless told not to.
 ENV PATH=/opt/muserve/bin:$PATH \
@@ -38,7 +43,7 @@ ENV PATH=/opt/muserve/bin:$PATH \
     MUSERVE_CONFIG_HOST=0.0.0.0
 # As a number, so that Kubernetes can see that it is not root.
 USER 10001:10001
-# gRPC; metrics and health over HTTP.
+# gRPC, gRPC-Web and JSON; metrics and health over HTTP.
 EXPOSE 8001 8002
 STOPSIGNAL SIGTERM
 # Set other ports by environment, not by flag: this check reads the environment.

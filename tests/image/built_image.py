@@ -7,6 +7,7 @@ lands in the image or the repository. The base stays cached under build/image.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import platform
@@ -131,6 +132,15 @@ def test_server_answers_the_command_line_from_outside(server: RunningServer, tmp
         assert sheet.getextrema() not in ((0, 0), (255, 255))
 
 
+def test_server_takes_json(server: RunningServer) -> None:
+    body = json.dumps({"count": 1, "seed": "7"}).encode()
+    url = f"http://127.0.0.1:{server.grpc_port}/muserve.v1.ImageService/GenerateImages"
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        content = json.load(answer)
+    assert base64.b64decode(content["images"][0]["png"]) == generate(server)[0].png
+
+
 def test_server_is_reached_at_every_address(server: RunningServer) -> None:
     # A socket bound to 127.0.0.1 alone would refuse 127.0.0.2.
     assert len(generate(server, host="127.0.0.2")) == 1
@@ -185,6 +195,7 @@ def make_base() -> None:
         run("debootstrap", "--variant=minbase", f"--include={packages}", codename, str(root), mirrors[0], timeout_s=600)
         for cache in ("var/cache/apt", "var/lib/apt/lists", "var/log", "root/.cache"):
             shutil.rmtree(root / cache, ignore_errors=True)
+        (root / "var/log/apt").mkdir(parents=True)
         run(*BUILDAH, "commit", container, BASE, timeout_s=300)
     finally:
         run(*BUILDAH, "rm", container)
