@@ -5,13 +5,16 @@ This is `make demo`. It needs muserve[server] and nothing else: no torch, no net
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 from muserve_client import Client, Model
@@ -92,6 +95,22 @@ def draw_images(client: Client) -> None:
     print(f"  {OUT}/digits.png, {OUT}/digits/: {images.info.model}/{images.info.version}, seed {images.info.seed}")
     client.images(count=10, labels="7", seed=1, sheet=True).save(OUT / "sevens.png")
     print(f"  {OUT}/sevens.png: ten sevens")
+
+
+def draw_over_json(address: str, client: Client) -> None:
+    """Draws over HTTP and JSON what the SDK draws over gRPC: on the same port, the same bytes."""
+    url = f"http://{address}/muserve.v1.ImageService/GenerateImages"
+    body = json.dumps({"count": 1, "seed": "42"}).encode()  # 64-bit numbers are strings in JSON
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, body, {"content-type": "application/json"})) as answer:
+            png = base64.b64decode(json.load(answer)["images"][0]["png"])
+    except (HTTPException, OSError) as error:
+        print(f"  not here: Envoy cannot run on this machine, and grpcio's front speaks no JSON ({error!r})")
+        return
+    if png != client.images(count=1, seed=42)[0].png:
+        sys.exit("JSON gave other bytes than gRPC")
+    (OUT / "json.png").write_bytes(png)
+    print(f"  {OUT}/json.png: the same bytes as over gRPC")
 
 
 def forecast_passengers(client: Client) -> None:
@@ -189,6 +208,8 @@ def main() -> None:
         show_models(client)
         print("images:")
         draw_images(client)
+        print("JSON:")
+        draw_over_json(address, client)
         print("forecasts:")
         forecast_passengers(client)
         for model in client.models("music"):
