@@ -91,8 +91,8 @@ class AsgiFront:
                 await self._answer(method, headers, receive, send)
         except MuserveError as error:
             await _refuse(send, error)
-        except CallerGoneError:
-            pass
+        except (CallerGoneError, OSError):
+            pass  # the latter is ASGI's, while the answer is sent
         except asyncio.CancelledError:
             if not self._callers.dropped(task):
                 await _refuse(send, UnavailableError("the server stops"))
