@@ -24,4 +24,5 @@ class ContractHook(BuildHookInterface[Any]):
                 str(proto / "python" / "muserve"): "muserve",
                 str(proto / "muserve"): "muserve/protos/muserve",
                 str(proto / "inference"): "muserve/protos/inference",
+                str(proto / "google"): "muserve/protos/google",
             }

@@ -107,12 +107,17 @@ async def _supervise(settings: Settings, arguments: Sequence[str]) -> None:
     from muserve_server.fronts.envoy.config import Config, EnvoyOptions, envoy_config
     from muserve_server.fronts.envoy.descriptors import descriptor_set, json_services
     from muserve_server.fronts.envoy.process import app_filter
+    from muserve_server.fronts.envoy.short_paths import find_short_paths
     from muserve_server.fronts.envoy.supervisor import supervise
     from muserve_server.inside_envoy import ARGUMENTS_VARIABLE
 
     addresses = check_address(settings.host, settings.grpc_port, setting="grpc_port", share_port=settings.reuse_port)
     port = settings.grpc_port or _free_port(addresses[0])
     services = service_descriptors(settings.kinds)
+    short_paths = find_short_paths(services)
+    for passed in short_paths.passed:
+        extra = {"path": passed.path, "reason": passed.reason, "distribution": settings.kinds.origin_of(passed.service)}
+        logger.warning("a short path for JSON is passed over", extra=extra)
 
     def config_at(admin_socket: Path) -> Config:
         return envoy_config(
@@ -121,7 +126,7 @@ async def _supervise(settings: Settings, arguments: Sequence[str]) -> None:
                 port=port,
                 share_port=settings.reuse_port,
                 app_filter=app_filter("muserve_server.inside_envoy:app"),
-                descriptor_set=descriptor_set(services),
+                descriptor_set=descriptor_set(services, short_paths),
                 services=json_services(services),
                 admin_socket=admin_socket,
                 allowed_hosts=settings.allowed_hosts,

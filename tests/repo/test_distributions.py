@@ -38,8 +38,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def protos(folder: Path) -> list[Path]:
-    found = [*folder.glob("muserve/v1/*.proto"), *folder.glob("inference/*.proto")]
-    assert len({proto.parent for proto in found}) == 2
+    found = [path for place in ("muserve/v1", "inference", "google/api") for path in folder.glob(f"{place}/*.proto")]
+    assert len({proto.parent for proto in found}) == 3
     found.append(folder / "muserve/v1/muserve_grpc_service_config.json")
     return found
 

@@ -13,10 +13,10 @@ __all__ = ["service_descriptors"]
 
 
 def service_descriptors(kinds: Kinds) -> list[ServiceDescriptor]:
-    """Returns the services of task kinds, models, the Open Inference Protocol and health."""
+    """Returns the services of models, the Open Inference Protocol, health and task kinds: plug-ins last."""
     ours = (
         model_pb2.DESCRIPTOR.services_by_name["ModelService"],
         service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"],
         health_pb2.DESCRIPTOR.services_by_name["Health"],
     )
-    return [*(kind.service for kind in kinds.values() if kind.service), *ours]
+    return [*ours, *(kind.service for kind in kinds.values() if kind.service)]

@@ -49,6 +49,10 @@ class Kinds(Plugins[TaskKind]):
         left = {name: kind for name, kind in self.items() if name not in problems}
         return Kinds(left, {**self.problems, **problems}, self.origins)
 
+    def origin_of(self, service: ServiceDescriptor) -> str:
+        """Returns the name of the distribution that brings a service."""
+        return next((self.origin(name) for name, kind in self.items() if kind.service is service), "muserve-server")
+
     def limits(self, **values: Any) -> dict[str, Any]:
         """Returns the limits of every kind by the kind's name.
 

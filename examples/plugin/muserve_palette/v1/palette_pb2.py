@@ -22,24 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from muserve.v1 import common_pb2 as muserve_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n muserve_palette/v1/palette.proto\x12\npalette.v1\x1a\x17muserve/v1/common.proto\"\xa4\x01\n\x13MakePalettesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0c\n\x04mood\x18\x03 \x01(\t\x12\x12\n\x05\x63ount\x18\x04 \x01(\rH\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x02\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\x06 \x01(\x04\x42\n\n\x08_versionB\x08\n\x06_countB\x07\n\x05_seed\"\x8f\x01\n\x14MakePalettesResponse\x12%\n\x08palettes\x18\x01 \x03(\x0b\x32\x13.palette.v1.Palette\x12\x14\n\x0cnearest_mood\x18\x02 \x01(\t\x12\x12\n\nsimilarity\x18\x03 \x01(\x01\x12&\n\x04info\x18\x04 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\">\n\x07Palette\x12\x0f\n\x07\x63olours\x18\x01 \x03(\t\x12\x0e\n\x06sample\x18\x02 \x01(\x04\x12\x12\n\nswatch_png\x18\x03 \x01(\x0c\"W\n\x0fPaletteSettings\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x13\n\x0blatent_size\x18\x02 \x01(\r\x12\x11\n\tword_size\x18\x03 \x01(\r\x12\r\n\x05moods\x18\x04 \x03(\t2c\n\x0ePaletteService\x12Q\n\x0cMakePalettes\x12\x1f.palette.v1.MakePalettesRequest\x1a .palette.v1.MakePalettesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n muserve_palette/v1/palette.proto\x12\npalette.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17muserve/v1/common.proto\"\xa4\x01\n\x13MakePalettesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0c\n\x04mood\x18\x03 \x01(\t\x12\x12\n\x05\x63ount\x18\x04 \x01(\rH\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x02\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\x06 \x01(\x04\x42\n\n\x08_versionB\x08\n\x06_countB\x07\n\x05_seed\"\x8f\x01\n\x14MakePalettesResponse\x12%\n\x08palettes\x18\x01 \x03(\x0b\x32\x13.palette.v1.Palette\x12\x14\n\x0cnearest_mood\x18\x02 \x01(\t\x12\x12\n\nsimilarity\x18\x03 \x01(\x01\x12&\n\x04info\x18\x04 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\">\n\x07Palette\x12\x0f\n\x07\x63olours\x18\x01 \x03(\t\x12\x0e\n\x06sample\x18\x02 \x01(\x04\x12\x12\n\nswatch_png\x18\x03 \x01(\x0c\"W\n\x0fPaletteSettings\x12\r\n\x05graph\x18\x01 \x01(\t\x12\x13\n\x0blatent_size\x18\x02 \x01(\r\x12\x11\n\tword_size\x18\x03 \x01(\r\x12\r\n\x05moods\x18\x04 \x03(\t2\x81\x01\n\x0ePaletteService\x12o\n\x0cMakePalettes\x12\x1f.palette.v1.MakePalettesRequest\x1a .palette.v1.MakePalettesResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/v1/palettes:make:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'muserve_palette.v1.palette_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MAKEPALETTESREQUEST']._serialized_start=74
-  _globals['_MAKEPALETTESREQUEST']._serialized_end=238
-  _globals['_MAKEPALETTESRESPONSE']._serialized_start=241
-  _globals['_MAKEPALETTESRESPONSE']._serialized_end=384
-  _globals['_PALETTE']._serialized_start=386
-  _globals['_PALETTE']._serialized_end=448
-  _globals['_PALETTESETTINGS']._serialized_start=450
-  _globals['_PALETTESETTINGS']._serialized_end=537
-  _globals['_PALETTESERVICE']._serialized_start=539
-  _globals['_PALETTESERVICE']._serialized_end=638
+  _globals['_PALETTESERVICE'].methods_by_name['MakePalettes']._loaded_options = None
+  _globals['_PALETTESERVICE'].methods_by_name['MakePalettes']._serialized_options = b'\202\323\344\223\002\026\"\021/v1/palettes:make:\001*'
+  _globals['_MAKEPALETTESREQUEST']._serialized_start=104
+  _globals['_MAKEPALETTESREQUEST']._serialized_end=268
+  _globals['_MAKEPALETTESRESPONSE']._serialized_start=271
+  _globals['_MAKEPALETTESRESPONSE']._serialized_end=414
+  _globals['_PALETTE']._serialized_start=416
+  _globals['_PALETTE']._serialized_end=478
+  _globals['_PALETTESETTINGS']._serialized_start=480
+  _globals['_PALETTESETTINGS']._serialized_end=567
+  _globals['_PALETTESERVICE']._serialized_start=570
+  _globals['_PALETTESERVICE']._serialized_end=699
 # @@protoc_insertion_point(module_scope)

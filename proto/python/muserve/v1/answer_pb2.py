@@ -22,32 +22,37 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from muserve.v1 import common_pb2 as muserve_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17muserve/v1/answer.proto\x12\nmuserve.v1\x1a\x17muserve/v1/common.proto\"\xf4\x01\n\x15\x41nswerQuestionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08question\x18\x03 \x01(\t\x12\x14\n\x07\x63ontext\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x63ount\x18\x05 \x01(\rH\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x03\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\x07 \x01(\x04\x12\x17\n\nmax_tokens\x18\x08 \x01(\rH\x04\x88\x01\x01\x42\n\n\x08_versionB\n\n\x08_contextB\x08\n\x06_countB\x07\n\x05_seedB\r\n\x0b_max_tokens\"\xdc\x01\n\x16\x41nswerQuestionResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12#\n\x07\x61nswers\x18\x02 \x03(\x0b\x32\x12.muserve.v1.Answer\x12\x12\n\nanswerable\x18\x03 \x01(\x01\x12\x15\n\ris_answerable\x18\x04 \x01(\x08\x12\"\n\x06source\x18\x05 \x01(\x0b\x32\x12.muserve.v1.Source\x12\x0f\n\x07nearest\x18\x06 \x03(\t\x12\x15\n\rquestion_read\x18\x07 \x01(\t\"]\n\x06\x41nswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12&\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x14.muserve.v1.Evidence\x12\x0e\n\x06sample\x18\x04 \x01(\x04\"4\n\x08\x45vidence\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\"F\n\x06Source\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06\x63orpus\x18\x04 \x01(\t\"\x96\x01\n\x18GenerateQuestionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\t\x12\x12\n\x05\x63ount\x18\x04 \x01(\rH\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x02\x88\x01\x01\x42\n\n\x08_versionB\x08\n\x06_countB\x07\n\x05_seed\"\x80\x01\n\x19GenerateQuestionsResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12)\n\x05pairs\x18\x02 \x03(\x0b\x32\x1a.muserve.v1.QuestionAnswer\x12\x10\n\x08rejected\x18\x03 \x01(\r\"w\n\x0eQuestionAnswer\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\x12&\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x14.muserve.v1.Evidence\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x01\x32\xca\x01\n\rAnswerService\x12W\n\x0e\x41nswerQuestion\x12!.muserve.v1.AnswerQuestionRequest\x1a\".muserve.v1.AnswerQuestionResponse\x12`\n\x11GenerateQuestions\x12$.muserve.v1.GenerateQuestionsRequest\x1a%.muserve.v1.GenerateQuestionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17muserve/v1/answer.proto\x12\nmuserve.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17muserve/v1/common.proto\"\xf4\x01\n\x15\x41nswerQuestionRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x10\n\x08question\x18\x03 \x01(\t\x12\x14\n\x07\x63ontext\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05\x63ount\x18\x05 \x01(\rH\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x06 \x01(\x04H\x03\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\x07 \x01(\x04\x12\x17\n\nmax_tokens\x18\x08 \x01(\rH\x04\x88\x01\x01\x42\n\n\x08_versionB\n\n\x08_contextB\x08\n\x06_countB\x07\n\x05_seedB\r\n\x0b_max_tokens\"\xdc\x01\n\x16\x41nswerQuestionResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12#\n\x07\x61nswers\x18\x02 \x03(\x0b\x32\x12.muserve.v1.Answer\x12\x12\n\nanswerable\x18\x03 \x01(\x01\x12\x15\n\ris_answerable\x18\x04 \x01(\x08\x12\"\n\x06source\x18\x05 \x01(\x0b\x32\x12.muserve.v1.Source\x12\x0f\n\x07nearest\x18\x06 \x03(\t\x12\x15\n\rquestion_read\x18\x07 \x01(\t\"]\n\x06\x41nswer\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x01\x12&\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x14.muserve.v1.Evidence\x12\x0e\n\x06sample\x18\x04 \x01(\x04\"4\n\x08\x45vidence\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\r\n\x05start\x18\x02 \x01(\r\x12\x0b\n\x03\x65nd\x18\x03 \x01(\r\"F\n\x06Source\x12\r\n\x05title\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0e\n\x06\x63orpus\x18\x04 \x01(\t\"\x96\x01\n\x18GenerateQuestionsRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0f\n\x07\x63ontext\x18\x03 \x01(\t\x12\x12\n\x05\x63ount\x18\x04 \x01(\rH\x01\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x02\x88\x01\x01\x42\n\n\x08_versionB\x08\n\x06_countB\x07\n\x05_seed\"\x80\x01\n\x19GenerateQuestionsResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12)\n\x05pairs\x18\x02 \x03(\x0b\x32\x1a.muserve.v1.QuestionAnswer\x12\x10\n\x08rejected\x18\x03 \x01(\r\"w\n\x0eQuestionAnswer\x12\x10\n\x08question\x18\x01 \x01(\t\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\x12&\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x14.muserve.v1.Evidence\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\r\n\x05score\x18\x05 \x01(\x01\x32\x8a\x02\n\rAnswerService\x12s\n\x0e\x41nswerQuestion\x12!.muserve.v1.AnswerQuestionRequest\x1a\".muserve.v1.AnswerQuestionResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/answers:ask:\x01*\x12\x83\x01\n\x11GenerateQuestions\x12$.muserve.v1.GenerateQuestionsRequest\x1a%.muserve.v1.GenerateQuestionsResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/questions:generate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'muserve.v1.answer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ANSWERQUESTIONREQUEST']._serialized_start=65
-  _globals['_ANSWERQUESTIONREQUEST']._serialized_end=309
-  _globals['_ANSWERQUESTIONRESPONSE']._serialized_start=312
-  _globals['_ANSWERQUESTIONRESPONSE']._serialized_end=532
-  _globals['_ANSWER']._serialized_start=534
-  _globals['_ANSWER']._serialized_end=627
-  _globals['_EVIDENCE']._serialized_start=629
-  _globals['_EVIDENCE']._serialized_end=681
-  _globals['_SOURCE']._serialized_start=683
-  _globals['_SOURCE']._serialized_end=753
-  _globals['_GENERATEQUESTIONSREQUEST']._serialized_start=756
-  _globals['_GENERATEQUESTIONSREQUEST']._serialized_end=906
-  _globals['_GENERATEQUESTIONSRESPONSE']._serialized_start=909
-  _globals['_GENERATEQUESTIONSRESPONSE']._serialized_end=1037
-  _globals['_QUESTIONANSWER']._serialized_start=1039
-  _globals['_QUESTIONANSWER']._serialized_end=1158
-  _globals['_ANSWERSERVICE']._serialized_start=1161
-  _globals['_ANSWERSERVICE']._serialized_end=1363
+  _globals['_ANSWERSERVICE'].methods_by_name['AnswerQuestion']._loaded_options = None
+  _globals['_ANSWERSERVICE'].methods_by_name['AnswerQuestion']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/answers:ask:\001*'
+  _globals['_ANSWERSERVICE'].methods_by_name['GenerateQuestions']._loaded_options = None
+  _globals['_ANSWERSERVICE'].methods_by_name['GenerateQuestions']._serialized_options = b'\202\323\344\223\002\033\"\026/v1/questions:generate:\001*'
+  _globals['_ANSWERQUESTIONREQUEST']._serialized_start=95
+  _globals['_ANSWERQUESTIONREQUEST']._serialized_end=339
+  _globals['_ANSWERQUESTIONRESPONSE']._serialized_start=342
+  _globals['_ANSWERQUESTIONRESPONSE']._serialized_end=562
+  _globals['_ANSWER']._serialized_start=564
+  _globals['_ANSWER']._serialized_end=657
+  _globals['_EVIDENCE']._serialized_start=659
+  _globals['_EVIDENCE']._serialized_end=711
+  _globals['_SOURCE']._serialized_start=713
+  _globals['_SOURCE']._serialized_end=783
+  _globals['_GENERATEQUESTIONSREQUEST']._serialized_start=786
+  _globals['_GENERATEQUESTIONSREQUEST']._serialized_end=936
+  _globals['_GENERATEQUESTIONSRESPONSE']._serialized_start=939
+  _globals['_GENERATEQUESTIONSRESPONSE']._serialized_end=1067
+  _globals['_QUESTIONANSWER']._serialized_start=1069
+  _globals['_QUESTIONANSWER']._serialized_end=1188
+  _globals['_ANSWERSERVICE']._serialized_start=1191
+  _globals['_ANSWERSERVICE']._serialized_end=1457
 # @@protoc_insertion_point(module_scope)

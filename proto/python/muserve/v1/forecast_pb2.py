@@ -22,30 +22,33 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from muserve.v1 import common_pb2 as muserve_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19muserve/v1/forecast.proto\x12\nmuserve.v1\x1a\x17muserve/v1/common.proto\"\xf8\x01\n\x0f\x46orecastRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12&\n\x06series\x18\x03 \x03(\x0b\x32\x16.muserve.v1.TimeSeries\x12\x0f\n\x07horizon\x18\x04 \x01(\r\x12(\n\tfrequency\x18\x05 \x01(\x0e\x32\x15.muserve.v1.Frequency\x12\x11\n\tquantiles\x18\x06 \x03(\x01\x12\x14\n\x0cnon_negative\x18\x07 \x01(\x08\x12(\n\x05point\x18\x08 \x01(\x0e\x32\x19.muserve.v1.PointForecastB\n\n\x08_version\"h\n\nTimeSeries\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\x01\x12\x14\n\x0ctimes_unix_s\x18\x03 \x03(\x12\x12(\n\tfrequency\x18\x04 \x01(\x0e\x32\x15.muserve.v1.Frequency\"i\n\x10\x46orecastResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12-\n\tforecasts\x18\x02 \x03(\x0b\x32\x1a.muserve.v1.SeriesForecast\"\xc8\x01\n\x0eSeriesForecast\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\tfrequency\x18\x02 \x01(\x0e\x32\x15.muserve.v1.Frequency\x12\r\n\x05point\x18\x03 \x03(\x01\x12/\n\tquantiles\x18\x04 \x03(\x0b\x32\x1c.muserve.v1.QuantileForecast\x12\x14\n\x0ctimes_unix_s\x18\x05 \x03(\x12\x12\x14\n\x0c\x64irect_steps\x18\x06 \x01(\r\x12\x14\n\x0c\x65xperimental\x18\x07 \x01(\x08\"1\n\x10QuantileForecast\x12\r\n\x05level\x18\x01 \x01(\x01\x12\x0e\n\x06values\x18\x02 \x03(\x01*\xc2\x01\n\tFrequency\x12\x19\n\x15\x46REQUENCY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46REQUENCY_YEARLY\x10\x01\x12\x17\n\x13\x46REQUENCY_QUARTERLY\x10\x02\x12\x15\n\x11\x46REQUENCY_MONTHLY\x10\x03\x12\x14\n\x10\x46REQUENCY_WEEKLY\x10\x04\x12\x13\n\x0f\x46REQUENCY_DAILY\x10\x05\x12\x14\n\x10\x46REQUENCY_HOURLY\x10\x06\x12\x13\n\x0f\x46REQUENCY_OTHER\x10\x07*c\n\rPointForecast\x12\x1e\n\x1aPOINT_FORECAST_UNSPECIFIED\x10\x00\x12\x19\n\x15POINT_FORECAST_MEDIAN\x10\x01\x12\x17\n\x13POINT_FORECAST_MEAN\x10\x02\x32X\n\x0f\x46orecastService\x12\x45\n\x08\x46orecast\x12\x1b.muserve.v1.ForecastRequest\x1a\x1c.muserve.v1.ForecastResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19muserve/v1/forecast.proto\x12\nmuserve.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17muserve/v1/common.proto\"\xf8\x01\n\x0f\x46orecastRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12&\n\x06series\x18\x03 \x03(\x0b\x32\x16.muserve.v1.TimeSeries\x12\x0f\n\x07horizon\x18\x04 \x01(\r\x12(\n\tfrequency\x18\x05 \x01(\x0e\x32\x15.muserve.v1.Frequency\x12\x11\n\tquantiles\x18\x06 \x03(\x01\x12\x14\n\x0cnon_negative\x18\x07 \x01(\x08\x12(\n\x05point\x18\x08 \x01(\x0e\x32\x19.muserve.v1.PointForecastB\n\n\x08_version\"h\n\nTimeSeries\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\x01\x12\x14\n\x0ctimes_unix_s\x18\x03 \x03(\x12\x12(\n\tfrequency\x18\x04 \x01(\x0e\x32\x15.muserve.v1.Frequency\"i\n\x10\x46orecastResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12-\n\tforecasts\x18\x02 \x03(\x0b\x32\x1a.muserve.v1.SeriesForecast\"\xc8\x01\n\x0eSeriesForecast\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\tfrequency\x18\x02 \x01(\x0e\x32\x15.muserve.v1.Frequency\x12\r\n\x05point\x18\x03 \x03(\x01\x12/\n\tquantiles\x18\x04 \x03(\x0b\x32\x1c.muserve.v1.QuantileForecast\x12\x14\n\x0ctimes_unix_s\x18\x05 \x03(\x12\x12\x14\n\x0c\x64irect_steps\x18\x06 \x01(\r\x12\x14\n\x0c\x65xperimental\x18\x07 \x01(\x08\"1\n\x10QuantileForecast\x12\r\n\x05level\x18\x01 \x01(\x01\x12\x0e\n\x06values\x18\x02 \x03(\x01*\xc2\x01\n\tFrequency\x12\x19\n\x15\x46REQUENCY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x46REQUENCY_YEARLY\x10\x01\x12\x17\n\x13\x46REQUENCY_QUARTERLY\x10\x02\x12\x15\n\x11\x46REQUENCY_MONTHLY\x10\x03\x12\x14\n\x10\x46REQUENCY_WEEKLY\x10\x04\x12\x13\n\x0f\x46REQUENCY_DAILY\x10\x05\x12\x14\n\x10\x46REQUENCY_HOURLY\x10\x06\x12\x13\n\x0f\x46REQUENCY_OTHER\x10\x07*c\n\rPointForecast\x12\x1e\n\x1aPOINT_FORECAST_UNSPECIFIED\x10\x00\x12\x19\n\x15POINT_FORECAST_MEDIAN\x10\x01\x12\x17\n\x13POINT_FORECAST_MEAN\x10\x02\x32{\n\x0f\x46orecastService\x12h\n\x08\x46orecast\x12\x1b.muserve.v1.ForecastRequest\x1a\x1c.muserve.v1.ForecastResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/forecasts:forecast:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'muserve.v1.forecast_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FREQUENCY']._serialized_start=785
-  _globals['_FREQUENCY']._serialized_end=979
-  _globals['_POINTFORECAST']._serialized_start=981
-  _globals['_POINTFORECAST']._serialized_end=1080
-  _globals['_FORECASTREQUEST']._serialized_start=67
-  _globals['_FORECASTREQUEST']._serialized_end=315
-  _globals['_TIMESERIES']._serialized_start=317
-  _globals['_TIMESERIES']._serialized_end=421
-  _globals['_FORECASTRESPONSE']._serialized_start=423
-  _globals['_FORECASTRESPONSE']._serialized_end=528
-  _globals['_SERIESFORECAST']._serialized_start=531
-  _globals['_SERIESFORECAST']._serialized_end=731
-  _globals['_QUANTILEFORECAST']._serialized_start=733
-  _globals['_QUANTILEFORECAST']._serialized_end=782
-  _globals['_FORECASTSERVICE']._serialized_start=1082
-  _globals['_FORECASTSERVICE']._serialized_end=1170
+  _globals['_FORECASTSERVICE'].methods_by_name['Forecast']._loaded_options = None
+  _globals['_FORECASTSERVICE'].methods_by_name['Forecast']._serialized_options = b'\202\323\344\223\002\033\"\026/v1/forecasts:forecast:\001*'
+  _globals['_FREQUENCY']._serialized_start=815
+  _globals['_FREQUENCY']._serialized_end=1009
+  _globals['_POINTFORECAST']._serialized_start=1011
+  _globals['_POINTFORECAST']._serialized_end=1110
+  _globals['_FORECASTREQUEST']._serialized_start=97
+  _globals['_FORECASTREQUEST']._serialized_end=345
+  _globals['_TIMESERIES']._serialized_start=347
+  _globals['_TIMESERIES']._serialized_end=451
+  _globals['_FORECASTRESPONSE']._serialized_start=453
+  _globals['_FORECASTRESPONSE']._serialized_end=558
+  _globals['_SERIESFORECAST']._serialized_start=561
+  _globals['_SERIESFORECAST']._serialized_end=761
+  _globals['_QUANTILEFORECAST']._serialized_start=763
+  _globals['_QUANTILEFORECAST']._serialized_end=812
+  _globals['_FORECASTSERVICE']._serialized_start=1112
+  _globals['_FORECASTSERVICE']._serialized_end=1235
 # @@protoc_insertion_point(module_scope)

@@ -22,24 +22,27 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from muserve.v1 import common_pb2 as muserve_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16muserve/v1/image.proto\x12\nmuserve.v1\x1a\x17muserve/v1/common.proto\"\xf9\x01\n\x15GenerateImagesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x12\n\x05\x63ount\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x02\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\x06 \x01(\x04\x12\x17\n\ntruncation\x18\x07 \x01(\x02H\x03\x88\x01\x01\x12\'\n\x06layout\x18\x08 \x01(\x0e\x32\x17.muserve.v1.ImageLayoutB\n\n\x08_versionB\x08\n\x06_countB\x07\n\x05_seedB\r\n\x0b_truncation\"l\n\x16GenerateImagesResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12*\n\x06images\x18\x02 \x03(\x0b\x32\x1a.muserve.v1.GeneratedImage\"\\\n\x0eGeneratedImage\x12\x0b\n\x03png\x18\x01 \x01(\x0c\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x0e\n\x06sample\x18\x04 \x01(\x04\x12\x0e\n\x06labels\x18\x05 \x03(\t*f\n\x0bImageLayout\x12\x1c\n\x18IMAGE_LAYOUT_UNSPECIFIED\x10\x00\x12\x19\n\x15IMAGE_LAYOUT_SEPARATE\x10\x01\x12\x1e\n\x1aIMAGE_LAYOUT_CONTACT_SHEET\x10\x02\x32g\n\x0cImageService\x12W\n\x0eGenerateImages\x12!.muserve.v1.GenerateImagesRequest\x1a\".muserve.v1.GenerateImagesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16muserve/v1/image.proto\x12\nmuserve.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17muserve/v1/common.proto\"\xf9\x01\n\x15GenerateImagesRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x12\n\x05\x63ount\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\x0e\n\x06labels\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x02\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\x06 \x01(\x04\x12\x17\n\ntruncation\x18\x07 \x01(\x02H\x03\x88\x01\x01\x12\'\n\x06layout\x18\x08 \x01(\x0e\x32\x17.muserve.v1.ImageLayoutB\n\n\x08_versionB\x08\n\x06_countB\x07\n\x05_seedB\r\n\x0b_truncation\"l\n\x16GenerateImagesResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12*\n\x06images\x18\x02 \x03(\x0b\x32\x1a.muserve.v1.GeneratedImage\"\\\n\x0eGeneratedImage\x12\x0b\n\x03png\x18\x01 \x01(\x0c\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x0e\n\x06sample\x18\x04 \x01(\x04\x12\x0e\n\x06labels\x18\x05 \x03(\t*f\n\x0bImageLayout\x12\x1c\n\x18IMAGE_LAYOUT_UNSPECIFIED\x10\x00\x12\x19\n\x15IMAGE_LAYOUT_SEPARATE\x10\x01\x12\x1e\n\x1aIMAGE_LAYOUT_CONTACT_SHEET\x10\x02\x32\x87\x01\n\x0cImageService\x12w\n\x0eGenerateImages\x12!.muserve.v1.GenerateImagesRequest\x1a\".muserve.v1.GenerateImagesResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/images:generate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'muserve.v1.image_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMAGELAYOUT']._serialized_start=519
-  _globals['_IMAGELAYOUT']._serialized_end=621
-  _globals['_GENERATEIMAGESREQUEST']._serialized_start=64
-  _globals['_GENERATEIMAGESREQUEST']._serialized_end=313
-  _globals['_GENERATEIMAGESRESPONSE']._serialized_start=315
-  _globals['_GENERATEIMAGESRESPONSE']._serialized_end=423
-  _globals['_GENERATEDIMAGE']._serialized_start=425
-  _globals['_GENERATEDIMAGE']._serialized_end=517
-  _globals['_IMAGESERVICE']._serialized_start=623
-  _globals['_IMAGESERVICE']._serialized_end=726
+  _globals['_IMAGESERVICE'].methods_by_name['GenerateImages']._loaded_options = None
+  _globals['_IMAGESERVICE'].methods_by_name['GenerateImages']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/images:generate:\001*'
+  _globals['_IMAGELAYOUT']._serialized_start=549
+  _globals['_IMAGELAYOUT']._serialized_end=651
+  _globals['_GENERATEIMAGESREQUEST']._serialized_start=94
+  _globals['_GENERATEIMAGESREQUEST']._serialized_end=343
+  _globals['_GENERATEIMAGESRESPONSE']._serialized_start=345
+  _globals['_GENERATEIMAGESRESPONSE']._serialized_end=453
+  _globals['_GENERATEDIMAGE']._serialized_start=455
+  _globals['_GENERATEDIMAGE']._serialized_end=547
+  _globals['_IMAGESERVICE']._serialized_start=654
+  _globals['_IMAGESERVICE']._serialized_end=789
 # @@protoc_insertion_point(module_scope)

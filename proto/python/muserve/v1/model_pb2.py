@@ -22,29 +22,34 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from muserve.v1 import common_pb2 as muserve_dot_v1_dot_common__pb2
 from muserve.v1 import manifest_pb2 as muserve_dot_v1_dot_manifest__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16muserve/v1/model.proto\x12\nmuserve.v1\x1a\x17muserve/v1/common.proto\x1a\x19muserve/v1/manifest.proto\"F\n\x11ListModelsRequest\x12\x1e\n\x04task\x18\x01 \x01(\x0e\x32\x10.muserve.v1.Task\x12\x11\n\ttask_name\x18\x02 \x01(\t\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.muserve.v1.Model\"A\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\n\n\x08_version\"a\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.muserve.v1.Model\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.muserve.v1.ModelManifest\"\xc6\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x1e\n\x04task\x18\x03 \x01(\x0e\x32\x10.muserve.v1.Task\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.muserve.v1.ModelState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x07 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12\x11\n\ttask_name\x18\t \x01(\t*\x8d\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x17\n\x13MODEL_STATE_REFUSED\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x32\xa2\x01\n\x0cModelService\x12K\n\nListModels\x12\x1d.muserve.v1.ListModelsRequest\x1a\x1e.muserve.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.muserve.v1.GetModelRequest\x1a\x1c.muserve.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16muserve/v1/model.proto\x12\nmuserve.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17muserve/v1/common.proto\x1a\x19muserve/v1/manifest.proto\"F\n\x11ListModelsRequest\x12\x1e\n\x04task\x18\x01 \x01(\x0e\x32\x10.muserve.v1.Task\x12\x11\n\ttask_name\x18\x02 \x01(\t\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.muserve.v1.Model\"A\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x42\n\n\x08_version\"a\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.muserve.v1.Model\x12+\n\x08manifest\x18\x02 \x01(\x0b\x32\x19.muserve.v1.ModelManifest\"\xc6\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x1e\n\x04task\x18\x03 \x01(\x0e\x32\x10.muserve.v1.Task\x12%\n\x05state\x18\x04 \x01(\x0e\x32\x16.muserve.v1.ModelState\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65\x66\x61ult\x18\x07 \x01(\x08\x12\x13\n\x0b\x64\x65scription\x18\x08 \x01(\t\x12\x11\n\ttask_name\x18\t \x01(\t*\x8d\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13MODEL_STATE_LOADING\x10\x01\x12\x15\n\x11MODEL_STATE_READY\x10\x02\x12\x17\n\x13MODEL_STATE_REFUSED\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x32\xd1\x01\n\x0cModelService\x12_\n\nListModels\x12\x1d.muserve.v1.ListModelsRequest\x1a\x1e.muserve.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12`\n\x08GetModel\x12\x1b.muserve.v1.GetModelRequest\x1a\x1c.muserve.v1.GetModelResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/models/{name}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'muserve.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=587
-  _globals['_MODELSTATE']._serialized_end=728
-  _globals['_LISTMODELSREQUEST']._serialized_start=90
-  _globals['_LISTMODELSREQUEST']._serialized_end=160
-  _globals['_LISTMODELSRESPONSE']._serialized_start=162
-  _globals['_LISTMODELSRESPONSE']._serialized_end=217
-  _globals['_GETMODELREQUEST']._serialized_start=219
-  _globals['_GETMODELREQUEST']._serialized_end=284
-  _globals['_GETMODELRESPONSE']._serialized_start=286
-  _globals['_GETMODELRESPONSE']._serialized_end=383
-  _globals['_MODEL']._serialized_start=386
-  _globals['_MODEL']._serialized_end=584
-  _globals['_MODELSERVICE']._serialized_start=731
-  _globals['_MODELSERVICE']._serialized_end=893
+  _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/models'
+  _globals['_MODELSERVICE'].methods_by_name['GetModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['GetModel']._serialized_options = b'\202\323\344\223\002\023\022\021/v1/models/{name}'
+  _globals['_MODELSTATE']._serialized_start=617
+  _globals['_MODELSTATE']._serialized_end=758
+  _globals['_LISTMODELSREQUEST']._serialized_start=120
+  _globals['_LISTMODELSREQUEST']._serialized_end=190
+  _globals['_LISTMODELSRESPONSE']._serialized_start=192
+  _globals['_LISTMODELSRESPONSE']._serialized_end=247
+  _globals['_GETMODELREQUEST']._serialized_start=249
+  _globals['_GETMODELREQUEST']._serialized_end=314
+  _globals['_GETMODELRESPONSE']._serialized_start=316
+  _globals['_GETMODELRESPONSE']._serialized_end=413
+  _globals['_MODEL']._serialized_start=416
+  _globals['_MODEL']._serialized_end=614
+  _globals['_MODELSERVICE']._serialized_start=761
+  _globals['_MODELSERVICE']._serialized_end=970
 # @@protoc_insertion_point(module_scope)

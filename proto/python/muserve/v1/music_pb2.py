@@ -22,32 +22,37 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from muserve.v1 import common_pb2 as muserve_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16muserve/v1/music.proto\x12\nmuserve.v1\x1a\x17muserve/v1/common.proto\"\xae\x02\n\x14GenerateMusicRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x12\n\x05\x63ount\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\r\n\x05style\x18\x04 \x01(\t\x12\x16\n\ttempo_bpm\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04\x62\x61rs\x18\x06 \x01(\rH\x03\x88\x01\x01\x12\x0e\n\x06tracks\x18\x07 \x03(\t\x12\x14\n\x07\x64\x65nsity\x18\x08 \x01(\x02H\x04\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x04H\x05\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\n \x01(\x04\x12\x12\n\npiano_roll\x18\x0b \x01(\x08\x42\n\n\x08_versionB\x08\n\x06_countB\x0c\n\n_tempo_bpmB\x07\n\x05_barsB\n\n\x08_densityB\x07\n\x05_seed\"g\n\x15GenerateMusicResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12&\n\x06pieces\x18\x02 \x03(\x0b\x32\x16.muserve.v1.MusicPiece\"\x9c\x02\n\x10\x41\x63\x63ompanyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0c\n\x04midi\x18\x03 \x01(\x0c\x12$\n\x05roles\x18\x04 \x03(\x0b\x32\x15.muserve.v1.TrackRole\x12\x0e\n\x06tracks\x18\x05 \x03(\t\x12\r\n\x05style\x18\x06 \x01(\t\x12\x12\n\x05\x63ount\x18\x07 \x01(\rH\x01\x88\x01\x01\x12\x14\n\x07\x64\x65nsity\x18\x08 \x01(\x02H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x04H\x03\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\n \x01(\x04\x12\x12\n\npiano_roll\x18\x0b \x01(\x08\x42\n\n\x08_versionB\x08\n\x06_countB\n\n\x08_densityB\x07\n\x05_seed\"(\n\tTrackRole\x12\r\n\x05track\x18\x01 \x01(\r\x12\x0c\n\x04role\x18\x02 \x01(\t\"\xb9\x01\n\x11\x41\x63\x63ompanyResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12&\n\x06pieces\x18\x02 \x03(\x0b\x32\x16.muserve.v1.MusicPiece\x12$\n\x05roles\x18\x03 \x03(\x0b\x32\x15.muserve.v1.TrackRole\x12.\n\x0cquantisation\x18\x04 \x01(\x0b\x32\x18.muserve.v1.Quantisation\"r\n\x0cQuantisation\x12\r\n\x05notes\x18\x01 \x01(\r\x12\x14\n\x0c\x66olded_notes\x18\x02 \x01(\r\x12\x18\n\x10mean_error_steps\x18\x03 \x01(\x01\x12\x15\n\ron_grid_share\x18\x04 \x01(\x01\x12\x0c\n\x04\x62\x61rs\x18\x05 \x01(\r\"\x9a\x01\n\nMusicPiece\x12\x0c\n\x04midi\x18\x01 \x01(\x0c\x12\x0e\n\x06sample\x18\x02 \x01(\x04\x12\r\n\x05style\x18\x03 \x01(\t\x12\x11\n\ttempo_bpm\x18\x04 \x01(\x01\x12\x0c\n\x04\x62\x61rs\x18\x05 \x01(\r\x12&\n\x06tracks\x18\x06 \x03(\x0b\x32\x16.muserve.v1.MusicTrack\x12\x16\n\x0epiano_roll_png\x18\x07 \x01(\x0c\"f\n\nMusicTrack\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07program\x18\x03 \x01(\r\x12\r\n\x05\x64rums\x18\x04 \x01(\x08\x12\r\n\x05notes\x18\x05 \x01(\r\x12\r\n\x05given\x18\x06 \x01(\x08\x32\xae\x01\n\x0cMusicService\x12T\n\rGenerateMusic\x12 .muserve.v1.GenerateMusicRequest\x1a!.muserve.v1.GenerateMusicResponse\x12H\n\tAccompany\x12\x1c.muserve.v1.AccompanyRequest\x1a\x1d.muserve.v1.AccompanyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16muserve/v1/music.proto\x12\nmuserve.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17muserve/v1/common.proto\"\xae\x02\n\x14GenerateMusicRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x12\n\x05\x63ount\x18\x03 \x01(\rH\x01\x88\x01\x01\x12\r\n\x05style\x18\x04 \x01(\t\x12\x16\n\ttempo_bpm\x18\x05 \x01(\x01H\x02\x88\x01\x01\x12\x11\n\x04\x62\x61rs\x18\x06 \x01(\rH\x03\x88\x01\x01\x12\x0e\n\x06tracks\x18\x07 \x03(\t\x12\x14\n\x07\x64\x65nsity\x18\x08 \x01(\x02H\x04\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x04H\x05\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\n \x01(\x04\x12\x12\n\npiano_roll\x18\x0b \x01(\x08\x42\n\n\x08_versionB\x08\n\x06_countB\x0c\n\n_tempo_bpmB\x07\n\x05_barsB\n\n\x08_densityB\x07\n\x05_seed\"g\n\x15GenerateMusicResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12&\n\x06pieces\x18\x02 \x03(\x0b\x32\x16.muserve.v1.MusicPiece\"\x9c\x02\n\x10\x41\x63\x63ompanyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x0c\n\x04midi\x18\x03 \x01(\x0c\x12$\n\x05roles\x18\x04 \x03(\x0b\x32\x15.muserve.v1.TrackRole\x12\x0e\n\x06tracks\x18\x05 \x03(\t\x12\r\n\x05style\x18\x06 \x01(\t\x12\x12\n\x05\x63ount\x18\x07 \x01(\rH\x01\x88\x01\x01\x12\x14\n\x07\x64\x65nsity\x18\x08 \x01(\x02H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x04H\x03\x88\x01\x01\x12\x14\n\x0c\x66irst_sample\x18\n \x01(\x04\x12\x12\n\npiano_roll\x18\x0b \x01(\x08\x42\n\n\x08_versionB\x08\n\x06_countB\n\n\x08_densityB\x07\n\x05_seed\"(\n\tTrackRole\x12\r\n\x05track\x18\x01 \x01(\r\x12\x0c\n\x04role\x18\x02 \x01(\t\"\xb9\x01\n\x11\x41\x63\x63ompanyResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12&\n\x06pieces\x18\x02 \x03(\x0b\x32\x16.muserve.v1.MusicPiece\x12$\n\x05roles\x18\x03 \x03(\x0b\x32\x15.muserve.v1.TrackRole\x12.\n\x0cquantisation\x18\x04 \x01(\x0b\x32\x18.muserve.v1.Quantisation\"r\n\x0cQuantisation\x12\r\n\x05notes\x18\x01 \x01(\r\x12\x14\n\x0c\x66olded_notes\x18\x02 \x01(\r\x12\x18\n\x10mean_error_steps\x18\x03 \x01(\x01\x12\x15\n\ron_grid_share\x18\x04 \x01(\x01\x12\x0c\n\x04\x62\x61rs\x18\x05 \x01(\r\"\x9a\x01\n\nMusicPiece\x12\x0c\n\x04midi\x18\x01 \x01(\x0c\x12\x0e\n\x06sample\x18\x02 \x01(\x04\x12\r\n\x05style\x18\x03 \x01(\t\x12\x11\n\ttempo_bpm\x18\x04 \x01(\x01\x12\x0c\n\x04\x62\x61rs\x18\x05 \x01(\r\x12&\n\x06tracks\x18\x06 \x03(\x0b\x32\x16.muserve.v1.MusicTrack\x12\x16\n\x0epiano_roll_png\x18\x07 \x01(\x0c\"f\n\nMusicTrack\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0f\n\x07program\x18\x03 \x01(\r\x12\r\n\x05\x64rums\x18\x04 \x01(\x08\x12\r\n\x05notes\x18\x05 \x01(\r\x12\r\n\x05given\x18\x06 \x01(\x08\x32\xed\x01\n\x0cMusicService\x12s\n\rGenerateMusic\x12 .muserve.v1.GenerateMusicRequest\x1a!.muserve.v1.GenerateMusicResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/v1/music:generate:\x01*\x12h\n\tAccompany\x12\x1c.muserve.v1.AccompanyRequest\x1a\x1d.muserve.v1.AccompanyResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/music:accompany:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'muserve.v1.music_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GENERATEMUSICREQUEST']._serialized_start=64
-  _globals['_GENERATEMUSICREQUEST']._serialized_end=366
-  _globals['_GENERATEMUSICRESPONSE']._serialized_start=368
-  _globals['_GENERATEMUSICRESPONSE']._serialized_end=471
-  _globals['_ACCOMPANYREQUEST']._serialized_start=474
-  _globals['_ACCOMPANYREQUEST']._serialized_end=758
-  _globals['_TRACKROLE']._serialized_start=760
-  _globals['_TRACKROLE']._serialized_end=800
-  _globals['_ACCOMPANYRESPONSE']._serialized_start=803
-  _globals['_ACCOMPANYRESPONSE']._serialized_end=988
-  _globals['_QUANTISATION']._serialized_start=990
-  _globals['_QUANTISATION']._serialized_end=1104
-  _globals['_MUSICPIECE']._serialized_start=1107
-  _globals['_MUSICPIECE']._serialized_end=1261
-  _globals['_MUSICTRACK']._serialized_start=1263
-  _globals['_MUSICTRACK']._serialized_end=1365
-  _globals['_MUSICSERVICE']._serialized_start=1368
-  _globals['_MUSICSERVICE']._serialized_end=1542
+  _globals['_MUSICSERVICE'].methods_by_name['GenerateMusic']._loaded_options = None
+  _globals['_MUSICSERVICE'].methods_by_name['GenerateMusic']._serialized_options = b'\202\323\344\223\002\027\"\022/v1/music:generate:\001*'
+  _globals['_MUSICSERVICE'].methods_by_name['Accompany']._loaded_options = None
+  _globals['_MUSICSERVICE'].methods_by_name['Accompany']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/music:accompany:\001*'
+  _globals['_GENERATEMUSICREQUEST']._serialized_start=94
+  _globals['_GENERATEMUSICREQUEST']._serialized_end=396
+  _globals['_GENERATEMUSICRESPONSE']._serialized_start=398
+  _globals['_GENERATEMUSICRESPONSE']._serialized_end=501
+  _globals['_ACCOMPANYREQUEST']._serialized_start=504
+  _globals['_ACCOMPANYREQUEST']._serialized_end=788
+  _globals['_TRACKROLE']._serialized_start=790
+  _globals['_TRACKROLE']._serialized_end=830
+  _globals['_ACCOMPANYRESPONSE']._serialized_start=833
+  _globals['_ACCOMPANYRESPONSE']._serialized_end=1018
+  _globals['_QUANTISATION']._serialized_start=1020
+  _globals['_QUANTISATION']._serialized_end=1134
+  _globals['_MUSICPIECE']._serialized_start=1137
+  _globals['_MUSICPIECE']._serialized_end=1291
+  _globals['_MUSICTRACK']._serialized_start=1293
+  _globals['_MUSICTRACK']._serialized_end=1395
+  _globals['_MUSICSERVICE']._serialized_start=1398
+  _globals['_MUSICSERVICE']._serialized_end=1635
 # @@protoc_insertion_point(module_scope)

@@ -22,22 +22,25 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from muserve.v1 import common_pb2 as muserve_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmuserve/v1/translation.proto\x12\nmuserve.v1\x1a\x17muserve/v1/common.proto\"\x8c\x01\n\x15TranslateImageRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\r\n\x05image\x18\x03 \x01(\x0c\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\r\n\x05\x63ycle\x18\x05 \x01(\x08\x12\x14\n\x0cside_by_side\x18\x06 \x01(\x08\x42\n\n\x08_version\"\xd6\x01\n\x16TranslateImageResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12\x0b\n\x03png\x18\x02 \x01(\x0c\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x0e\n\x06target\x18\x06 \x01(\t\x12.\n\x05\x63ycle\x18\x07 \x01(\x0b\x32\x1f.muserve.v1.CycleReconstruction\x12\x18\n\x10side_by_side_png\x18\x08 \x01(\x0c\"?\n\x13\x43ycleReconstruction\x12\x0b\n\x03png\x18\x01 \x01(\x0c\x12\x1b\n\x13mean_absolute_error\x18\x02 \x01(\x01\x32r\n\x17ImageTranslationService\x12W\n\x0eTranslateImage\x12!.muserve.v1.TranslateImageRequest\x1a\".muserve.v1.TranslateImageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmuserve/v1/translation.proto\x12\nmuserve.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x17muserve/v1/common.proto\"\x8c\x01\n\x15TranslateImageRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x07version\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\r\n\x05image\x18\x03 \x01(\x0c\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\r\n\x05\x63ycle\x18\x05 \x01(\x08\x12\x14\n\x0cside_by_side\x18\x06 \x01(\x08\x42\n\n\x08_version\"\xd6\x01\n\x16TranslateImageResponse\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.muserve.v1.ResponseInfo\x12\x0b\n\x03png\x18\x02 \x01(\x0c\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x0e\n\x06target\x18\x06 \x01(\t\x12.\n\x05\x63ycle\x18\x07 \x01(\x0b\x32\x1f.muserve.v1.CycleReconstruction\x12\x18\n\x10side_by_side_png\x18\x08 \x01(\x0c\"?\n\x13\x43ycleReconstruction\x12\x0b\n\x03png\x18\x01 \x01(\x0c\x12\x1b\n\x13mean_absolute_error\x18\x02 \x01(\x01\x32\x93\x01\n\x17ImageTranslationService\x12x\n\x0eTranslateImage\x12!.muserve.v1.TranslateImageRequest\x1a\".muserve.v1.TranslateImageResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/images:translate:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'muserve.v1.translation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRANSLATEIMAGEREQUEST']._serialized_start=70
-  _globals['_TRANSLATEIMAGEREQUEST']._serialized_end=210
-  _globals['_TRANSLATEIMAGERESPONSE']._serialized_start=213
-  _globals['_TRANSLATEIMAGERESPONSE']._serialized_end=427
-  _globals['_CYCLERECONSTRUCTION']._serialized_start=429
-  _globals['_CYCLERECONSTRUCTION']._serialized_end=492
-  _globals['_IMAGETRANSLATIONSERVICE']._serialized_start=494
-  _globals['_IMAGETRANSLATIONSERVICE']._serialized_end=608
+  _globals['_IMAGETRANSLATIONSERVICE'].methods_by_name['TranslateImage']._loaded_options = None
+  _globals['_IMAGETRANSLATIONSERVICE'].methods_by_name['TranslateImage']._serialized_options = b'\202\323\344\223\002\031\"\024/v1/images:translate:\001*'
+  _globals['_TRANSLATEIMAGEREQUEST']._serialized_start=100
+  _globals['_TRANSLATEIMAGEREQUEST']._serialized_end=240
+  _globals['_TRANSLATEIMAGERESPONSE']._serialized_start=243
+  _globals['_TRANSLATEIMAGERESPONSE']._serialized_end=457
+  _globals['_CYCLERECONSTRUCTION']._serialized_start=459
+  _globals['_CYCLERECONSTRUCTION']._serialized_end=522
+  _globals['_IMAGETRANSLATIONSERVICE']._serialized_start=525
+  _globals['_IMAGETRANSLATIONSERVICE']._serialized_end=672
 # @@protoc_insertion_point(module_scope)
