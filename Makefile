@@ -52,10 +52,12 @@ $(LIGHT)/ready: $(PROJECTS) constraints.txt
 	@touch $@
 
 APT := $(if $(filter-out 0,$(shell id -u)),sudo )apt-get
-test-ecosystem: install ## Against nginx, Node, buf curl and clients of the Open Inference Protocol, which it installs (Debian).
+test-ecosystem: install ## Against nginx, Node, Chromium, curl, buf curl and clients of the Open Inference Protocol, which it installs (Debian).
 	command -v nginx >/dev/null || { $(APT) update -qq && $(APT) install -y -qq --no-install-recommends nginx-light; }
 	command -v npm >/dev/null || { $(APT) update -qq && $(APT) install -y -qq --no-install-recommends nodejs npm; }
-	$(BIN)/python -m pytest tests/ecosystem
+	command -v chromium >/dev/null || { $(APT) update -qq && $(APT) install -y -qq --no-install-recommends chromium; }
+	command -v curl >/dev/null && command -v jq >/dev/null || { $(APT) update -qq && $(APT) install -y -qq --no-install-recommends curl jq; }
+	$(BIN)/python -m pytest tests/ecosystem tests/repo/test_json_lines.py
 
 test-stress: install ## The tests three times, beside processes that burn every core.
 	$(BIN)/python tests/stress.py
