@@ -55,7 +55,7 @@ MAX_FIELD_VIOLATIONS = 20
 # Errors travel in headers, of which gRPC's peers take 8 KiB. A caller's own text, repeated to him, may be any length.
 MAX_MESSAGE_BYTES = 1024
 MAX_DESCRIPTION_BYTES = 256
-MAX_VIOLATIONS_BYTES = 3072
+MAX_VIOLATIONS_BYTES = 2560
 
 
 @dataclass(frozen=True)

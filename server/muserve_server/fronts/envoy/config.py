@@ -23,6 +23,8 @@ _IDLE_TIMEOUT_S = 3600
 """How long a call may go without a byte in either direction, and a connection without a call. Callers set deadlines."""
 _PING_INTERVAL_S, _PING_TIMEOUT_S = 30, 20
 _STREAM_WINDOW, _CONNECTION_WINDOW = 2**20, 2**24
+_REGEX_LIMIT, _MAX_REGEX_SIZE = "re2.max_program_size.error_level", 2**20
+"""Envoy's own limit guards against patterns of strangers, and is too small for a few names of hosts or origins."""
 _JSON_GROWTH = 2
 """JSON may be larger than the message that it stands for: base64, names of fields, blanks."""
 _MESSAGES = {
@@ -91,6 +93,7 @@ def envoy_config(options: EnvoyOptions) -> Config:
             "listeners": [listener],
             "clusters": [{"name": _APP_CLUSTER, "type": "STATIC"}],  # for routes: the application is a filter, not this
         },
+        "layered_runtime": {"layers": [{"name": "limits", "static_layer": {_REGEX_LIMIT: _MAX_REGEX_SIZE}}]},
         "overload_manager": {
             "resource_monitors": [
                 {
@@ -158,7 +161,7 @@ def _virtual_host(options: EnvoyOptions) -> Config:
     origins = options.cors_origins
     cors = {
         "@type": f"{_HTTP}.cors.v3.CorsPolicy",
-        "allow_origin_string_match": [{"prefix": ""} if origin == "*" else {"exact": origin} for origin in origins],
+        "allow_origin_string_match": [_any_origin() if origin == "*" else {"exact": origin} for origin in origins],
         "allow_methods": "GET, POST",
         "allow_headers": "content-type, x-grpc-web, x-user-agent, grpc-timeout, x-request-id, authorization",
         "expose_headers": "grpc-status, grpc-message, grpc-status-details-bin, x-request-id",
@@ -234,6 +237,10 @@ def _header(name: str, pattern: str) -> Config:
 def _other(name: str, pattern: str) -> Config:
     """Matches a header that does not match the pattern, or is not there."""
     return {**_header(name, pattern), "invert_match": True, "treat_missing_header_as_empty": True}
+
+
+def _any_origin() -> Config:
+    return {"safe_regex": {"regex": ".+"}}
 
 
 def _hosts(names: Sequence[str], port: str = r"(:\d+)?") -> str:

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 from google.api import annotations_pb2, http_pb2, httpbody_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from muserve.errors import InvalidRequestError
 from muserve_server.fronts.envoy.short_paths import ShortPaths, long_path
 
 __all__ = ["body_of", "descriptor_set", "json_path", "json_services"]
@@ -37,9 +39,12 @@ def body_of(message: bytes) -> bytes:
     """Returns the JSON that came to a mirror.
 
     Raises:
-        DecodeError: It is not from Envoy.
+        InvalidRequestError: It is not from Envoy.
     """
-    return bytes(httpbody_pb2.HttpBody.FromString(message).data)
+    try:
+        return bytes(httpbody_pb2.HttpBody.FromString(message).data)
+    except DecodeError as error:
+        raise InvalidRequestError(f"the request is not a google.api.HttpBody ({error})") from error
 
 
 def descriptor_set(services: Iterable[ServiceDescriptor], paths: ShortPaths) -> bytes:
