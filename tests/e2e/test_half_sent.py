@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -48,11 +48,12 @@ class HalfSent:
         """Begins calls, whatever the server says."""
         encoder = Encoder()
         self._writer.write(PREFACE + SettingsFrame(0).serialize())
-        for number in range(calls):
-            stream = 2 * number + 1
-            headers = HeadersFrame(stream, encoder.encode(HEADERS), flags=["END_HEADERS"])
-            self._writer.write(headers.serialize() + DataFrame(stream, b"\0\0\0").serialize())
-            await self._writer.drain()
+        with suppress(ConnectionError):  # a server may also close the connection of such a caller
+            for number in range(calls):
+                stream = 2 * number + 1
+                headers = HeadersFrame(stream, encoder.encode(HEADERS), flags=["END_HEADERS"])
+                self._writer.write(headers.serialize() + DataFrame(stream, b"\0\0\0").serialize())
+                await self._writer.drain()
 
     async def close(self) -> None:
         self._reading.cancel()
@@ -89,7 +90,7 @@ async def test_one_connection_of_half_sent_calls_locks_nobody_out(tmp_path: Path
             half_sent(server.grpc_port, CALLS) as hanging,
             channel_to(server.grpc_port, **{"grpc.use_local_subchannel_pool": 1}) as channel,
         ):
-            await until(lambda: hanging.refused == CALLS - MAX_STREAMS)
+            await until(lambda: hanging.closed or hanging.refused == CALLS - MAX_STREAMS)
             for _ in range(20):
                 health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
                 assert health.status == health_pb2.HealthCheckResponse.SERVING
@@ -97,8 +98,7 @@ async def test_one_connection_of_half_sent_calls_locks_nobody_out(tmp_path: Path
                 response = await stub.GenerateImages(image_pb2.GenerateImagesRequest(), timeout=60)
                 assert response.images
             assert await asyncio.to_thread(is_ready, server.http_port)
-            assert hanging.refused == CALLS - MAX_STREAMS  # the others hang all the while
-            assert not hanging.closed
+            assert hanging.closed or hanging.refused == CALLS - MAX_STREAMS  # the others hang all the while
 
 
 async def test_behind_envoy_a_request_that_does_not_arrive_is_ended(tmp_path: Path) -> None:
