@@ -17,6 +17,7 @@ import mido
 import pytest
 from PIL import Image
 
+from muserve_server.fronts.envoy.process import missing
 from tests.answer_bundles import copy_bundle
 from tests.bundles import HEIGHT, WIDTH, forecast_bundle, image_bundle
 from tests.music_bundles import music_bundle
@@ -27,6 +28,7 @@ from tests.translation_bundles import scene_bundle
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "clients/examples"
+FRONTS = ("grpcio", "envoy")
 SEED = 2**64 - 1  # a double would round it
 SHEET_OF_16 = (4 * WIDTH + 3 * 2, 4 * HEIGHT + 3 * 2)
 
@@ -36,15 +38,23 @@ SCRIPTS = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", params=FRONTS)
+def front(request: pytest.FixtureRequest) -> str:
+    """Every test here runs behind both."""
+    if request.param == "envoy" and missing():
+        pytest.skip(missing())
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(front: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     models = tmp_path_factory.mktemp("models")
     image_bundle(models, "shapes", labels=("round", "square"))
     forecast_bundle(models, "series")
     music_bundle(models, "band")
     scene_bundle(models, "scenes")
     copy_bundle(models)
-    with server_process(models) as server:
+    with server_process(models, "--front", front) as server:
         yield f"localhost:{server.grpc_port}"
 
 
@@ -332,13 +342,13 @@ console.log(JSON.stringify(ends));
 """
 
 
-def test_node_notices_no_restart_of_one_of_two_replicas(checkout: Path, tmp_path: Path) -> None:
+def test_node_notices_no_restart_of_one_of_two_replicas(checkout: Path, front: str, tmp_path: Path) -> None:
     image_bundle(tmp_path, "shapes")
     (checkout / "load.mjs").write_text(_LOAD, encoding="utf-8")
     with ExitStack() as stack:
 
         def start(port: int) -> ServerProcess:
-            flags = ("--grpc-port", str(port), "--drain-delay-s", "1")
+            flags = ("--front", front, "--grpc-port", str(port), "--drain-delay-s", "1")
             return stack.enter_context(server_process(tmp_path, *flags))
 
         replicas = [start(unassigned_port()) for _ in range(2)]

@@ -42,6 +42,7 @@ DOCUMENTS = (
 TESTED_ELSEWHERE = {
     "clients/examples/node/README.md": "tests/ecosystem/test_other_languages.py",
     "clients/examples/buf-curl/README.md": "tests/ecosystem/test_other_languages.py",
+    "clients/examples/web/README.md": "tests/ecosystem/test_web.py",
     "examples/plugin/README.md": "tests/ecosystem/test_plugin_example.py",
 }
 HISTORY = "docs/"  # what was run then, not what to run now
