@@ -34,7 +34,7 @@ _START = {"type": "http.response.start", "status": 200, "headers": _HEADERS, "tr
 _OK = [(b"grpc-status", b"0")]
 _REQUEST_ID = REQUEST_ID_KEY.encode()
 _RETRY_AFTER_S = 0.5
-_ASK_AFTER_S, _MAX_ASK_AFTER_S = 0.1, 1.0
+_ASK_AFTER_S, _MAX_ASK_AFTER_S = 0.1, 5.0  # thousands may watch health for days
 
 
 class AsgiFront:
