@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 
+from google.api import annotations_pb2, http_pb2
 from google.protobuf import any_pb2, descriptor_pb2
 from google.protobuf.message import Message
 from onnx import helper
@@ -58,13 +59,13 @@ def on_path(site: Path) -> Iterator[Path]:
                 del sys.modules[name]
 
 
-def echo_proto(package: str = "acme.echo.v1") -> descriptor_pb2.FileDescriptorProto:
-    """A service that doubles numbers: EchoService.Echo, its messages, and EchoSettings."""
+def echo_proto(package: str = "acme.echo.v1", paths: Sequence[str] = ()) -> descriptor_pb2.FileDescriptorProto:
+    """A service that doubles numbers: EchoService.Echo with short paths, its messages, and EchoSettings."""
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{package.replace('.', '/')}/echo.proto",
         package=package,
         syntax="proto3",
-        dependency=["muserve/v1/common.proto"],
+        dependency=["google/api/annotations.proto", "muserve/v1/common.proto"],
     )
     kind = descriptor_pb2.FieldDescriptorProto
     request = file.message_type.add(name="EchoRequest")
@@ -82,13 +83,18 @@ def echo_proto(package: str = "acme.echo.v1") -> descriptor_pb2.FileDescriptorPr
     settings = file.message_type.add(name="EchoSettings")
     settings.field.add(name="graph", number=1, type=kind.TYPE_STRING, label=kind.LABEL_OPTIONAL)
     service = file.service.add(name="EchoService")
-    service.method.add(name="Echo", input_type=f".{package}.EchoRequest", output_type=f".{package}.EchoResponse")
+    echo = service.method.add(name="Echo", input_type=f".{package}.EchoRequest", output_type=f".{package}.EchoResponse")
+    rules = [http_pb2.HttpRule(post=path, body="*") for path in paths]
+    if rules:
+        echo.options.Extensions[annotations_pb2.http].CopyFrom(rules[0])
+        echo.options.Extensions[annotations_pb2.http].additional_bindings.extend(rules[1:])
     return file
 
 
 _PROTOS = """
+    from google.api import annotations_pb2  # the files that it imports
     from google.protobuf import descriptor_pool, message_factory
-    from muserve.v1 import common_pb2  # the file that it imports
+    from muserve.v1 import common_pb2
 
     FILE = descriptor_pool.Default().AddSerializedFile({serialized!r})
     SERVICE = FILE.services_by_name["EchoService"]
@@ -138,11 +144,11 @@ _TASK = """
 """
 
 
-def install_echo(site: Path) -> None:
-    """Installs the kind "echo" of the distribution acme-echo."""
+def install_echo(site: Path, paths: Sequence[str] = ()) -> None:
+    """Installs the kind "echo" of the distribution acme-echo, whose method has short paths."""
     modules = {
         "acme_echo/__init__.py": "",
-        "acme_echo/protos.py": _PROTOS.format(serialized=echo_proto().SerializeToString()),
+        "acme_echo/protos.py": _PROTOS.format(serialized=echo_proto(paths=paths).SerializeToString()),
         "acme_echo/kind.py": _KIND,
         "acme_echo/task.py": _TASK,
     }

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,9 @@ def serving_in_thread(models: Path, *, options: LocalOptions | None = None, **se
 class ServerProcess:
     """A `muserve-server` process."""
 
-    def __init__(self, process: subprocess.Popen[str], grpc_port: int, http_port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str], grpc_port: int, http_port: int, log: Sequence[str]) -> None:
         self.process = process
+        self.log = log
         self.grpc_port = grpc_port
         self.http_port = http_port
 
@@ -141,7 +142,7 @@ def server_process(
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})})
     log = ServerLog(process)
     try:
-        yield ServerProcess(process, *log.ports())
+        yield ServerProcess(process, *log.ports(), log.lines)
     finally:
         if process.poll() is None:
             process.kill()

@@ -18,11 +18,16 @@ import pytest
 
 from muserve.errors import UnavailableError
 from muserve_client import Client, Retries
+from muserve_server.fronts.envoy.process import missing
 from tests.bundles import image_bundle
 from tests.servers import ServerProcess, server_process, unassigned_port
 
 CONFIGURATION = Path(__file__).parents[2] / "deploy/nginx.conf"
 CALLS = 40
+FRONTS = [
+    "grpcio",
+    pytest.param("envoy", marks=pytest.mark.skipif(bool(missing()), reason=missing())),
+]
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,13 @@ class Balanced:
     """Calls nginx over one connection and never tries again by itself."""
 
 
-@pytest.fixture
-def balanced(tmp_path: Path) -> Iterator[Balanced]:
+@pytest.fixture(params=FRONTS)
+def balanced(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Balanced]:
     assert shutil.which("nginx"), "nginx is not installed; make test-ecosystem installs it on Debian"
     image_bundle(tmp_path / "models")
     with ExitStack() as stack:
         # Connections that end all the time: nginx must move calls over without an error.
-        flags = ("--max-connection-age-s", "0.2", "--drain-delay-s", "0")
+        flags = ("--front", request.param, "--max-connection-age-s", "0.2", "--drain-delay-s", "0")
         servers = tuple(stack.enter_context(server_process(tmp_path / "models", *flags)) for _ in range(2))
         port = unassigned_port()
         configuration = tmp_path / "nginx.conf"

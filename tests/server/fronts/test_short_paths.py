@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.api import annotations_pb2, http_pb2
@@ -18,6 +22,9 @@ from muserve_server.fronts.envoy.process import envoy_path, missing
 from muserve_server.fronts.envoy.short_paths import Passed, find_short_paths
 from muserve_server.services import service_descriptors
 from muserve_server.tasks import installed_kinds
+from tests.bundles import image_bundle
+from tests.plugins import install_echo
+from tests.servers import ServerProcess, server_process
 
 
 def service(name: str, **rules: Sequence[Rule]) -> ServiceDescriptor:
@@ -170,3 +177,32 @@ def test_envoy_takes_what_is_left(tmp_path: Path) -> None:
     command = [str(envoy_path()), "--mode", "validate", "--use-dynamic-base-id", "--config-path", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(bool(missing()), reason=missing())
+def test_a_path_that_another_has_is_passed_over_and_the_rest_serves(tmp_path: Path) -> None:
+    install_echo(tmp_path / "site", ["/v1/images:generate", "/v1/echo:do"])
+    image_bundle(tmp_path / "models")
+    environ = {"PYTHONPATH": str(tmp_path / "site")}
+    with server_process(tmp_path / "models", "--front", "envoy", environ=environ) as server:
+        status, answer = post(server, "/v1/images:generate")
+        assert (status, list(answer)) == (200, ["info", "images"])
+        status, answer = post(server, "/v1/echo:do")
+        assert (status, answer["code"]) == (404, 5)
+        assert "model" in answer["message"]
+        warnings = [line for line in map(json.loads, server.log) if line["level"] == "WARNING"]
+    (warning,) = (line for line in warnings if "short path" in line["message"])
+    assert (warning["distribution"], warning["path"]) == ("acme-echo", "/v1/images:generate")
+    assert warning["reason"] == "acme.echo.v1.EchoService.Echo: muserve.v1.ImageService.GenerateImages has it already"
+
+
+def post(server: ServerProcess, path: str) -> tuple[int, Any]:
+    """The status and the JSON that a path answers an empty object with."""
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{server.grpc_port}{path}", b"{}", headers)
+    try:
+        with urllib.request.urlopen(request, timeout=100) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
