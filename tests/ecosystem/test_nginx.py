@@ -35,6 +35,8 @@ class Balanced:
     """Two servers and nginx in front of them."""
 
     servers: tuple[ServerProcess, ...]
+    address: str
+    """Where nginx listens."""
     client: Client
     """Calls nginx over one connection and never tries again by itself."""
 
@@ -53,8 +55,9 @@ def balanced(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Balance
         nginx = subprocess.Popen(["nginx", "-c", str(configuration), "-g", "daemon off;"])
         stack.callback(end, nginx)
         wait_until(lambda: accepts(port), nginx)
-        client = Client(f"127.0.0.1:{port}", timeout_s=100, retries=Retries(attempts=1))
-        yield Balanced(servers, stack.enter_context(client))
+        address = f"127.0.0.1:{port}"
+        client = Client(address, timeout_s=100, retries=Retries(attempts=1))
+        yield Balanced(servers, address, stack.enter_context(client))
 
 
 def test_calls_of_one_connection_are_spread_over_the_replicas(balanced: Balanced) -> None:
@@ -73,6 +76,7 @@ def test_no_call_is_lost_when_connections_age(balanced: Balanced) -> None:
         seed += 1
 
 
+@pytest.mark.parametrize("balanced", ["grpcio"], indirect=True)
 def test_a_replica_that_goes_is_passed_over(balanced: Balanced) -> None:
     first, second = balanced.servers
     first.terminate()
@@ -80,6 +84,18 @@ def test_a_replica_that_goes_is_passed_over(balanced: Balanced) -> None:
         balanced.client.images(seed=seed)
     assert first.wait() == 0
     balanced.client.images(seed=CALLS)
+    assert calls_answered(second) >= CALLS // 2
+
+
+def test_a_replica_that_goes_fails_no_call_that_is_tried_again(balanced: Balanced) -> None:
+    """Behind Envoy it refuses in so many words, which nginx hands on, and the SDK tries again."""
+    first, second = balanced.servers
+    with Client(balanced.address, timeout_s=100) as client:
+        first.terminate()
+        for seed in range(CALLS):
+            client.images(seed=seed)
+        assert first.wait() == 0
+        client.images(seed=CALLS)
     assert calls_answered(second) >= CALLS // 2
 
 
