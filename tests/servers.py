@@ -16,11 +16,14 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from muserve_server.app import Server
+from muserve_server.fronts.envoy.process import missing
 from muserve_server.model import LocalOptions
 from muserve_server.settings import build_settings
 
-__all__ = ["ServerLog", "ServerProcess", "server_process", "serving", "serving_in_thread", "unassigned_port"]
+__all__ = ["FRONTS", "ServerLog", "ServerProcess", "server_process", "serving", "serving_in_thread", "unassigned_port"]
 
 _QUICK: dict[str, Any] = {
     "grpc_port": 0,
@@ -31,6 +34,9 @@ _QUICK: dict[str, Any] = {
     "engine_threads": 1,
 }
 START_TIMEOUT_S = 200
+
+FRONTS = ("grpcio", pytest.param("envoy", marks=pytest.mark.skipif(bool(missing()), reason=missing())))
+"""Who may speak HTTP/2: for tests of what is the same behind both. Mark them `fronts`."""
 
 
 @asynccontextmanager
@@ -126,19 +132,25 @@ class ServerLog:
 
 @contextmanager
 def server_process(
-    models: Path | str, *flags: str, environ: dict[str, str] | None = None, program: Path | None = None
+    models: Path | str,
+    *flags: str,
+    front: str = "",
+    environ: dict[str, str] | None = None,
+    program: Path | None = None,
 ) -> Iterator[ServerProcess]:
     """A server as users start it; killed at the end if it still runs.
 
     Args:
         models: The folder of its models.
         flags: Further flags.
+        front: Who speaks HTTP/2, of FRONTS; left unsaid, the server chooses.
         environ: Added to the environment.
         program: The command `muserve-server` of another environment.
     """
     start = [str(program)] if program else [sys.executable, "-m", "muserve_server"]
     ports = ["--grpc-port", "0", "--http-port", "0"]
     command = [*start, "--models", str(models), *ports, "--log-format", "json", *flags]
+    command += ["--front", front] if front else []
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})})
     log = ServerLog(process)
     try:
