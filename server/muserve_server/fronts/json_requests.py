@@ -36,11 +36,12 @@ def read_json(data: bytes, message: Read) -> Read:
     name = message.DESCRIPTOR.full_name
     try:
         content = json.loads(data.decode(), object_pairs_hook=_without_repeats) if data.strip() else {}
+        _check_surrogates(data, content)
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError(f"the body is not JSON ({error})") from error
     if not isinstance(content, dict):
         raise InvalidRequestError(f"the body is not a JSON object; it must be one with the fields of {name}")
-    violations = list(_broken_bytes(content, message.DESCRIPTOR, ""))
+    violations = list(_violations(content, message.DESCRIPTOR, ""))
     if violations:
         raise InvalidRequestError(violations=violations)
     try:
@@ -56,20 +57,33 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def _broken_bytes(content: Any, descriptor: Any, path: str) -> Iterator[FieldViolation]:
-    """Finds what should be base64 and is not: protobuf's reader drops every letter that it does not know."""
+def _check_surrogates(data: bytes, content: Any) -> None:
+    r"""Raises UnicodeEncodeError, a ValueError, if a text has half of a pair: "\ud800", which no message can carry."""
+    if b"\\ud" in data or b"\\uD" in data:
+        json.dumps(content, ensure_ascii=False).encode()
+
+
+def _violations(content: Any, descriptor: Any, path: str) -> Iterator[FieldViolation]:
+    """Finds what protobuf's reader lets pass.
+
+    Of a field in both of its spellings it takes the last, and of what should be base64 it drops every other letter.
+    """
     if not isinstance(content, dict):
         return
     fields = {**descriptor.fields_by_camelcase_name, **descriptor.fields_by_name}
+    seen: set[str] = set()
     for key, value in content.items():
         field = fields.get(key)
         if field is None:
             continue
+        if field.name in seen:
+            yield FieldViolation(f"{path}{field.name}", f"is there twice, as {field.name} and {field.camelcase_name}")
+        seen.add(field.name)
         for place, item in _items(value, f"{path}{field.name}"):
             if field.type == FieldDescriptor.TYPE_BYTES and not _is_base64(item):
                 yield FieldViolation(place, "is not base64; allowed: base64 of the bytes, as `base64 -w0 FILE` writes")
             elif field.message_type is not None:
-                yield from _broken_bytes(item, field.message_type, f"{place}.")
+                yield from _violations(item, field.message_type, f"{place}.")
 
 
 def _items(value: Any, path: str) -> list[tuple[str, Any]]:

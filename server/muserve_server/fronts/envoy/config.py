@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ _STREAM_WINDOW, _CONNECTION_WINDOW = 2**20, 2**24
 _REGEX_LIMIT, _MAX_REGEX_SIZE = "re2.max_program_size.error_level", 2**20
 """Envoy's own limit guards against patterns of strangers, and is too small for a few names of hosts or origins."""
 _JSON_GROWTH = 2
-"""JSON may be larger than the message that it stands for: base64, names of fields, blanks."""
+"""An answer in JSON may be larger than the message that it stands for: base64, names of fields, blanks."""
+_GRPC = r"application/grpc([+;].*)?"
+"""The content types of gRPC itself."""
 _MESSAGES = {
     400: "%LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)",
     413: "the request is larger than this server takes; its setting max_message_mib says how large",
@@ -134,7 +137,7 @@ def _connections(options: EnvoyOptions) -> Config:
         "request_timeout": _seconds(options.receive_timeout_s),
         "stream_flush_timeout": _seconds(options.receive_timeout_s),
         "stream_idle_timeout": _seconds(_IDLE_TIMEOUT_S),
-        "common_http_protocol_options": {**protocol, "headers_with_underscores_action": "REJECT_REQUEST"},
+        "common_http_protocol_options": {**protocol, "headers_with_underscores_action": "DROP_HEADER"},
         "http2_protocol_options": {
             "max_concurrent_streams": options.max_streams,
             "initial_stream_window_size": _STREAM_WINDOW,
@@ -144,7 +147,7 @@ def _connections(options: EnvoyOptions) -> Config:
             },
         },
         "local_reply_config": {
-            "mappers": [*map(_refused, refusals), *(_reply(status, code) for status, code in _CODES.items())]
+            "mappers": [*chain(*map(_refused, refusals)), *(_reply(status, code) for status, code in _CODES.items())]
         },
         "route_config": {"virtual_hosts": [_virtual_host(options)]},
         "http_filters": [
@@ -191,13 +194,21 @@ class _Refusal:
 
 
 def _refusals(options: EnvoyOptions) -> list[_Refusal]:
-    grpc = r"application/grpc([+;].*)?"
     refusals = [
         _Refusal(
-            [_header(":method", "POST"), _other("content-type", r"application/(json|grpc)([-+; ].*)?")],
+            [
+                _header(":method", "POST"),
+                _other("content-type", r"((?i:application/json)|application/grpc)([-+; ].*)?"),
+            ],
             415,
             "content-type is %REQ(CONTENT-TYPE)%; allowed: application/json, or a type of gRPC or gRPC-Web",
-        )
+        ),
+        _Refusal(
+            # No method has such a name, and one that is not UTF-8 would never be answered: pyvoy fails to decode it.
+            [_header("content-type", r"application/grpc.*"), _header(":path", ".*%.*")],
+            404,
+            "%REQ(:PATH)% is not a method of this server",
+        ),
     ]
     if "*" not in options.cors_origins:
         known = "|".join([*map(re.escape, options.cors_origins), _own_origins(options)])
@@ -211,7 +222,7 @@ def _refusals(options: EnvoyOptions) -> list[_Refusal]:
     if "*" not in options.allowed_hosts:
         refusals.append(
             _Refusal(
-                [_other("content-type", grpc), _other(":authority", _hosts(options.allowed_hosts))],
+                [_other("content-type", _GRPC), _other(":authority", _hosts(options.allowed_hosts))],
                 403,
                 "%REQ(:AUTHORITY)% is not a name of this server; its setting allowed_hosts says which are",
             )
@@ -243,18 +254,19 @@ def _any_origin() -> Config:
     return {"safe_regex": {"regex": ".+"}}
 
 
-def _hosts(names: Sequence[str], port: str = r"(:\d+)?") -> str:
+def _hosts(names: Sequence[str]) -> str:
     addresses = r"\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:.]+\]"  # a page of another site has a name, never an address
-    return rf"({'|'.join([addresses, *map(re.escape, names)])}){port}"
+    return rf"(?i:{'|'.join([addresses, *map(re.escape, names)])})(:\d+)?"
 
 
 def _own_origins(options: EnvoyOptions) -> str:
-    """Pages that this server itself brings: of its hosts and its port."""
-    return r"https?://" + _hosts([name for name in options.allowed_hosts if name != "*"], f":{options.port}")
+    """Pages of this server itself: of its names, of loopback, or of where it listens. Strangers have addresses, too."""
+    listening = (f"[{address}]" if ":" in address else address for address in options.addresses)
+    names = [*(name for name in options.allowed_hosts if name != "*"), "[::1]", *listening]
+    return rf"https?://(?i:127(\.\d{{1,3}}){{3}}|{'|'.join(map(re.escape, names))}):{options.port}"
 
 
 def _transcoder(options: EnvoyOptions) -> Config:
-    size = options.max_message_bytes * _JSON_GROWTH
     return {
         "@type": f"{_HTTP}.grpc_json_transcoder.v3.GrpcJsonTranscoder",
         "proto_descriptor_bin": base64.b64encode(options.descriptor_set).decode(),
@@ -267,19 +279,22 @@ def _transcoder(options: EnvoyOptions) -> Config:
             "reject_unknown_query_parameters": True,
             "reject_binding_body_field_collisions": True,
         },
-        "max_request_body_size": size,
-        "max_response_body_size": size,
+        "max_request_body_size": options.max_message_bytes,
+        "max_response_body_size": options.max_message_bytes * _JSON_GROWTH,
     }
 
 
-def _refused(refusal: _Refusal) -> Config:
-    """The answer to what is refused."""
+def _refused(refusal: _Refusal) -> tuple[Config, Config]:
+    """The answers to what is refused: text for gRPC, which sends it as grpc-message, and JSON for all others."""
     filters = [_status_is(403), *({"header_filter": {"header": header}} for header in refusal.headers)]
-    return {
-        "filter": {"and_filter": {"filters": filters}},
-        "status_code": refusal.status,
-        "body_format_override": _json_error(_CODES[refusal.status], refusal.message),
-    }
+    is_grpc = {"header_filter": {"header": _header("content-type", _GRPC)}}
+    text = {"text_format_source": {"inline_string": refusal.message}}
+    return (
+        {"filter": {"and_filter": {"filters": [*filters, is_grpc]}}, "status_code": refusal.status,
+         "body_format_override": text},
+        {"filter": {"and_filter": {"filters": filters}}, "status_code": refusal.status,
+         "body_format_override": _json_error(_CODES[refusal.status], refusal.message)},
+    )  # fmt: skip
 
 
 def _reply(status: int, code: int) -> Config:
@@ -287,7 +302,7 @@ def _reply(status: int, code: int) -> Config:
     is_json = {
         "or_filter": {
             "filters": [
-                {"header_filter": {"header": _other("content-type", "application/grpc.*")}},
+                {"header_filter": {"header": _other("content-type", r"application/grpc([-+;].*)?")}},
                 {"header_filter": {"header": {"name": "x-envoy-original-path", "present_match": True}}},
             ]
         }

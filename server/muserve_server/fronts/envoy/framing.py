@@ -69,13 +69,12 @@ async def read_message(receive: Receive, encoding: bytes, max_bytes: int) -> byt
 
 async def read_messages(receive: Receive, encoding: bytes, max_bytes: int) -> AsyncIterator[bytes]:
     """Reads the messages of a request as they come; see `read_message`."""
-    buffer = b""
+    buffer = bytearray()  # grows in place: a message that comes byte by byte is not copied for each
     while True:
         part = await receive()
         if part["type"] == "http.disconnect":
             raise CallerGoneError
-        body = part.get("body", b"")
-        buffer = buffer + body if buffer else body
+        buffer += part.get("body", b"")
         while len(buffer) >= _PREFIX.size:
             compressed, size = _PREFIX.unpack_from(buffer)
             if size > max_bytes:
@@ -83,7 +82,8 @@ async def read_messages(receive: Receive, encoding: bytes, max_bytes: int) -> As
             end = _PREFIX.size + size
             if len(buffer) < end:
                 break
-            message, buffer = buffer[_PREFIX.size : end], buffer[end:]
+            message = bytes(memoryview(buffer)[_PREFIX.size : end])
+            del buffer[:end]
             yield _decompressed(message, encoding, max_bytes) if compressed else message
         if not part.get("more_body"):
             if buffer:
