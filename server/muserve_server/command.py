@@ -26,10 +26,14 @@ __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
+_FIRST_FREE = 3
+"""Number of the first file that is not a standard stream."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a server until it is told to stop: the command `muserve-server`."""
     given = sys.argv[1:] if arguments is None else arguments
+    _fill_standard_streams()
     try:
         settings = read_settings(given)
         configure_logging(settings.log_level, settings.log_format)
@@ -39,6 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _run(_serve(settings))
     except (ConfigurationError, StartUpError, FrontError) as error:
         sys.exit(f"muserve-server: error: {error}")
+
+
+def _fill_standard_streams() -> None:
+    """Opens those of the numbers 0 to 2 that are closed: sockets that got them would end the process."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < _FIRST_FREE:
+        pass
+    os.close(number)
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:

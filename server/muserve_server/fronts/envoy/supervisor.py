@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import socket
 from asyncio.subprocess import Process
@@ -25,6 +26,10 @@ logger = logging.getLogger(__name__)
 LINK_VARIABLE = "MUSERVE_ENVOY_LINK"
 """Holds the number of the socket that the application tells and hears through."""
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108
+_PREFIX = "muserve-"
+_ADMIN_SOCKET = "admin.sock"
+_MAX_SOCKET_PATH = 103
+"""Of macOS, in bytes; Linux takes four more."""
 _DRAINED_S = 5.0
 _ENDED_S = 5.0
 
@@ -54,8 +59,8 @@ async def supervise(
         FrontError: The server inside could not start; the text says why.
     """
     ours, theirs = socket.socketpair()
-    with TemporaryDirectory(prefix="muserve-", dir=_writable()) as folder, ours, theirs:  # for this user alone
-        admin_socket = Path(folder, "admin.sock")
+    with ours, theirs, TemporaryDirectory(prefix=_PREFIX, dir=_writable()) as folder:  # for this user alone
+        admin_socket = Path(folder, _ADMIN_SOCKET)
         file = Path(folder, "envoy.json")
         await asyncio.to_thread(file.write_text, as_json(config_at(admin_socket)), encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
@@ -70,7 +75,7 @@ async def supervise(
         link = await Link.over(ours)
         admin = Admin(admin_socket)
         try:
-            await _Supervision(process, link, admin).run()
+            await _Supervision(process, link, admin, Path(folder)).run()
         finally:
             link.close()
             await _end(process, admin)
@@ -79,8 +84,9 @@ async def supervise(
 class _Supervision:
     """One run of Envoy."""
 
-    def __init__(self, process: Process, link: Link, admin: Admin) -> None:
+    def __init__(self, process: Process, link: Link, admin: Admin, folder: Path) -> None:
         self._process = process
+        self._folder = folder
         self._link = link
         self._admin = admin
         self._signalled = asyncio.Event()
@@ -127,15 +133,28 @@ class _Supervision:
             logger.warning("stopped at once by a second signal")
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
+            shutil.rmtree(self._folder, ignore_errors=True)
             os._exit(1)
         self._signalled.set()
 
 
 def _writable() -> str:
-    try:
-        return gettempdir()
-    except FileNotFoundError:
-        return _SHARED_MEMORY  # of containers whose root file system is read-only
+    """Returns the folder for temporary files or, where there is none or its path is too long, that of shared memory.
+
+    Containers with a read-only root file system have the latter alone.
+
+    Raises:
+        NotRunnableError: Neither can be used.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        folder = gettempdir()
+        if len(os.fsencode(Path(folder, f"{_PREFIX}12345678", _ADMIN_SOCKET))) <= _MAX_SOCKET_PATH:
+            return folder
+    if os.access(_SHARED_MEMORY, os.W_OK):
+        return _SHARED_MEMORY
+    raise NotRunnableError(
+        "no folder for temporary files can be written to and has a path short enough for a socket; set TMPDIR to one"
+    )
 
 
 def _how(code: int) -> str:
