@@ -22,6 +22,7 @@ from muserve_server.app import Server
 from muserve_server.fronts.envoy.process import missing
 from muserve_server.model import LocalOptions
 from muserve_server.settings import build_settings
+from tests.server.waiting import WAIT_S
 
 __all__ = ["FRONTS", "ServerLog", "ServerProcess", "server_process", "serving", "serving_in_thread", "unassigned_port"]
 
@@ -105,7 +106,7 @@ class ServerLog:
         self.lines: list[str] = []
         self._process = process
         self._serving: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def ports(self) -> tuple[int, int]:
@@ -117,7 +118,9 @@ class ServerLog:
 
     def close(self) -> None:
         """Reads what is left of a process that has ended."""
-        self._reader.join()
+        self._reader.join(WAIT_S)
+        if self._reader.is_alive():
+            raise RuntimeError("what the server started has outlived it:\n" + "".join(self.lines))
         if self._process.stderr is not None:
             self._process.stderr.close()
 
@@ -164,7 +167,7 @@ def server_process(
 
 def unassigned_port() -> int:
     """A free port below those that systems give out, for a server that starts later: no other test is given it."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_000):
+    for port in range(20_000 + os.getpid() * 97 % 10_000, 32_000):  # neighbouring workers begin far apart
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
