@@ -10,7 +10,7 @@ PROJECTS := pyproject.toml clients/python/pyproject.toml server/pyproject.toml e
 PROTO_TOOLS := grpcio-tools==1.76.0 protobuf==6.31.1
 
 .DEFAULT_GOAL := help
-.PHONY: help install format lint test test-client test-server test-ecosystem test-stress test-upgrade proto bench demo check image-test clean
+.PHONY: help install format lint test test-failed test-client test-server test-ecosystem test-stress test-upgrade proto bench demo check image-test clean
 
 help: ## List the verbs.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -38,6 +38,9 @@ lint: install ## Format, lint, types, walls, protos.
 PYTEST := python -m pytest -n auto --dist worksteal
 test: install ## All tests but those below, in one process a core.
 	$(BIN)/$(PYTEST) --ignore tests/upgrade --ignore tests/ecosystem
+
+test-failed: install ## Those that failed the last time, one by one.
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --ignore tests/upgrade --ignore tests/ecosystem
 
 test-client: $(LIGHT)/ready ## The tests of client and contract, in an environment without torch.
 	$(LIGHT)/bin/$(PYTEST) tests/client tests/contract
