@@ -124,7 +124,8 @@ def fake_server(
 
 def healthy(*services: str) -> HealthServicer:
     """The health of a server on which some services are healthy, and no others are known."""
-    health = HealthServicer()
+    # Else it sends under the lock that the end of another watch waits for, in the thread that must send.
+    health = HealthServicer(experimental_non_blocking=False)
     for service in services:
         health.set(service, HealthCheckResponse.SERVING)
     return health

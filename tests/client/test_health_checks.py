@@ -130,7 +130,7 @@ def test_a_server_that_refuses_to_talk_about_health(skin: Skin) -> None:
         def Watch(self, request: Any, context: grpc.ServicerContext, *_: Any) -> Any:  # noqa: N802
             return context.abort(grpc.StatusCode.PERMISSION_DENIED, "not for you")
 
-    with fake_server(lambda request, *_: empty(request), health=Refuses()) as server:
+    with fake_server(lambda request, *_: empty(request), health=Refuses(experimental_non_blocking=False)) as server:
         assert len(call(skin, server.target, "images")) == 1
 
 
