@@ -100,9 +100,10 @@ proto: .venv-proto/ready ## Write the Python stubs anew from proto/.
 image-test: install ## Build the container image and run it, without Docker (Debian, as root).
 	$(BIN)/python -m pytest -s tests/image/built_image.py
 
-bench: install ## Images, music, translations against raw onnxruntime, forecasts against statsforecast, answers in company against alone; reports in out/ (installs h2load on Debian).
+bench: install ## Images, music, translations against raw onnxruntime, forecasts against statsforecast, answers in company against alone, the two fronts; reports in out/ (installs h2load on Debian).
 	$(BIN)/python -m bench.images
 	$(BIN)/python -m bench.forecasts
 	$(BIN)/python -m bench.music
 	$(BIN)/python -m bench.translation
 	$(BIN)/python -m bench.answers
+	$(BIN)/python -m bench.fronts
