@@ -56,7 +56,6 @@ except ModuleNotFoundError as error:
 """
 
 
-@pytest.mark.timeout(600)
 def test_the_base_distribution_is_enough_for_a_client(
     served: Served, forecaster: Served, musician: Served, translator: Served, tmp_path: Path
 ) -> None:

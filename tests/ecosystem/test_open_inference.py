@@ -40,8 +40,6 @@ MESSAGES = {
 }
 TIMEOUT_S = 600
 
-pytestmark = pytest.mark.timeout(900)  # the first time, environments are made
-
 Tensors = dict[str, NDArray[Any]]
 Key = tuple[str, str]
 

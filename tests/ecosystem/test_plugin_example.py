@@ -22,8 +22,6 @@ from tests.wheels import REPOSITORY, build_all, make_environment
 EXAMPLE = REPOSITORY / "examples/plugin"
 TIMEOUT_S = 200
 
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -34,8 +34,6 @@ COMMANDS = {
     "muserve_models": set[str](),
 }
 
-pytestmark = pytest.mark.timeout(300)
-
 
 def protos(folder: Path) -> list[Path]:
     found = [path for place in ("muserve/v1", "inference", "google/api") for path in folder.glob(f"{place}/*.proto")]

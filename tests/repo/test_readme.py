@@ -49,8 +49,6 @@ HISTORY = "docs/"  # what was run then, not what to run now
 
 MOST_COMMANDS = 5
 
-pytestmark = pytest.mark.timeout(300)  # some of them train
-
 
 def own_data_paths(found: Sequence[Block]) -> dict[str, tuple[Block, Block]]:
     """Returns by family the block that trains, exports and serves, and the one after it, which asks."""
