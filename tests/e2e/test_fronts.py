@@ -326,11 +326,17 @@ async def test_while_it_stops_calls_that_run_go_on_and_new_ones_are_told(tmp_pat
             assert (await watch.read()).status == NOT_SERVING
             with_end = [response async for response in _rest(watch)]
             assert all(response.status == NOT_SERVING for response in with_end)
-            error = await failure_of(other.unary_unary(ECHO)(patient_request(1.0), timeout=WAIT_S))
+            error = await failure_of(_until_it_fails(other))
             assert isinstance(error, UnavailableError)
             assert not held.done()
             running.cancel()
             assert await asyncio.to_thread(server.wait) == 0
+
+
+async def _until_it_fails(channel: aio.Channel) -> None:
+    """Calls on: in the moment between the end of a watch and that of the front calls are answered."""
+    while True:
+        await channel.unary_unary(ECHO)(patient_request(1.0), timeout=WAIT_S)
 
 
 async def _rest(watch: Any) -> AsyncIterator[Any]:
