@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import socket
 from typing import Any
 
@@ -13,7 +14,7 @@ from muserve.configuration import ConfigurationError
 from muserve_server.app import Server, StartUpError
 from muserve_server.fronts.envoy.asgi import AsgiFront
 from muserve_server.fronts.envoy.link import Link
-from muserve_server.fronts.envoy.supervisor import LINK_VARIABLE
+from muserve_server.fronts.envoy.supervisor import FOLDER_VARIABLE, LINK_VARIABLE
 from muserve_server.logs import configure_logging
 from muserve_server.settings import read_settings
 
@@ -70,6 +71,7 @@ class _Orders:
         if self.stop.is_set():
             return
         logger.error("the process that started Envoy has ended, and with it the server")
+        shutil.rmtree(os.environ[FOLDER_VARIABLE], ignore_errors=True)
         os._exit(1)
 
 

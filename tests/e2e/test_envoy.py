@@ -44,11 +44,13 @@ def runs(process: int) -> bool:
 
 
 @needs_envoy
-async def test_the_servers_death_ends_envoy(models: Path) -> None:
-    with server_process(models, front="envoy") as server:
+async def test_the_servers_death_ends_envoy(models: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("t")
+    with server_process(models, front="envoy", environ={"TMPDIR": str(folder)}) as server:
         envoy = envoy_of(server)
         server.process.kill()
         await until(lambda: not runs(envoy))
+    assert not list(folder.iterdir())
 
 
 @needs_envoy

@@ -19,12 +19,14 @@ from muserve_server.fronts.envoy.link import Link
 from muserve_server.fronts.envoy.process import Admin, environment, envoy_path
 from muserve_server.fronts.front import FrontError
 
-__all__ = ["LINK_VARIABLE", "EnvoyFailedError", "NotRunnableError", "supervise"]
+__all__ = ["FOLDER_VARIABLE", "LINK_VARIABLE", "EnvoyFailedError", "NotRunnableError", "supervise"]
 
 logger = logging.getLogger(__name__)
 
 LINK_VARIABLE = "MUSERVE_ENVOY_LINK"
 """Holds the number of the socket that the application tells and hears through."""
+FOLDER_VARIABLE = "MUSERVE_ENVOY_FOLDER"
+"""Holds the folder of Envoy's files, which the application removes if this process is killed."""
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108
 _PREFIX = "muserve-"
 _ADMIN_SOCKET = "admin.sock"
@@ -68,7 +70,7 @@ async def supervise(
             *("--config-path", file, "--log-level", log_level, "--concurrency", str(threads)),
             *("--use-dynamic-base-id", "--disable-hot-restart", "--drain-time-s", "1"),
             pass_fds=(theirs.fileno(),),
-            env=environment({**variables, LINK_VARIABLE: str(theirs.fileno())}),
+            env=environment({**variables, LINK_VARIABLE: str(theirs.fileno()), FOLDER_VARIABLE: folder}),
             start_new_session=True,  # a terminal's Ctrl-C is this process's to pass on
         )
         theirs.close()
