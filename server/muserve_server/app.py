@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +65,7 @@ class Server:
         self._http: HttpEndpoint | None = None
         self._poller: asyncio.Task[None] | None = None
         self._offloader = Offloader(settings.offload_threads or os.cpu_count() or 1)
+        self._long_reads = ThreadPoolExecutor(1, thread_name_prefix="read")
         self._repository = Repository(
             settings.models,
             self._load,
@@ -146,6 +148,7 @@ class Server:
         await self._front.close(settings.grace_s)
         await self._repository.close()
         await self._offloader.close()
+        self._long_reads.shutdown(wait=False, cancel_futures=True)
         if self._http:
             await asyncio.to_thread(self._http.close)
         self._stopped.set()
@@ -170,8 +173,8 @@ class Server:
         health = self._health.service()
         reflection = reflection_service([service.name for service in (*self._services, health)])
         return {
-            **make_table(self._services, layers, max_response_bytes=size),
-            **make_table((health, reflection), (), max_response_bytes=size),
+            **make_table(self._services, layers, max_response_bytes=size, long_reads=self._long_reads),
+            **make_table((health, reflection), (), max_response_bytes=size, long_reads=self._long_reads),
         }
 
     def _open_http(self) -> HttpEndpoint:

@@ -18,6 +18,8 @@ __all__ = ["read_json"]
 
 Read = TypeVar("Read", bound=Message)
 
+_NOT_BASE64 = "is not base64; allowed: base64 of the bytes, as `base64 -w0 FILE` writes"
+
 
 def read_json(data: bytes, message: Read) -> Read:
     """Reads a request.
@@ -79,10 +81,12 @@ def _violations(content: Any, descriptor: Any, path: str) -> Iterator[FieldViola
         if field.name in seen:
             yield FieldViolation(f"{path}{field.name}", f"is there twice, as {field.name} and {field.camelcase_name}")
         seen.add(field.name)
-        for place, item in _items(value, f"{path}{field.name}"):
-            if field.type == FieldDescriptor.TYPE_BYTES and not _is_base64(item):
-                yield FieldViolation(place, "is not base64; allowed: base64 of the bytes, as `base64 -w0 FILE` writes")
-            elif field.message_type is not None:
+        if field.type == FieldDescriptor.TYPE_BYTES:
+            for place, item in _items(value, f"{path}{field.name}"):
+                if not _is_base64(item):
+                    yield FieldViolation(place, _NOT_BASE64)
+        elif field.message_type is not None:
+            for place, item in _items(value, f"{path}{field.name}"):
                 yield from _violations(item, field.message_type, f"{place}.")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,13 +41,18 @@ class Method:
     """Whether it is answered even while calls are refused: health and reflection."""
 
 
-Reader = Callable[[bytes], Message]
+Reader = Callable[[bytes], Awaitable[Message]]
+
+_LONG_JSON_BYTES = 8192
+"""From this length on JSON is read in a thread: small values take the event loop microseconds each."""
 
 Table = Mapping[str, Method]
 """Methods by path."""
 
 
-def make_table(services: Iterable[Service], layers: Sequence[Layer], *, max_response_bytes: int) -> dict[str, Method]:
+def make_table(
+    services: Iterable[Service], layers: Sequence[Layer], *, max_response_bytes: int, long_reads: Executor | None = None
+) -> dict[str, Method]:
     """Returns the methods of services.
 
     Args:
@@ -54,9 +61,11 @@ def make_table(services: Iterable[Service], layers: Sequence[Layer], *, max_resp
             `MuserveError` and cancellation may get out. None for probes.
         max_response_bytes: Size of the largest response. Larger ones end inside the layers, so that they are counted
             and explained; a front would refuse to send them after all is done.
+        long_reads: Reads long requests in JSON: of one thread, so that they neither stop all else nor crowd it out.
+            None takes the event loop's own.
     """
     methods = [
-        _make_method(service, method, layers, max_response_bytes)
+        _make_method(service, method, layers, max_response_bytes, long_reads)
         for service in services
         for method in service.descriptor.methods
         if method.name in service.handlers
@@ -65,15 +74,26 @@ def make_table(services: Iterable[Service], layers: Sequence[Layer], *, max_resp
 
 
 def _make_method(
-    service: Service, descriptor: MethodDescriptor, layers: Sequence[Layer], max_response_bytes: int
+    service: Service,
+    descriptor: MethodDescriptor,
+    layers: Sequence[Layer],
+    max_response_bytes: int,
+    long_reads: Executor | None,
 ) -> Method:
     message = message_factory.GetMessageClass(descriptor.input_type)
+
+    async def from_bytes(data: bytes) -> Message:
+        return message.FromString(data)
+
+    async def from_json(data: bytes) -> Message:
+        if len(data) < _LONG_JSON_BYTES:
+            return read_json(data, message())
+        return await asyncio.get_running_loop().run_in_executor(long_reads, read_json, data, message())
+
     return Method(
         path=f"/{service.name}/{descriptor.name}",
-        handler=_on_bytes(service, descriptor, message.FromString, layers, max_response_bytes),
-        json_handler=_on_bytes(
-            service, descriptor, lambda data: read_json(data, message()), layers, max_response_bytes
-        ),
+        handler=_on_bytes(service, descriptor, from_bytes, layers, max_response_bytes),
+        json_handler=_on_bytes(service, descriptor, from_json, layers, max_response_bytes),
         requests_stream=descriptor.client_streaming,
         responses_stream=descriptor.server_streaming,
         is_probe=not layers,
@@ -86,12 +106,12 @@ def _on_bytes(
     handler: Any = service.handlers[descriptor.name]
 
     async def stream(data: bytes, call: CallContext) -> AsyncIterator[bytes]:
-        async for response in handler(_read(read, data, call), call):
+        async for response in handler(await _read(read, data, call), call):
             yield response.SerializeToString()
 
     async def single(data: bytes, call: CallContext) -> bytes:
         # Inside the layers, where a broken message or one that is too large is an error like any other.
-        response = bytes((await handler(_read(read, data, call), call)).SerializeToString())
+        response = bytes((await handler(await _read(read, data, call), call)).SerializeToString())
         if len(response) > max_response_bytes:
             raise MessageTooLargeError(
                 f"the answer has {len(response)} bytes; this server sends at most {max_response_bytes} (its setting "
@@ -102,8 +122,8 @@ def _on_bytes(
     return stream if descriptor.server_streaming else within(layers, single)
 
 
-def _read(read: Reader, data: bytes, call: CallContext) -> Message:
+async def _read(read: Reader, data: bytes, call: CallContext) -> Message:
     try:
-        return read(data)
+        return await read(data)
     except DecodeError as error:
         raise InvalidRequestError(f"the request is not a message of {call.method} ({error})") from error
