@@ -26,6 +26,8 @@ __all__ = ["main"]
 
 logger = logging.getLogger(__name__)
 
+_STOP_SLACK_S = 15.0
+"""What a server that stops may take beyond its drain: graphs that run are waited for."""
 _FIRST_FREE = 3
 """Number of the first file that is not a standard stream."""
 
@@ -153,7 +155,8 @@ async def _supervise(settings: Settings, arguments: Sequence[str]) -> None:
 
     _raise_open_files()
     inside = json.dumps([*arguments, "--grpc-port", str(port)])
-    await supervise(config_at, {ARGUMENTS_VARIABLE: inside}, threads=1, log_level="warning")
+    max_stop_s = settings.drain_delay_s + settings.grace_s + _STOP_SLACK_S
+    await supervise(config_at, {ARGUMENTS_VARIABLE: inside}, threads=1, log_level="warning", max_stop_s=max_stop_s)
 
 
 def _free_port(address: str) -> int:

@@ -10,7 +10,7 @@ import shutil
 import signal
 import socket
 from asyncio.subprocess import Process
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
@@ -30,6 +30,7 @@ FOLDER_VARIABLE = "MUSERVE_ENVOY_FOLDER"
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108
 _PREFIX = "muserve-"
 _ADMIN_SOCKET = "admin.sock"
+_CONFIG = "envoy.json"
 _MAX_SOCKET_PATH = 103
 """Of macOS, in bytes; Linux takes four more."""
 _DRAINED_S = 5.0
@@ -41,11 +42,16 @@ class NotRunnableError(FrontError):
 
 
 class EnvoyFailedError(FrontError):
-    """Envoy ended by itself."""
+    """Envoy ended by itself, or not when it should."""
 
 
 async def supervise(
-    config_at: Callable[[Path], Config], variables: Mapping[str, str], *, threads: int, log_level: str
+    config_at: Callable[[Path], Config],
+    variables: Mapping[str, str],
+    *,
+    threads: int,
+    log_level: str,
+    max_stop_s: float,
 ) -> None:
     """Runs Envoy with the server inside it until SIGTERM or SIGINT; a second signal ends both at once.
 
@@ -54,49 +60,95 @@ async def supervise(
         variables: Environment of the application inside.
         threads: Threads that Envoy reads and writes in.
         log_level: Least level of what Envoy logs.
+        max_stop_s: How long the server inside may take to stop.
 
     Raises:
         NotRunnableError: Envoy did not start, or there is no folder for its files.
-        EnvoyFailedError: It ended by itself later.
+        EnvoyFailedError: It ended by itself later, or did not stop in time.
         FrontError: The server inside could not start; the text says why.
     """
+    signals = _Signals()  # before there is anything that a signal must not leave behind
     ours, theirs = socket.socketpair()
-    with ours, theirs, TemporaryDirectory(prefix=_PREFIX, dir=_writable()) as folder:  # for this user alone
-        admin_socket = Path(folder, _ADMIN_SOCKET)
-        file = Path(folder, "envoy.json")
-        await asyncio.to_thread(file.write_text, as_json(config_at(admin_socket)), encoding="utf-8")
-        process = await asyncio.create_subprocess_exec(
-            envoy_path(),
-            *("--config-path", file, "--log-level", log_level, "--concurrency", str(threads)),
-            *("--use-dynamic-base-id", "--disable-hot-restart", "--drain-time-s", "1"),
-            pass_fds=(theirs.fileno(),),
-            env=environment({**variables, LINK_VARIABLE: str(theirs.fileno()), FOLDER_VARIABLE: folder}),
-            start_new_session=True,  # a terminal's Ctrl-C is this process's to pass on
+    with ours, theirs, _files(config_at) as folder:
+        signals.folder = folder
+        command = (
+            *(envoy_path(), "--config-path", folder / _CONFIG, "--log-level", log_level),
+            *("--concurrency", str(threads), "--use-dynamic-base-id", "--disable-hot-restart", "--drain-time-s", "1"),
         )
+        inherited = {LINK_VARIABLE: str(theirs.fileno()), FOLDER_VARIABLE: str(folder)}
+        process = await _started(command, environment({**variables, **inherited}), theirs)
+        signals.process = process
         theirs.close()
         link = await Link.over(ours)
-        admin = Admin(admin_socket)
+        admin = Admin(folder / _ADMIN_SOCKET)
         try:
-            await _Supervision(process, link, admin, Path(folder)).run()
+            await _Supervision(process, link, admin, signals.first, max_stop_s).run()
         finally:
             link.close()
             await _end(process, admin)
 
 
-class _Supervision:
-    """One run of Envoy."""
+@contextlib.contextmanager
+def _files(config_at: Callable[[Path], Config]) -> Iterator[Path]:
+    """Makes a folder with Envoy's configuration, for this user alone."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix=_PREFIX, dir=_writable())))
+            (folder / _CONFIG).write_text(as_json(config_at(folder / _ADMIN_SOCKET)), encoding="utf-8")
+        except OSError as error:
+            raise NotRunnableError(
+                f"its files cannot be written ({error}); set TMPDIR to a folder with room"
+            ) from error
+        yield folder
 
-    def __init__(self, process: Process, link: Link, admin: Admin, folder: Path) -> None:
-        self._process = process
-        self._folder = folder
-        self._link = link
-        self._admin = admin
-        self._signalled = asyncio.Event()
 
-    async def run(self) -> None:
+async def _started(command: Sequence[str | Path], environ: dict[str, str], link: socket.socket) -> Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            env=environ,
+            pass_fds=(link.fileno(),),
+            start_new_session=True,  # a terminal's Ctrl-C is this process's to pass on
+        )
+    except OSError as error:
+        raise NotRunnableError(f"its program cannot be started ({error})") from error
+
+
+class _Signals:
+    """SIGTERM and SIGINT: the first asks to stop, a second ends everything at once."""
+
+    def __init__(self) -> None:
+        self.first = asyncio.Event()
+        self.folder: Path | None = None
+        self.process: Process | None = None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if not self.first.is_set():
+            self.first.set()
+            return
+        logger.warning("stopped at once by a second signal")
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        os._exit(1)
+
+
+class _Supervision:
+    """One run of Envoy."""
+
+    def __init__(self, process: Process, link: Link, admin: Admin, signalled: asyncio.Event, max_stop_s: float) -> None:
+        self._process = process
+        self._link = link
+        self._admin = admin
+        self._signalled = signalled
+        self._max_stop_s = max_stop_s
+
+    async def run(self) -> None:
         ended = asyncio.create_task(self._process.wait())
         events = asyncio.create_task(self._follow())
         signalled = asyncio.create_task(self._signalled.wait())
@@ -110,7 +162,12 @@ class _Supervision:
             await asyncio.wait((ended, events, signalled), return_when=asyncio.FIRST_COMPLETED)
             if signalled.done():
                 await self._link.tell("stop")
-                await asyncio.wait((ended, events), return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(
+                    (ended, events), timeout=self._max_stop_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                if not done:
+                    self._process.kill()
+                    raise EnvoyFailedError(f"Envoy did not stop within {self._max_stop_s:g} s, and was killed")
             if ended.done():
                 raise EnvoyFailedError(f"Envoy ended by itself ({_how(ended.result())}), and with it the server")
             events.result()  # raises why the server could not start
@@ -129,15 +186,6 @@ class _Supervision:
             if event["event"] == "stopped":
                 return
         await self._process.wait()  # the link ends with the process
-
-    def _on_signal(self) -> None:
-        if self._signalled.is_set():
-            logger.warning("stopped at once by a second signal")
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            os._exit(1)
-        self._signalled.set()
 
 
 def _writable() -> str:
