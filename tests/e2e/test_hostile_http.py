@@ -92,3 +92,8 @@ def test_a_body_over_the_limit_is_too_large_and_not_too_many(server: ServerProce
 def test_half_a_surrogate_pair_is_the_callers_fault(server: ServerProcess) -> None:
     response, content = ask(server, GENERATE, JSON, b'{"\\ud800": 1}')
     assert (response.status, content["code"]) == (400, 3)
+
+
+def test_an_unknown_transfer_coding_is_refused_as_json(server: ServerProcess) -> None:
+    response, content = ask(server, GENERATE, {**JSON, "transfer-encoding": "gzip, chunked"}, b"2\r\n{}\r\n0\r\n\r\n")
+    assert (response.status, content["code"]) == (501, 12)

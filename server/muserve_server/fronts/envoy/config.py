@@ -34,7 +34,22 @@ _MESSAGES = {
     400: "%LOCAL_REPLY_BODY% (%RESPONSE_CODE_DETAILS%)",
     413: "the request is larger than this server takes; its setting max_message_mib says how large",
 }
-_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 408: 4, 413: 8, 415: 3, 426: 3, 429: 8, 431: 8, 503: 14, 504: 4}
+_CODES = {
+    400: 3,
+    401: 16,
+    403: 7,
+    404: 5,
+    405: 12,
+    408: 4,
+    413: 8,
+    415: 3,
+    426: 3,
+    429: 8,
+    431: 8,
+    501: 12,
+    503: 14,
+    504: 4,
+}
 """gRPC's code for each HTTP status that Envoy answers with by itself."""
 
 
